@@ -1,0 +1,234 @@
+"""Scores: macro-F1 over all 15 classes, where they come from, and how sure they are.
+
+Labels are integers 0-14 in the order of `arg_utils.labels.CLASSES`. Every function raises
+`ValueError` for arrays of different lengths, for empty input and for labels outside 0-14.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from arg_utils.labels import DISPLAY_NAMES, NUM_CLASSES
+
+IDENTITY_EDGES = (0.0, 0.30, 0.40, 0.60, 0.90)
+IDENTITY_BINS = ("no hit", "<30 %", "30–40 %", "40–60 %", "60–90 %", "≥90 %")
+
+
+class Interval(NamedTuple):
+    """A score with the ends of its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def check_labels(labels: ArrayLike, name: str = "labels") -> NDArray[np.int64]:
+    """``labels`` as a 1-D integer array, or `ValueError` if one of them is no class index."""
+    array = np.asarray(labels)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{name} must be a non-empty 1-D array, not one of shape {array.shape}")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name} must hold integers, not {array.dtype}")
+    wrong = array[(array < 0) | (array >= NUM_CLASSES)]
+    if wrong.size:
+        raise ValueError(f"{name} holds {wrong[0]}, but labels are 0-{NUM_CLASSES - 1}")
+    return array.astype(np.int64)
+
+
+def check_same_length(**arrays: ArrayLike) -> None:
+    """`ValueError` naming the arrays and their lengths unless all lengths agree."""
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ValueError(f"one entry a protein is needed in each: {listed}")
+
+
+def confusion(y_true: ArrayLike, y_pred: ArrayLike, normalise: bool = False) -> NDArray:
+    """The 15x15 confusion matrix: rows are true classes, columns predicted ones.
+
+    Returns
+    -------
+    Counts (int64), or with ``normalise`` each row divided by its sum (float64, 0-1); the row
+    of a class with no true protein is then all zero.
+    """
+    true, pred = check_labels(y_true, "y_true"), check_labels(y_pred, "y_pred")
+    check_same_length(y_true=true, y_pred=pred)
+    cells = np.bincount(true * NUM_CLASSES + pred, minlength=NUM_CLASSES**2)
+    counts = cells.reshape(NUM_CLASSES, NUM_CLASSES)
+    if not normalise:
+        return counts
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def f1_from_confusion(counts: NDArray) -> NDArray[np.float64]:
+    """F1 a class, shape (..., 15), from confusion matrices of shape (..., 15, 15).
+
+    F1 = 2 TP / (2 TP + FP + FN). A class that is neither present nor predicted gets 0.
+    """
+    hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(float)
+    both = counts.sum(axis=-1) + counts.sum(axis=-2)
+    return np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
+
+
+def macro_f1(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """The mean F1 of all 15 classes (0-1), the competition's score.
+
+    Equal to scikit-learn's ``f1_score(..., labels=range(15), average="macro",
+    zero_division=0)``. A class without a true protein counts as 0 whatever is predicted, so a
+    set that lacks a class cannot score 1.
+    """
+    return float(f1_from_confusion(confusion(y_true, y_pred)).mean())
+
+
+def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """The share of proteins with the right class (0-1)."""
+    counts = confusion(y_true, y_pred)
+    return float(np.trace(counts) / counts.sum())
+
+
+def per_class_table(y_true: ArrayLike, y_pred: ArrayLike) -> pd.DataFrame:
+    """One row a class, in index order: class, precision, recall, f1 (0-1) and support.
+
+    ``support`` is the number of true proteins. A ratio with nothing below the line is 0.
+    """
+    counts = confusion(y_true, y_pred)
+    hits = np.diag(counts)
+    support, predicted = counts.sum(axis=1), counts.sum(axis=0)
+    columns = {
+        "class": DISPLAY_NAMES,
+        "precision": hits / np.maximum(predicted, 1),
+        "recall": hits / np.maximum(support, 1),
+        "f1": f1_from_confusion(counts),
+        "support": support,
+    }
+    return pd.DataFrame(columns)
+
+
+def hardest_confusions(y_true: ArrayLike, y_pred: ArrayLike, top: int = 10) -> pd.DataFrame:
+    """The ``top`` most frequent mistakes: true, predicted, count, share of the true class (0-1).
+
+    Sorted by count, then share. Fewer rows when there are fewer kinds of mistake.
+    """
+    counts = confusion(y_true, y_pred)
+    shares = confusion(y_true, y_pred, normalise=True)
+    rows, columns = np.nonzero(counts * (1 - np.eye(NUM_CLASSES, dtype=int)))
+    table = pd.DataFrame(
+        {
+            "true": [DISPLAY_NAMES[row] for row in rows],
+            "predicted": [DISPLAY_NAMES[column] for column in columns],
+            "count": counts[rows, columns],
+            "share": shares[rows, columns],
+        }
+    )
+    table = table.sort_values(["count", "share"], ascending=False, kind="stable")
+    return table.head(top).reset_index(drop=True)
+
+
+def confused_proteins(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    probabilities: ArrayLike,
+    ids: Sequence[str],
+    pairs: int = 10,
+    per_pair: int = 3,
+) -> pd.DataFrame:
+    """The proteins behind `hardest_confusions`, the most confident mistakes of each pair first.
+
+    ``probabilities`` has shape (n, 15). Columns: id, true, predicted, confidence (probability of
+    the predicted class) and p_true (probability of the true class), both 0-1.
+    """
+    table = hardest_confusions(y_true, y_pred, top=pairs)
+    true, pred = np.asarray(y_true), np.asarray(y_pred)
+    chances = np.asarray(probabilities, dtype=float)
+    check_same_length(y_true=true, probabilities=chances, ids=ids)
+    everyone = np.arange(len(true))
+    proteins = pd.DataFrame(
+        {
+            "id": list(ids),
+            "true": np.take(DISPLAY_NAMES, true),
+            "predicted": np.take(DISPLAY_NAMES, pred),
+            "confidence": chances[everyone, pred],
+            "p_true": chances[everyone, true],
+        }
+    ).sort_values("confidence", ascending=False, kind="stable")
+    rank = table.reset_index(names="rank")[["rank", "true", "predicted"]]
+    chosen = rank.merge(proteins, on=["true", "predicted"], how="left")
+    return (
+        chosen.groupby("rank")
+        .head(per_pair)
+        .drop(columns="rank")
+        .reset_index(drop=True)[proteins.columns]
+    )
+
+
+def bootstrap_ci(
+    y_true: ArrayLike, y_pred: ArrayLike, groups: ArrayLike, n: int = 1000, seed: int = 0
+) -> Interval:
+    """The 95 % confidence interval of macro-F1, resampling whole clusters of proteins.
+
+    Homologues succeed or fail together, so proteins are not independent draws; clusters are
+    nearer to that (cluster bootstrap: Field & Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x;
+    percentile interval: Efron 1979, doi:10.1214/aos/1176344552). A class of few clusters is
+    missing from some resamples: it is left out of their mean instead of counting as 0, which
+    would pull the interval below the score.
+
+    Parameters
+    ----------
+    groups : the cluster of each protein, shape (n,), any sortable values.
+    n : number of resamples.
+    """
+    true, pred = check_labels(y_true, "y_true"), check_labels(y_pred, "y_pred")
+    check_same_length(y_true=true, y_pred=pred, groups=groups)
+    clusters, cluster = np.unique(np.asarray(groups), return_inverse=True)
+    matrices = np.zeros((len(clusters), NUM_CLASSES**2))
+    np.add.at(matrices, (cluster.ravel(), true * NUM_CLASSES + pred), 1)
+    score = macro_f1(true, pred)
+    draws = _resampled_scores(matrices, n, np.random.default_rng(seed))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Interval(score, float(low), float(high))
+
+
+def _resampled_scores(matrices: NDArray, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Macro-F1 of ``n`` resamples of clusters, whose confusion matrices are (clusters, 225)."""
+    size = len(matrices)
+    weights = rng.multinomial(size, np.full(size, 1 / size), size=n)
+    counts = (weights.astype(float) @ matrices).reshape(n, NUM_CLASSES, NUM_CLASSES)
+    exists = matrices.sum(axis=0).reshape(NUM_CLASSES, NUM_CLASSES).sum(axis=1) > 0
+    counted = (counts.sum(axis=2) > 0) | ~exists  # absent from all the data: a 0, as in macro_f1
+    return (f1_from_confusion(counts) * counted).sum(axis=1) / counted.sum(axis=1)
+
+
+def identity_bins(y_true: ArrayLike, y_pred: ArrayLike, identity: ArrayLike) -> pd.DataFrame:
+    """Scores by how near the best training hit of a test protein is.
+
+    Parameters
+    ----------
+    identity : sequence identity of the best hit, shape (n,), 0-1; NaN where there is none.
+
+    Returns
+    -------
+    One row a bin of `IDENTITY_BINS` (lower edge included): bin, n, classes (true classes there),
+    macro_f1 over those classes, accuracy; NaN scores where n is 0. The mean is over the classes
+    present, since few bins hold all 15.
+    """
+    true, pred = check_labels(y_true, "y_true"), check_labels(y_pred, "y_pred")
+    near = np.asarray(identity, dtype=float)
+    check_same_length(y_true=true, y_pred=pred, identity=near)
+    if np.any((near < 0) | (near > 1)):
+        raise ValueError("identity must lie between 0 and 1 (NaN: no hit), not in per cent")
+    which = np.where(np.isnan(near), 0, np.searchsorted(IDENTITY_EDGES, near, side="right"))
+    rows = [_bin_scores(true[which == i], pred[which == i]) for i in range(len(IDENTITY_BINS))]
+    table = pd.DataFrame(rows, columns=["n", "classes", "macro_f1", "accuracy"])
+    table.insert(0, "bin", IDENTITY_BINS)
+    return table
+
+
+def _bin_scores(true: NDArray, pred: NDArray) -> tuple[int, int, float, float]:
+    if not true.size:
+        return 0, 0, np.nan, np.nan
+    present = np.unique(true)
+    scores = f1_from_confusion(confusion(true, pred))[present]
+    return len(true), len(present), float(scores.mean()), float((true == pred).mean())
