@@ -1,0 +1,87 @@
+"""Are the probabilities to be believed? Calibration error, and what abstaining buys."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from arg_utils.evaluation import check_labels, check_same_length
+from arg_utils.labels import NUM_CLASSES
+
+
+def reliability(probabilities: ArrayLike, y_true: ArrayLike, bins: int = 15) -> pd.DataFrame:
+    """Confidence against accuracy in ``bins`` equally wide bins of the top probability.
+
+    Parameters
+    ----------
+    probabilities : shape (n, 15), rows summing to 1.
+    y_true : true classes, shape (n,), 0-14.
+
+    Returns
+    -------
+    One row a bin: low, high (its edges; the upper one belongs to it), n, confidence (mean top
+    probability) and accuracy, both 0-1 and NaN where n is 0.
+
+    Raises
+    ------
+    ValueError
+        If the rows are no probabilities, the lengths differ or a label is outside 0-14.
+    """
+    confidence, right = _confidence(probabilities, y_true)
+    edges = np.linspace(0, 1, bins + 1)
+    which = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    n = np.bincount(which, minlength=bins)
+    total = np.where(n > 0, n, np.nan)
+    return pd.DataFrame(
+        {
+            "low": edges[:-1],
+            "high": edges[1:],
+            "n": n,
+            "confidence": np.bincount(which, weights=confidence, minlength=bins) / total,
+            "accuracy": np.bincount(which, weights=right, minlength=bins) / total,
+        }
+    )
+
+
+def expected_calibration_error(
+    probabilities: ArrayLike, y_true: ArrayLike, bins: int = 15
+) -> float:
+    """The mean gap between confidence and accuracy (0-1), weighted by the bins' sizes.
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599), equation 3.
+    Arguments and errors as in `reliability`.
+    """
+    table = reliability(probabilities, y_true, bins)
+    gap = (table["confidence"] - table["accuracy"]).abs().fillna(0)
+    return float((gap * table["n"]).sum() / table["n"].sum())
+
+
+def risk_coverage(probabilities: ArrayLike, y_true: ArrayLike) -> pd.DataFrame:
+    """The error rate among the proteins answered, when the least confident are left unanswered.
+
+    Geifman & El-Yaniv 2017, "Selective Classification for Deep Neural Networks"
+    (arXiv:1705.08500). Arguments and errors as in `reliability`.
+
+    Returns
+    -------
+    One row a distinct confidence, falling: threshold (answer at or above it), coverage (share
+    answered) and risk (share of those that are wrong), all 0-1. The last row answers all.
+    """
+    confidence, right = _confidence(probabilities, y_true)
+    order = np.argsort(-confidence, kind="stable")
+    confidence, answered = confidence[order], np.arange(1, len(order) + 1)
+    risk = np.cumsum(~right[order]) / answered
+    last = np.append(confidence[1:] != confidence[:-1], True)  # equal confidences go together
+    columns = {"threshold": confidence, "coverage": answered / len(order), "risk": risk}
+    return pd.DataFrame(columns)[last].reset_index(drop=True)
+
+
+def _confidence(probabilities: ArrayLike, y_true: ArrayLike) -> tuple[NDArray, NDArray]:
+    """The top probability, shape (n,), and whether it is on the true class, shape (n,)."""
+    chances, true = np.asarray(probabilities, dtype=float), check_labels(y_true, "y_true")
+    if chances.ndim != 2 or chances.shape[1] != NUM_CLASSES:
+        raise ValueError(f"probabilities must have shape (n, {NUM_CLASSES}), not {chances.shape}")
+    check_same_length(probabilities=chances, y_true=true)
+    sums = chances.sum(axis=1)
+    if not (np.all(chances >= 0) and np.allclose(sums, 1, atol=1e-3)):
+        raise ValueError("each row of probabilities must be non-negative and sum to 1")
+    return chances.max(axis=1), chances.argmax(axis=1) == true

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from arg_utils.calibration import expected_calibration_error, reliability, risk_coverage
+
+
+def chances(confidences, classes):
+    """Rows with the given probability on the given class, the rest spread evenly."""
+    table = np.repeat((1 - np.array(confidences))[:, None] / 14, 15, axis=1)
+    table[np.arange(len(classes)), classes] = confidences
+    return table
+
+
+def test_calibrated_is_zero_and_overconfident_is_the_gap():
+    predicted = [0] * 10
+    table = chances([0.8] * 10, predicted)
+    assert expected_calibration_error(table, [0] * 8 + [1] * 2) == pytest.approx(0)
+    assert expected_calibration_error(table, [0] * 5 + [1] * 5) == pytest.approx(0.3)
+
+
+def test_gaps_are_weighted_by_bin_size():
+    table = chances([0.9] * 3 + [0.5], [2] * 4)
+    error = expected_calibration_error(table, [2, 2, 2, 1], bins=10)
+    assert error == pytest.approx(0.75 * 0.1 + 0.25 * 0.5)
+
+
+def test_reliability_keeps_every_protein_even_at_the_edges():
+    table = chances([1.0, 0.2, 0.4, 0.6], [0, 1, 2, 3])
+    bins = reliability(table, [0, 1, 2, 4], bins=5)
+    assert bins["n"].tolist() == [1, 1, 1, 0, 1]
+    assert bins["accuracy"].tolist()[:3] == [1, 1, 0]
+    assert np.isnan(bins["confidence"][3])
+    assert bins["confidence"][4] == 1.0
+
+
+def test_risk_falls_when_the_unsure_are_left_out():
+    table = chances([0.9, 0.8, 0.7, 0.6], [0, 0, 0, 0])
+    curve = risk_coverage(table, [0, 0, 1, 1])
+    assert curve["coverage"].tolist() == [0.25, 0.5, 0.75, 1.0]
+    np.testing.assert_allclose(curve["risk"], [0, 0, 1 / 3, 1 / 2])
+    assert curve["threshold"].tolist() == [0.9, 0.8, 0.7, 0.6]
+
+
+def test_equal_confidences_are_answered_together():
+    curve = risk_coverage(chances([0.5] * 4, [0] * 4), [0, 0, 0, 1])
+    assert curve[["coverage", "risk"]].to_numpy().tolist() == [[1.0, 0.25]]
+
+
+@pytest.mark.parametrize(
+    ("table", "true", "message"),
+    [
+        (np.full((2, 14), 1 / 14), [0, 1], "shape"),
+        (np.full((2, 15), 1.0), [0, 1], "sum to 1"),
+        (np.full((2, 15), np.nan), [0, 1], "sum to 1"),
+        (np.full((2, 15), 1 / 15), [0], "probabilities has 2, y_true has 1"),
+        (np.full((1, 15), 1 / 15), [15], "holds 15"),
+    ],
+)
+def test_wrong_input_is_named(table, true, message):
+    with pytest.raises(ValueError, match=message):
+        expected_calibration_error(table, true)
+    with pytest.raises(ValueError, match=message):
+        risk_coverage(table, true)
