@@ -1,0 +1,15 @@
+from arg_utils import outputs, paths
+
+
+def test_default_is_named_after_data_and_profile(monkeypatch, tmp_path):
+    monkeypatch.delenv("ARG_OUTPUT", raising=False)
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    assert outputs.output_dir("open", "laptop") == tmp_path / "runs/open-laptop"
+    assert (tmp_path / "runs/open-laptop").is_dir()
+    assert outputs.submission_path() == paths.SUBMISSIONS / "submission.csv"
+
+
+def test_a_named_output_keeps_everything_in_one_place(monkeypatch, tmp_path):
+    monkeypatch.setenv("ARG_OUTPUT", str(tmp_path / "my run"))
+    assert outputs.output_dir("open", "laptop") == tmp_path / "my run"
+    assert outputs.submission_path() == tmp_path / "my run/submission.csv"
