@@ -1,0 +1,107 @@
+"""How every figure looks, and how it is saved: colour-blind-safe, labelled, small.
+
+Colours: the palette of Okabe & Ito 2008 (https://jfly.uni-koeln.de/color/) for categories,
+matplotlib's cividis for amounts.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from arg_utils.labels import DISPLAY_NAMES, NUM_CLASSES
+from arg_utils.outputs import output_dir
+from arg_utils.paths import atomic_path
+
+BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+SKY, PURPLE, BLACK, GREY = "#56B4E9", "#CC79A7", "#000000", "#7F7F7F"
+PALETTE = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DPI = 110
+
+STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "figure.dpi": DPI,
+    "savefig.dpi": DPI,
+}
+
+
+def new_figure(rows: int = 1, columns: int = 1, **settings) -> tuple[Figure, NDArray]:
+    """A figure in the library's style and its axes, always as an array (rows, columns).
+
+    ``settings`` go to ``matplotlib.pyplot.subplots``. The figure is not left open in pyplot, so
+    a notebook shows it once, where it is returned, and a long run does not pile figures up.
+    """
+    with plt.rc_context(STYLE):
+        fig, axes = plt.subplots(rows, columns, squeeze=False, layout="constrained", **settings)
+    plt.close(fig)
+    return fig, axes
+
+
+@dataclass(frozen=True)
+class SavedFigure:
+    """A figure on disk, shown by a notebook as that very PNG."""
+
+    path: Path
+
+    def __repr__(self) -> str:
+        return f"figure {self.path.name}"
+
+    def _repr_png_(self) -> bytes:
+        return self.path.read_bytes()
+
+
+def save_figure(fig: Figure, name: str, folder: Path | str | None = None) -> SavedFigure:
+    """Write ``fig`` as ``<folder>/<name>.png`` and return it for display.
+
+    The PNG has 110 dots an inch and a palette of 256 colours, which keeps notebooks small.
+    ``folder`` defaults to ``figures`` in the run's output folder (`arg_utils.outputs`).
+    """
+    target = Path(folder) if folder is not None else output_dir() / "figures"
+    drawn = io.BytesIO()
+    with plt.rc_context(STYLE):
+        fig.savefig(drawn, format="png", dpi=DPI, facecolor="white")
+    image = Image.open(drawn).convert("RGB")
+    image = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    with atomic_path(target / f"{name}.png") as temporary:
+        image.save(temporary, format="PNG", optimize=True)
+    return SavedFigure(target / f"{name}.png")
+
+
+def per_class(values: ArrayLike, name: str = "values") -> NDArray[np.float64]:
+    """``values`` as an array of shape (15,), or `ValueError`."""
+    array = np.asarray(values, dtype=float)
+    if array.shape != (NUM_CLASSES,):
+        raise ValueError(f"{name} must have shape ({NUM_CLASSES},), not {array.shape}")
+    return array
+
+
+def class_axis(axes: Axes, order: ArrayLike, labelled: bool = True) -> None:
+    """Class names down the y axis, the first of ``order`` (indices 0-14) at the top."""
+    order = np.asarray(order)
+    names = [DISPLAY_NAMES[index] for index in order] if labelled else []
+    axes.set_yticks(range(len(order)), names if labelled else [""] * len(order))
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(order) - 0.4, -0.6)
+
+
+def write_beside(axes: Axes, bars, texts: list[str]) -> None:
+    """``texts`` at the ends of horizontal ``bars``, small and grey."""
+    axes.bar_label(bars, texts, padding=3, fontsize=8, color="#404040")
+
+
+def legend_below(fig: Figure, handles=None, columns: int = 5) -> None:
+    """One legend under all axes, where it covers nothing."""
+    if handles is None:
+        handles = fig.axes[0].get_legend_handles_labels()[0]
+    fig.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
