@@ -1,6 +1,5 @@
 import re
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import plot_examples as examples
@@ -11,8 +10,6 @@ from PIL import Image
 from arg_utils import plots
 from arg_utils.evaluation import confusion, per_class_table
 from arg_utils.labels import DISPLAY_NAMES
-
-matplotlib.use("Agg")
 
 
 def ticks(labels):
@@ -42,7 +39,7 @@ def test_every_figure_has_an_example():
 def test_axes_are_labelled_and_nothing_is_cut_off(figures, name):
     fig = figures[name]
     assert isinstance(fig, Figure)
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     assert any(axis.get_xlabel() for axis in fig.axes)
     by_class = {label for axis in fig.axes for label in ticks(axis.get_yticklabels())}
     named = any(axis.get_ylabel() for axis in fig.axes)
