@@ -1,0 +1,57 @@
+"""Do a notebook's saved outputs belong to this code? A hash that only code can change.
+
+Comments, layout and docstrings leave it as it is, and so does the Python version: the syntax
+tree is hashed without the empty fields that newer versions add.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from arg_utils.paths import ROOT
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def code_fingerprint(package: Path | None = None) -> str:
+    """16 hex digits over all modules of ``package`` (by default arg_utils).
+
+    ``__main__.py`` is left out: the command line is not what a notebook runs.
+    """
+    modules = sorted((package or ROOT / "arg_utils").glob("*.py"))
+    sources = [(path.name, path.read_text(encoding="utf-8")) for path in modules]
+    return _hash(f"{name}:{_tree(text)}" for name, text in sources if name != "__main__.py")
+
+
+def cells_fingerprint(notebook: NotebookNode) -> str:
+    """16 hex digits over the code cells of ``notebook``, in order."""
+    return _hash(_tree(cell.source) for cell in notebook.cells if cell.cell_type == "code")
+
+
+def _hash(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _tree(source: str) -> str:
+    try:
+        return _dump(ast.parse(source))
+    except SyntaxError:  # a magic: refused elsewhere, but still to be hashed
+        return source
+
+
+def _dump(node: object) -> str:
+    """Nested text of a syntax tree: node names and the fields that are not empty."""
+    if isinstance(node, list):
+        return "[" + ",".join(map(_dump, node)) + "]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
+    if isinstance(node, ast.Constant):
+        fields = {"value": node.value}
+    elif isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+        fields["body"] = node.body[1:]
+    inside = ",".join(f"{name}={_dump(value)}" for name, value in fields.items())
+    return f"{type(node).__name__}({inside})"

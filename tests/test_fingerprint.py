@@ -1,0 +1,80 @@
+import nbformat
+import pytest
+
+from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
+
+SOURCE = '''"""A module."""
+
+def scale(values, by=2):
+    """Scaled values."""
+    return [value * by for value in values]
+'''
+
+
+@pytest.fixture
+def package(tmp_path):
+    (tmp_path / "scale.py").write_text(SOURCE)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("A module.", "Another text."),
+        lambda text: text.replace('    """Scaled values."""\n', ""),
+        lambda text: text.replace("by=2):", "by = 2):  # a comment"),
+        lambda text: text.replace(
+            "[value * by for value in values]", "[\n(value * by) for value in values\n]"
+        ),
+    ],
+)
+def test_text_around_the_code_does_not_count(package, change):
+    before = code_fingerprint(package)
+    changed = change(SOURCE)
+    assert changed != SOURCE
+    (package / "scale.py").write_text(changed)
+    assert code_fingerprint(package) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("by=2", "by=3"),
+        ("by=2", "by=2.0"),
+        ("value * by", "value + by"),
+        ("scale", "shrink"),
+        ("return [", "return None and ["),
+    ],
+)
+def test_every_change_of_code_counts(package, old, new):
+    before = code_fingerprint(package)
+    (package / "scale.py").write_text(SOURCE.replace(old, new))
+    assert code_fingerprint(package) != before
+
+
+def test_files_count_by_name_and_the_command_line_does_not(package):
+    before = code_fingerprint(package)
+    (package / "__main__.py").write_text("print(1)")
+    assert code_fingerprint(package) == before
+    (package / "more.py").write_text("")
+    added = code_fingerprint(package)
+    (package / "more.py").rename(package / "other.py")
+    assert len({before, added, code_fingerprint(package)}) == 3
+
+
+def test_it_is_the_same_under_every_python(package):
+    """Pinned: a newer Python adds empty fields to its syntax tree, which must not count."""
+    assert code_fingerprint(package) == "24abbb3ea7dbca01"
+
+
+def test_a_notebook_counts_by_its_code_cells():
+    cells = [nbformat.v4.new_markdown_cell("# Title"), nbformat.v4.new_code_cell("x = 1")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    before = cells_fingerprint(notebook)
+    cells[0].source = "# Another title"
+    cells[1].source = "x = 1  # one"
+    assert cells_fingerprint(notebook) == before
+    cells[1].source = "x = 2"
+    assert cells_fingerprint(notebook) != before
+    cells[1].source = "!ls"
+    assert len(cells_fingerprint(notebook)) == 16
