@@ -18,7 +18,10 @@ def output_dir(data: str | None = None, profile: str | None = None) -> Path:
     profile : ``smoke``, ``laptop`` or ``full``; by default that of `profile_name`.
     """
     named = os.environ.get("ARG_OUTPUT")
-    folder = Path(named) if named else paths.RUNS / f"{data or data_name()}-{profile_name(profile)}"
+    if named:
+        folder = Path(named)
+    else:
+        folder = paths.RUNS / f"{data or data_name()}-{profile or profile_name()}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -39,10 +42,8 @@ def data_name() -> str:
     return Path(resolve_data_dir()).resolve().name
 
 
-def profile_name(profile: str | None = None) -> str:
-    """The name of ``profile``, or of the profile in use."""
-    if profile:
-        return profile
+def profile_name() -> str:
+    """The name of the profile in use."""
     from arg_utils.config import load_profile
 
     return load_profile().name
