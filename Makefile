@@ -1,0 +1,43 @@
+# All paths are relative to this folder, so that it may be anywhere, spaces included.
+PY := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lab lint format publish clean
+
+help:  ## this list
+	@echo "make run      install, run all notebooks, write submissions/submission.csv"
+	@echo "make lab      open the notebooks in JupyterLab"
+	@echo "make test     install, check style, run unit tests and every notebook on few data"
+	@echo "make lint     check style;  make format  mend it"
+	@echo "make publish  put the outputs of the last run where they are committed"
+	@echo "make clean    remove caches of tools and test outputs (not .venv, data, results)"
+	@echo
+	@echo "PYTHON=python3.12 make run   chooses the Python (3.11 or newer) for .venv"
+	@echo "ARG_PROFILE=smoke|laptop|full  how much is trained (laptop)"
+	@echo "ARG_DATA=open|kaggle|FOLDER    which data (kaggle if you put them there, else open)"
+
+setup:  ## .venv with requirements.txt; nothing to do, and no network, if it is up to date
+	@PYTHON="$(PYTHON)" bash .ci/setup
+
+run: setup
+	@$(PY) -m arg_utils.notebooks run </dev/null
+
+test: setup
+	@bash .ci/test </dev/null
+
+lab: setup  # this .venv's kernel comes before any other of the same name
+	@JUPYTER_PATH="$(CURDIR)/.venv/share/jupyter" $(PY) -m jupyterlab notebooks
+
+lint: setup
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+format: setup
+	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
+
+publish: setup
+	@$(PY) -m arg_utils.notebooks publish && $(PY) -m arg_utils.readme_tables
+
+clean:
+	rm -rf .pytest_cache .ruff_cache build arg_utils.egg-info runs/test
+	find . -path ./.venv -prune -o -type d \
+	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
