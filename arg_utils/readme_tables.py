@@ -1,0 +1,123 @@
+"""README's numbers, written from results/ so that they cannot drift from what was measured.
+
+python -m arg_utils.readme_tables            # rewrite
+python -m arg_utils.readme_tables --check    # exit code 1 if README is out of date
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from arg_utils import paths
+from arg_utils.errors import UserError
+
+SPLITS = ("random", "homology")
+
+
+def results_table(rows: Iterable[Mapping]) -> str:
+    """Markdown: a row a method and profile, its macro-F1 on each split, best homology first.
+
+    ``rows`` are those of results.json: split, method, macro_f1, and where known accuracy,
+    trainable_parameters, minutes, ci_low, ci_high, profile, weights. Intervals are 95 %.
+    """
+    methods: dict[tuple[str, str], dict[str, Mapping]] = {}
+    for row in rows:
+        key = (row["method"], row.get("profile") or "")
+        methods.setdefault(key, {})[row["split"]] = row
+    lines = [
+        "| method | macro-F1, random split | macro-F1, homology split (95 % interval) "
+        "| accuracy, homology | trained parameters | minutes | profile |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for (method, profile), parts in sorted(methods.items(), key=_hardest_first):
+        random, homology = (parts.get(split, {}) for split in SPLITS)
+        cells = [
+            method,
+            _score(random),
+            _score(homology),
+            _number(homology.get("accuracy"), ".3f"),
+            _number(_either(homology, random, "trainable_parameters"), ","),
+            _number(_either(homology, random, "minutes"), ".1f"),
+            profile or "–",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def times_table(times: Mapping) -> str:
+    """Markdown: minutes of each notebook and in all, from notebook_times.json."""
+    seconds = times["seconds"]
+    head = f"| notebook | minutes (profile {times['profile']}, {times['cores']} cores) |"
+    rows = [f"| `{name}` | {value / 60:.1f} |" for name, value in seconds.items()]
+    total = f"| all | {sum(seconds.values()) / 60:.1f} |"
+    return "\n".join([head, "|---|---:|", *rows, total])
+
+
+def _hardest_first(item: tuple) -> tuple[float, str]:
+    key, parts = item
+    scores = [parts[split]["macro_f1"] for split in reversed(SPLITS) if split in parts]
+    return (-scores[0] if "homology" in parts else 1.0, str(key))
+
+
+def _either(first: Mapping, second: Mapping, name: str) -> float | None:
+    return first.get(name) if first.get(name) is not None else second.get(name)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _score(row: Mapping) -> str:
+    """``0.412 (0.350–0.470)``, without the interval if there is none."""
+    text = _number(row.get("macro_f1"), ".3f")
+    if row.get("ci_low") is not None and row.get("ci_high") is not None:
+        text += f" ({row['ci_low']:.3f}–{row['ci_high']:.3f})"
+    return text
+
+
+def render(readme: str, results: Path) -> str:
+    """``readme`` with the block of every ``<!-- NAME:begin -->`` … ``<!-- NAME:end -->`` anew.
+
+    NAME is ``results`` and ``times``, each once. Raises `UserError` if a marker or a file of
+    numbers is missing.
+    """
+    readme = _replace(readme, "results", results_table(_load(results / "results.json")))
+    return _replace(readme, "times", times_table(_load(results / "notebook_times.json")))
+
+
+def _replace(readme: str, name: str, block: str) -> str:
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if len(pattern.findall(readme)) != 1:
+        raise UserError(f"README.md must hold {begin} and {end} once, in this order.")
+    return pattern.sub(lambda _: f"{begin}\n{block}\n{end}", readme)
+
+
+def _load(path: Path):
+    if not path.is_file():
+        raise UserError(f"There is no {path.name} in results/; `make run publish` writes it.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def main(arguments: list[str] | None = None, root: Path = paths.ROOT) -> int:
+    """Rewrite README.md, or with ``--check`` only compare; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    readme = root / "README.md"
+    try:
+        old = readme.read_text(encoding="utf-8")
+        new = render(old, root / "results")
+    except (UserError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if "--check" in arguments:
+        if old != new:
+            print("README.md is out of date: python -m arg_utils.readme_tables", file=sys.stderr)
+        return int(old != new)
+    paths.write_text(readme, new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+import json
+
+import pytest
+
+from arg_utils import paths, readme_tables
+
+ROWS = [
+    {"split": "random", "method": "best hit", "macro_f1": 0.993, "profile": "laptop"},
+    {"split": "homology", "method": "best hit", "macro_f1": 0.32, "profile": "laptop"},
+    {
+        "split": "random",
+        "method": "seed only",
+        "macro_f1": 0.9301,
+        "profile": "laptop",
+        "ci_low": None,
+        "ci_high": None,
+    },
+    {
+        "split": "homology",
+        "method": "LoRA",
+        "macro_f1": 0.4123,
+        "accuracy": 0.7,
+        "trainable_parameters": 12345,
+        "minutes": 3.21,
+        "ci_low": 0.35,
+        "ci_high": 0.4666,
+        "profile": "laptop",
+    },
+    {"split": "homology", "method": "LoRA", "macro_f1": 0.52, "profile": "full"},
+]
+TIMES = {"data": "open", "profile": "laptop", "cores": 2, "seconds": {"01_a": 30, "02_b": 90.0}}
+README = """# Title
+<!-- results:begin -->
+old
+<!-- results:end -->
+Text, with a backslash \\1.
+<!-- times:begin -->
+<!-- times:end -->
+"""
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/results.json").write_text(json.dumps(ROWS))
+    (tmp_path / "results/notebook_times.json").write_text(json.dumps(TIMES))
+    (tmp_path / "README.md").write_text(README)
+    return tmp_path
+
+
+def test_a_row_a_method_hardest_split_first():
+    _, _, *rows = readme_tables.results_table(ROWS).splitlines()
+    assert rows == [
+        "| LoRA | – | 0.520 | – | – | – | full |",
+        "| LoRA | – | 0.412 (0.350–0.467) | 0.700 | 12,345 | 3.2 | laptop |",
+        "| best hit | 0.993 | 0.320 | – | – | – | laptop |",
+        "| seed only | 0.930 | – | – | – | – | laptop |",
+    ]
+
+
+def test_every_row_has_as_many_cells_as_the_head():
+    lines = readme_tables.results_table(ROWS).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_times_add_up():
+    assert readme_tables.times_table(TIMES).splitlines() == [
+        "| notebook | minutes (profile laptop, 2 cores) |",
+        "|---|---:|",
+        "| `01_a` | 0.5 |",
+        "| `02_b` | 1.5 |",
+        "| all | 2.0 |",
+    ]
+
+
+def test_rewrite_then_check(root, capsys):
+    assert readme_tables.main(["--check"], root) == 1
+    assert "out of date" in capsys.readouterr().err
+    assert readme_tables.main([], root) == 0
+    text = (root / "README.md").read_text()
+    assert "old" not in text
+    assert "| best hit | 0.993 |" in text
+    assert "Text, with a backslash \\1." in text
+    assert readme_tables.main(["--check"], root) == 0
+    (root / "results/results.json").write_text(json.dumps(ROWS[:1]))
+    assert readme_tables.main(["--check"], root) == 1
+
+
+@pytest.mark.parametrize("marker", ["results:begin", "results:end", "times:begin", "times:end"])
+def test_a_missing_marker_is_said(root, capsys, marker):
+    (root / "README.md").write_text(README.replace(f"<!-- {marker} -->", ""))
+    assert readme_tables.main([], root) == 2
+    assert marker.split(":")[0] in capsys.readouterr().err
+
+
+def test_a_doubled_block_is_refused(root, capsys):
+    (root / "README.md").write_text(README + README)
+    assert readme_tables.main([], root) == 2
+    assert "once" in capsys.readouterr().err
+
+
+def test_missing_numbers_are_said(root, capsys):
+    (root / "results/results.json").unlink()
+    assert readme_tables.main([], root) == 2
+    assert "results.json" in capsys.readouterr().err
+
+
+def test_the_committed_readme_is_up_to_date():
+    assert (paths.ROOT / "README.md").is_file()
+    assert readme_tables.main(["--check"]) == 0
