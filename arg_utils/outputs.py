@@ -27,12 +27,14 @@ def output_dir(data: str | None = None, profile: str | None = None) -> Path:
 
 
 def submission_path() -> Path:
-    """Where the submission goes: ``submissions/submission.csv``.
+    """Where the submission goes: ``submissions/submission.csv``, its folder made if missing.
 
     With ``ARG_OUTPUT`` set it is ``submission.csv`` in there, so that a test run leaves yours.
     """
     named = os.environ.get("ARG_OUTPUT")
-    return Path(named) / "submission.csv" if named else paths.SUBMISSIONS / "submission.csv"
+    folder = Path(named) if named else paths.SUBMISSIONS
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "submission.csv"
 
 
 def data_name() -> str:

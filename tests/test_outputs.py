@@ -6,7 +6,9 @@ def test_default_is_named_after_data_and_profile(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
     assert outputs.output_dir("open", "laptop") == tmp_path / "runs/open-laptop"
     assert (tmp_path / "runs/open-laptop").is_dir()
-    assert outputs.submission_path() == paths.SUBMISSIONS / "submission.csv"
+    monkeypatch.setattr(paths, "SUBMISSIONS", tmp_path / "submissions")
+    assert outputs.submission_path() == tmp_path / "submissions/submission.csv"
+    assert (tmp_path / "submissions").is_dir()
 
 
 def test_a_named_output_keeps_everything_in_one_place(monkeypatch, tmp_path):
