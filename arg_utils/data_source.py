@@ -1,0 +1,231 @@
+"""Which data to work on, loaded and checked: Kaggle's, the open ones, or a folder like either.
+
+A data folder holds ``train.fasta`` and ``val.fasta`` (labelled), ``test.fasta`` (not labelled), and
+``test_key.csv`` where the test labels are known.
+"""
+
+import csv
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from arg_utils.errors import UserError
+from arg_utils.fasta import Record, read_fasta, unique_ids, write_fasta
+from arg_utils.labels import CLASSES, parse_label
+from arg_utils.open_dataset import ensure_open_data
+from arg_utils.paths import DATA, cache_dir
+from arg_utils.splits import PARTS, read_splits, split_table, write_splits
+
+KEY = "test_key.csv"
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Checked records of one data folder.
+
+    Attributes
+    ----------
+    name : str
+        ``open``, ``kaggle``, or the folder's name.
+    folder : Path
+    train, val, test : list of Record
+        Labelled, labelled, not labelled; empty where the part was not asked for.
+    test_labels : ndarray of int64, shape (len(test),), or None
+        Class indices in the order of ``test``; None where unknown.
+    identity : str
+        SHA-256 over the loaded files, 64 hex digits: results carry it.
+    """
+
+    name: str
+    folder: Path
+    train: list[Record]
+    val: list[Record]
+    test: list[Record]
+    test_labels: np.ndarray | None
+    identity: str
+
+
+def resolve_data_dir() -> Path:
+    """The data folder to use.
+
+    ``ARG_DATA`` (``open``, ``kaggle``, or a folder) decides; else ``data/kaggle`` once its three
+    files are there; else ``data/open``, which is built on first use.
+
+    Raises
+    ------
+    UserError
+        If ``data/kaggle`` holds some of its files only, or ``ARG_DATA`` names no folder.
+    """
+    choice, kaggle = os.environ.get("ARG_DATA", "").strip(), DATA / "kaggle"
+    missing = [f"{part}.fasta" for part in PARTS if not (kaggle / f"{part}.fasta").is_file()]
+    if choice == "kaggle" or (not choice and len(missing) < len(PARTS)):
+        if missing:
+            raise UserError(
+                f"{kaggle} lacks {', '.join(missing)}; put the competition's file there, or set "
+                f"ARG_DATA=open to work on the open data."
+            )
+        return kaggle
+    if choice in ("", "open"):
+        return ensure_open_data(DATA / "open")
+    if not Path(choice).is_dir():
+        raise UserError(f"ARG_DATA={choice} is no folder; name one, or 'open', or 'kaggle'.")
+    return Path(choice)
+
+
+def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS) -> DataSet:
+    """Records of a data folder.
+
+    Parameters
+    ----------
+    folder : Path or str, optional
+        `resolve_data_dir` chooses unless given.
+    parts : sequence of str
+        Which of ``train``, ``val`` and ``test`` are needed; others are not read.
+
+    Raises
+    ------
+    UserError
+        If a needed file is missing or at fault; the message names file, line and remedy.
+    """
+    folder = Path(folder) if folder is not None else resolve_data_dir()
+    files = {part: folder / f"{part}.fasta" for part in PARTS if part in parts}
+    if missing := [path.name for path in files.values() if not path.is_file()]:
+        raise UserError(f"{folder} lacks {', '.join(missing)}; put what is missing there.")
+    loaded = {part: read_fasta(path, labelled=part != "test") for part, path in files.items()}
+    key, test = folder / KEY, loaded.get("test", [])
+    known = bool(test) and key.is_file()
+    return DataSet(
+        name=_name(folder),
+        folder=folder,
+        train=loaded.get("train", []),
+        val=loaded.get("val", []),
+        test=test,
+        test_labels=read_key(key, [record.id for record in test]) if known else None,
+        identity=_identity([*files.values(), *([key] if known else [])]),
+    )
+
+
+def read_key(path: Path, test_ids: Sequence[str]) -> np.ndarray:
+    """Labels from ``test_key.csv`` (``id,label``; label a class name or index), in test order.
+
+    Returns
+    -------
+    ndarray of int64, shape (len(test_ids),)
+
+    Raises
+    ------
+    UserError
+        Naming the line, if an id is missing, foreign or doubled, or a label is none.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as handle:
+            header, *rows = csv.reader(handle)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read ({error}); give a CSV file id,label.") from None
+    if [name.strip() for name in header[:2]] != ["id", "label"]:
+        raise UserError(f"{path}, line 1: the header is {','.join(header)!r}; write id,label.")
+    wanted, labels = set(test_ids), {}
+    for number, row in enumerate(rows, start=2):
+        if row:
+            name, label = _key_row(path, number, row, wanted)
+            if name in labels:
+                raise UserError(f"{path}, line {number}: {name!r} comes twice; remove one.")
+            labels[name] = label
+    if missing := [name for name in test_ids if name not in labels]:
+        raise UserError(
+            f"{path} lacks {len(missing)} test proteins, first {missing[0]!r}; add them, or "
+            f"remove the file if the labels are unknown."
+        )
+    return np.array([labels[name] for name in test_ids], dtype=np.int64)
+
+
+def leakage_warnings(dataset: DataSet) -> list[str]:
+    """What a careful reader would want to know of train and val, a sentence each."""
+    train = {record.sequence for record in dataset.train}
+    shared = sum(record.sequence in train for record in dataset.val)
+    labels: dict[str, set[int | None]] = {}
+    for record in dataset.train + dataset.val:
+        labels.setdefault(record.sequence, set()).add(record.label)
+    torn = [kinds for kinds in labels.values() if len(kinds) > 1]
+    found = []
+    if shared:
+        found.append(
+            f"{shared} of {len(dataset.val)} validation proteins are also in train.fasta, "
+            f"identical: validation scores flatter."
+        )
+    if torn:
+        example = " and ".join(CLASSES[kind] for kind in sorted(torn[0]))
+        found.append(f"{len(torn)} sequences come with two labels (one: {example}).")
+    return found
+
+
+def labelled_records(dataset: DataSet) -> list[Record]:
+    """All proteins with a label, ids unique: what `splits_for` parts.
+
+    The open data's ``records.fasta``; for other data train, val, and test where its key is known.
+    """
+    if (dataset.folder / "records.fasta").is_file():
+        return read_fasta(dataset.folder / "records.fasta", labelled=True)
+    records = dataset.train + dataset.val
+    if dataset.test_labels is not None:
+        pairs = zip(dataset.test, dataset.test_labels.tolist(), strict=True)
+        records = records + [replace(record, label=label) for record, label in pairs]
+    if not records:
+        raise UserError(f"{dataset.folder} was loaded without labelled parts; load train and val.")
+    ids = unique_ids(record.id for record in records)
+    return [replace(record, id=name) for record, name in zip(records, ids, strict=True)]
+
+
+def splits_for(dataset: DataSet) -> tuple[list[Record], pd.DataFrame]:
+    """`labelled_records` and their `splits.split_table`, row for row; made once, then reused.
+
+    For data without a table of their own it is kept in ``data/derived/<name>-<identity>/``.
+
+    Raises
+    ------
+    UserError
+        If the data are too few to be parted.
+    """
+    records = labelled_records(dataset)
+    folder = dataset.folder
+    if not (folder / "splits.csv").is_file():
+        folder = DATA / "derived" / f"{dataset.name}-{dataset.identity[:8]}"
+    with FileLock(cache_dir("locks") / f"splits-{dataset.identity[:16]}.lock"):
+        if not (folder / "splits.csv").is_file():
+            write_fasta(folder / "records.fasta", records)
+            write_splits(folder / "splits.csv", split_table(records))
+    table = read_splits(folder / "splits.csv")
+    if list(table["id"]) != [record.id for record in records]:
+        raise UserError(f"{folder / 'splits.csv'} is of other data; remove it to rebuild it.")
+    return records, table
+
+
+def _key_row(path: Path, number: int, row: list[str], wanted: set[str]) -> tuple[str, int]:
+    """One row's id and label, checked."""
+    name = row[0].strip()
+    if name not in wanted:
+        raise UserError(f"{path}, line {number}: {name!r} is not in test.fasta; remove the row.")
+    try:
+        return name, parse_label(row[1] if len(row) > 1 else "")
+    except ValueError as error:
+        raise UserError(f"{path}, line {number}: {error}; correct it.") from None
+
+
+def _name(folder: Path) -> str:
+    """How results call this data."""
+    known = {(DATA / name).resolve(): name for name in ("open", "kaggle")}
+    return known.get(folder.resolve(), folder.resolve().name)
+
+
+def _identity(paths: Sequence[Path]) -> str:
+    """SHA-256 over names and contents."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
