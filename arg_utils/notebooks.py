@@ -107,11 +107,12 @@ def execute(path: Path) -> NotebookNode:
     Raises `NotebookError` or `UserError` as `run` does.
     """
     notebook = nbformat.read(path, as_version=4)
-    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=_ThisInterpreter())
-    resources = {"metadata": {"path": str(path.parent)}}
-    client = _LiveClient(
-        notebook, km=manager, timeout=None, resources=resources, record_timing=False
+    manager = AsyncKernelManager(
+        kernel_name="python3", kernel_spec_manager=_ThisInterpreter(), transport_encryption="auto"
     )
+    resources = {"metadata": {"path": str(path.parent)}}
+    settings = {"timeout": None, "startup_timeout": 180, "record_timing": False}
+    client = _LiveClient(notebook, km=manager, resources=resources, **settings)
     try:
         client.execute(env=kernel_environment(os.environ), cleanup_kc=True)
     except CellExecutionError as error:
@@ -120,6 +121,8 @@ def execute(path: Path) -> NotebookNode:
         raise NotebookError(_failure(path, notebook, error)) from None
     except DeadKernelError:
         raise NotebookError(f"{path.name}: its kernel died; was there enough memory?") from None
+    except RuntimeError as error:  # the kernel never answered
+        raise NotebookError(f"{path.name}: {error}") from None
     return tidy(notebook)
 
 

@@ -60,6 +60,7 @@ def test_run_executes_in_order_and_keeps_tidy_copies(place, capfd):
 
     shown = capfd.readouterr()
     assert "\r 2 of 3" in shown.err
+    assert "without encryption" not in shown.err
     assert "01_first: " in shown.out
     assert "all notebooks: " in shown.out
 
