@@ -1,0 +1,125 @@
+"""The command line: ``python -m arg_utils COMMAND``, thin over the library's functions."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from arg_utils.errors import UserError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code (0, 2 for a fault of the input, 130 when stopped)."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output (head, say) has gone
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m arg_utils",
+        description="Antibiotic resistance class of proteins, by ESM-2 and LoRA.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    data = _command(commands, _data, "data", "build the open data, or locate yours, and count")
+    data.add_argument("--data", metavar="DIR", type=Path, help="a folder to check (else ARG_DATA)")
+    _command(commands, _weights, "weights", "fetch or locate the ESM-2 weights, and name them")
+    fit = _command(commands, _fit, "fit", "fit a method on train.fasta and val.fasta")
+    _data_option(fit)
+    fit.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
+    fit.add_argument("--method", help="see README; by default the course's LoRA classifier")
+    fit.add_argument("--profile", help="smoke, laptop or full (else ARG_PROFILE, else laptop)")
+    fit.add_argument("--seed", type=int, help="of sampling and initialisation (0)")
+    submit = _command(commands, _submit, "submit", "predict test.fasta and write the submission")
+    _data_option(submit)
+    submit.add_argument("--run", dest="fitted", metavar="RUN", type=Path, required=True)
+    submit.add_argument("--out", metavar="FILE", type=Path, required=True)
+    check = _command(commands, _check, "check", "check a submission against test.fasta")
+    check.add_argument("file", metavar="FILE", type=Path)
+    _data_option(check)
+    cache = _command(commands, _cache, "cache", "show the size of the embedding cache, or clear it")
+    cache.add_argument("--clear", action="store_true", help="remove all cached embeddings")
+    return parser
+
+
+def _command(commands, function, name: str, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=function)
+    return parser
+
+
+def _data_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", metavar="DIR", type=Path, required=True,
+                        help="folder with FASTA files in the competition's format")  # fmt: skip
+
+
+def _data(options: argparse.Namespace) -> None:
+    from arg_utils.data_source import leakage_warnings, load_dataset
+
+    dataset = load_dataset(options.data)
+    print(f"data: {dataset.name} [{dataset.identity[:8]}] in {dataset.folder}")
+    for part in ("train", "val", "test"):
+        print(f"  {part:<5} {len(getattr(dataset, part)):>7,} proteins")
+    for warning in leakage_warnings(dataset):
+        print(f"note: {warning}")
+
+
+def _weights(options: argparse.Namespace) -> None:
+    from arg_utils.weights import load_weights
+
+    print(f"ESM-2 weights: {load_weights().name}")
+
+
+def _fit(options: argparse.Namespace) -> None:
+    from arg_utils.config import load_profile
+    from arg_utils.runs import DEFAULT_METHOD, fit_run
+
+    method = options.method or DEFAULT_METHOD
+    profile = load_profile(options.profile)
+    metrics = fit_run(options.data, options.out, method, profile, options.seed)
+    for warning in metrics["warnings"]:
+        print(f"note: {warning}")
+    for part in ("val", "test"):
+        if f"{part}_macro_f1" in metrics:
+            print(f"{part} macro-F1: {metrics[f'{part}_macro_f1']:.4f}")
+    print(f"run: {options.out}")
+
+
+def _submit(options: argparse.Namespace) -> None:
+    from arg_utils.runs import submit_run
+
+    found = submit_run(options.data, options.fitted, options.out)
+    print(f"submission: {options.out} ({len(found):,} proteins, checked)")
+
+
+def _check(options: argparse.Namespace) -> None:
+    from arg_utils.data_source import load_dataset
+    from arg_utils.submission import check_submission
+
+    ids = [record.id for record in load_dataset(options.data, parts=("test",)).test]
+    check_submission(options.file, ids)
+    print(f"check: {options.file} is a valid submission ({len(ids):,} proteins)")
+
+
+def _cache(options: argparse.Namespace) -> None:
+    from arg_utils.embedding_cache import cache_size, clear_cache
+    from arg_utils.paths import cache_dir
+
+    files, size = cache_size()
+    print(f"embeddings: {size / 1e6:,.1f} MB in {files} files in {cache_dir('embeddings')}")
+    if options.clear:
+        clear_cache()
+        print("cleared")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""What is trained, how long, and on how much: frozen settings with three named profiles."""
+
+import os
+from dataclasses import dataclass, field
+
+from arg_utils.errors import UserError
+
+SEED_VAL_F1 = 0.93  # macro-F1 on validation that the course report gives for this protocol
+
+
+@dataclass(frozen=True)
+class StagedTraining:
+    """The course's protocol for a classifier layer on frozen features (see `training`)."""
+
+    learning_rates: tuple[float, ...] = (1e-3, 1e-4, 1e-5)
+    epochs: int = 15
+    batch_size: int = 4
+    max_per_class: int | None = None
+
+
+@dataclass(frozen=True)
+class LoraClassifier:
+    """LoRA on the trained classifier layer, with the course's numbers."""
+
+    r: int = 8
+    alpha: int = 32
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class LoraBlocks:
+    """LoRA inside the transformer blocks, trained end to end (see `finetuning`)."""
+
+    r: int = 8
+    alpha: int = 16
+    dropout: float = 0.05
+    modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
+    top_blocks: int = 6
+    learning_rate: float = 2e-3
+    head_learning_rate: float = 2e-3
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    epochs: int = 3
+    batch_tokens: int = 4096
+    max_per_class: int | None = 120
+    folds: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything a run needs to know besides the data and the weights."""
+
+    name: str
+    seed: int = 0
+    staged: StagedTraining = field(default_factory=StagedTraining)
+    lora_classifier: LoraClassifier = field(default_factory=LoraClassifier)
+    lora_blocks: LoraBlocks = field(default_factory=LoraBlocks)
+    max_records: int | None = None  # per class, of the whole data set: only to try things out
+    seeds: tuple[int, ...] = (0,)
+
+
+PROFILES: dict[str, Profile] = {
+    "smoke": Profile(
+        "smoke",
+        staged=StagedTraining(epochs=2, max_per_class=8),
+        lora_blocks=LoraBlocks(epochs=1, max_per_class=4),
+        max_records=12,
+    ),
+    "laptop": Profile("laptop"),
+    "full": Profile(
+        "full",
+        lora_blocks=LoraBlocks(
+            epochs=12, max_per_class=None, batch_tokens=16384, folds=(0, 1, 2, 3, 4)
+        ),
+        seeds=(0, 1, 2),
+    ),
+}
+
+
+def load_profile(name: str | None = None) -> Profile:
+    """The profile called ``name``, else the one ``ARG_PROFILE`` names, else ``laptop``.
+
+    Raises
+    ------
+    UserError
+        If there is no such profile.
+    """
+    name = name or os.environ.get("ARG_PROFILE") or "laptop"
+    if name not in PROFILES:
+        raise UserError(f"There is no profile {name!r}; choose one of {', '.join(PROFILES)}.")
+    return PROFILES[name]

@@ -1,0 +1,155 @@
+"""One vector a protein from the frozen backbone: pooled hidden states, computed once and cached."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from arg_utils.attention import Packing
+from arg_utils.embedding_cache import EmbeddingCache, sequence_key
+from arg_utils.esm2 import (
+    BATCH_TOKENS,
+    MAX_RESIDUES,
+    Esm2,
+    best_device,
+    best_precision,
+    token_batches,
+)
+from arg_utils.weights import LAYERS, WIDTH, Weights, load_weights
+
+FLUSH_SECONDS = 20.0  # an interrupted run loses no more than this
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Which hidden state, pooled how over the residues: ``mean``, ``max``, or ``bos``.
+
+    ``bos`` is the state of the token before the first residue (BERT's ``[CLS]``).
+    """
+
+    layer: int = LAYERS
+    pooling: str = "mean"
+
+
+LAST_MEAN = (Feature(),)
+
+
+def pool(hidden: torch.Tensor, packing: Packing, pooling: str) -> torch.Tensor:
+    """Pool packed hidden states [N, width] to one vector a sequence [B, width].
+
+    The tokens at both ends are left out of ``mean`` and ``max``.
+
+    Raises
+    ------
+    ValueError
+        If ``pooling`` is not one of ``mean``, ``max``, ``bos``.
+    """
+    starts = packing.starts.to(hidden.device)
+    if pooling == "bos":
+        return hidden[starts[:-1]]
+    lengths = starts.diff()
+    inside = (packing.positions > 0) & (packing.positions < lengths[packing.sequence] - 1)
+    if pooling == "mean":
+        total = hidden.new_zeros(len(lengths), hidden.shape[1])
+        total = total.index_add(0, packing.sequence[inside], hidden[inside])
+        return total / (lengths - 2)[:, None]
+    if pooling == "max":
+        return torch.segment_reduce(hidden[inside], "max", lengths=lengths - 2)
+    raise ValueError(f"pooling is {pooling!r}; choose mean, max or bos")
+
+
+def embed(
+    sequences: Sequence[str],
+    features: Sequence[Feature] = LAST_MEAN,
+    weights: Weights | None = None,
+    precision: torch.dtype | None = None,
+    progress: bool = True,
+    cached: bool = True,
+) -> np.ndarray:
+    """Pooled features of every sequence, from the cache where they are there.
+
+    Parameters
+    ----------
+    sequences : residues in upper case; beyond 1,022 they are cut off (ESM-2's window).
+    features : which hidden states; their vectors are put side by side.
+    weights, precision : of the backbone; by default the ones found, and the machine's best.
+    progress : show a bar with the rate, and say what came from the cache.
+    cached : look the vectors up and keep them.
+
+    Returns
+    -------
+    float32 [n, 320 * len(features)], in the order given.
+    """
+    weights, precision = weights or load_weights(), precision or best_precision(best_device())
+    windows = [sequence[:MAX_RESIDUES] for sequence in sequences]
+    keys = [sequence_key(window) for window in windows]
+    caches = [EmbeddingCache(_kind(weights, precision, f)) for f in features] if cached else []
+    blocks = np.empty((len(windows), len(features), WIDTH), np.float32)
+    missing = np.zeros(len(windows), dtype=bool) if cached else np.ones(len(windows), dtype=bool)
+    for column, cache in enumerate(caches):
+        found, values = cache.lookup(keys)
+        missing |= ~found
+        if found.any():
+            blocks[found, column] = values[found]
+    todo = _first_of_each(keys, missing)
+    if progress and cached and len(windows):
+        print(f"embeddings: {len(windows) - int(missing.sum()):,} of {len(windows):,} in the cache")
+    if len(todo):
+        model = Esm2(weights, precision).to(best_device())
+        chosen = [windows[i] for i in todo], [keys[i] for i in todo]
+        computed = _compute(*chosen, features, model, caches, progress)
+        row_of = {keys[place]: row for row, place in enumerate(todo)}
+        for place in np.flatnonzero(missing):
+            blocks[place] = computed[row_of[keys[place]]]
+    return blocks.reshape(len(windows), -1)
+
+
+def _kind(weights: Weights, precision: torch.dtype, feature: Feature) -> str:
+    number = str(precision).removeprefix("torch.")
+    return f"{weights.sha256[:16]}-{number}-layer{feature.layer}-{feature.pooling}"
+
+
+def _first_of_each(keys: Sequence[bytes], missing: np.ndarray) -> np.ndarray:
+    first: dict[bytes, int] = {}
+    for place in np.flatnonzero(missing):
+        first.setdefault(keys[place], int(place))
+    return np.array(list(first.values()), dtype=int)
+
+
+def _compute(windows, keys, features, model, caches, progress) -> np.ndarray:
+    """Vectors float32 [n, features, 320] of distinct sequences, cached on the way."""
+    out = np.empty((len(windows), len(features), WIDTH), np.float32)
+    pending: list[int] = []
+    flushed = time.monotonic()
+    residues = sum(map(len, windows))
+    bar = tqdm(total=residues, unit="residue", unit_scale=True, desc="ESM-2", disable=not progress)
+    with bar, torch.inference_mode():
+        for batch in token_batches([len(w) + 2 for w in windows], BATCH_TOKENS):
+            out[batch] = _batch_features([windows[i] for i in batch], features, model)
+            pending.extend(batch)
+            bar.update(sum(len(windows[i]) for i in batch))
+            if time.monotonic() - flushed > FLUSH_SECONDS:
+                _flush(caches, keys, out, pending)
+                flushed = time.monotonic()
+        _flush(caches, keys, out, pending)
+    for cache in caches:
+        cache.compact()
+    return out
+
+
+def _batch_features(windows, features, model) -> np.ndarray:
+    tokens, packing = model.pack(windows)
+    layers = sorted({feature.layer for feature in features})
+    hidden = dict(zip(layers, model(tokens, packing, layers), strict=True))
+    pooled = [pool(hidden[f.layer], packing, f.pooling) for f in features]
+    return torch.stack(pooled, dim=1).float().cpu().numpy()
+
+
+def _flush(caches, keys, out, pending) -> None:
+    if pending:
+        for column, cache in enumerate(caches):
+            cache.add([keys[i] for i in pending], out[pending, column])
+    pending.clear()

