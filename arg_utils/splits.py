@@ -2,9 +2,10 @@
 
 ``random`` is the usual stratified 80/10/10: near-identical proteins land on both sides of it.
 ``homology`` keeps each family on one side. Clusters (40 % identity over 80 % of both proteins) are
-merged wherever members of two resemble each other that much, and go whole into one of five folds;
-before a fold is tested, its proteins that still resemble a training protein (40 % identity over
-50 % of either) are set aside. Every protein belongs to one fold, so scores pool over all five.
+merged wherever members of two are related: 40 % identity over half of either, so that a fragment
+stays with its family. They go whole into one of five folds. The links are sought between
+representatives, so a few relatives stay apart: before a fold is tested, its proteins that still
+have one in training are set aside. Every protein is in one fold, so scores pool over all five.
 """
 
 import warnings
@@ -26,7 +27,7 @@ PARTS = ("train", "val", "test")
 FOLDS = 5
 IDENTITY = 0.4  # of a pair that counts as related, 0-1
 CLUSTER_COVERAGE = 0.8  # of both, to belong to one cluster
-LEAK_COVERAGE = 0.5  # of either, to be set aside
+RELATED_COVERAGE = 0.5  # of either, to be related
 COLUMNS = ("id", "class", "random", "cluster", "fold")
 
 
@@ -61,20 +62,10 @@ class FoldParts:
 
 
 def random_split(labels: Sequence[int], seed: int = 0) -> np.ndarray:
-    """Stratified 80/10/10.
+    """Stratified 80/10/10: ``train``, ``val`` or ``test`` for each of ``labels`` (n,).
 
     From three members on, a class is in all three parts; of two, one is tested; a single one
     trains.
-
-    Parameters
-    ----------
-    labels : sequence of int, shape (n,)
-        Class indices.
-
-    Returns
-    -------
-    ndarray of str, shape (n,)
-        ``train``, ``val`` or ``test``.
     """
     labels = np.asarray(labels)
     parts = np.full(len(labels), "train", dtype="<U5")
@@ -104,10 +95,16 @@ def homology_clusters(sequences: Sequence[str]) -> np.ndarray:
     close = cluster(sequences, 0.7, CLUSTER_COVERAGE)
     first = np.unique(close, return_index=True)[1]
     some = [sequences[position] for position in first]
-    links = search(some, some, sensitivity=4, min_identity=IDENTITY, min_coverage=CLUSTER_COVERAGE)
+    links = related(search(some, some, sensitivity=4, min_identity=IDENTITY))
     left = np.concatenate([np.arange(len(close)), first[links["query"]]])
     right = np.concatenate([first[close], first[links["target"]]])
     return connect(groups, left, right)
+
+
+def related(hits: pd.DataFrame) -> pd.DataFrame:
+    """Those hits that make two proteins relatives: 40 % identity over half of either."""
+    coverage = hits[["query_coverage", "target_coverage"]].max(axis=1)
+    return hits[(hits["identity"] >= IDENTITY) & (coverage >= RELATED_COVERAGE)]
 
 
 def homology_folds(
@@ -144,7 +141,7 @@ def homology_folds(
 def fold_hits(sequences: Sequence[str], fold_of: np.ndarray, fold: int) -> pd.DataFrame:
     """Hits of one fold's proteins among all other folds' (cached); see `FoldParts.hits`."""
     queries, targets = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
-    hits = search([sequences[i] for i in queries], [sequences[i] for i in targets], max_hits=30)
+    hits = search([sequences[i] for i in queries], [sequences[i] for i in targets], max_hits=50)
     return hits.assign(query=queries[hits["query"]], target=targets[hits["target"]])
 
 
@@ -162,9 +159,7 @@ def fold_parts(
     """
     rest, tested = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
     in_val = _validation(np.asarray(labels)[rest], clusters[rest], seed)
-    coverage = hits[["query_coverage", "target_coverage"]].max(axis=1)
-    related = hits.loc[(hits["identity"] >= IDENTITY) & (coverage >= LEAK_COVERAGE), "query"]
-    leaking = np.isin(tested, related)
+    leaking = np.isin(tested, related(hits)["query"])
     return FoldParts(fold, rest[~in_val], rest[in_val], tested[~leaking], tested[leaking], hits)
 
 
