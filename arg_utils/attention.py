@@ -1,7 +1,7 @@
 """Self-attention over packed sequences: a compiled kernel for 16-wide heads, else PyTorch's own.
 
-Sequences lie end to end, without padding: row ``starts[b]`` to ``starts[b + 1]`` of a tensor is
-sequence ``b``. The kernel (``csrc/attention.cpp``) is compiled once with the machine's C++ compiler
+Sequences lie end to end: row ``starts[b]`` to ``starts[b + 1]`` of a tensor is sequence ``b``. Rows
+after the last belong to none; they only round the number of rows up, see `Packing`. The kernel (``csrc/attention.cpp``) is compiled once with the machine's C++ compiler
 and kept in the cache; without a compiler, on a GPU or for other head widths the same function runs
 through ``scaled_dot_product_attention`` on padded rows. ``ARG_ATTENTION=torch`` forces the latter.
 """
@@ -25,16 +25,31 @@ from arg_utils.paths import atomic_path, cache_dir
 SOURCE = Path(__file__).parent / "csrc" / "attention.cpp"
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 KERNEL_DIM = 16
+ROUND = 128
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Where each of B sequences lies among N packed rows."""
+    """Where each of B sequences lies among N packed rows.
+
+    Rows are rounded up to a multiple of ``ROUND``: matrix products are prepared anew, at some cost
+    in time and memory, for each number of rows not met before, and so there are few.
+    """
 
     starts: torch.Tensor  # int64 [B + 1], on the CPU
     longest: int
-    positions: torch.Tensor  # int64 [N]: place of each row within its sequence
-    sequence: torch.Tensor  # int64 [N]: which sequence each row belongs to
+    positions: torch.Tensor  # int64 [starts[B]]: place of each row within its sequence
+    sequence: torch.Tensor  # int64 [starts[B]]: which sequence each row belongs to
+
+    @property
+    def used(self) -> int:
+        """Rows that belong to a sequence."""
+        return len(self.positions)
+
+    @property
+    def rows(self) -> int:
+        """Rows of a packed tensor, N."""
+        return -(-self.used // ROUND) * ROUND
 
     @classmethod
     def from_lengths(cls, lengths: list[int], device: torch.device | str = "cpu") -> "Packing":
@@ -59,11 +74,11 @@ def attention(qkv: torch.Tensor, packing: Packing) -> torch.Tensor:
 
     Parameters
     ----------
-    qkv : [N, 3, heads, dim], float32 or bfloat16; queries not yet scaled by ``dim ** -0.5``.
+    qkv : [packing.rows, 3, heads, dim], float32 or bfloat16; queries not yet scaled by ``dim ** -0.5``.
 
     Returns
     -------
-    [N, heads, dim], of the same type.
+    [packing.rows, heads, dim], of the same type; zero in rows of no sequence.
     """
     if qkv.device.type == "cpu" and qkv.shape[-1] == KERNEL_DIM and load_kernel() is not None:
         return _KernelAttention.apply(qkv.contiguous(), packing)
@@ -72,14 +87,15 @@ def attention(qkv: torch.Tensor, packing: Packing) -> torch.Tensor:
 
 def padded_attention(qkv: torch.Tensor, packing: Packing) -> torch.Tensor:
     """The same by PyTorch's scaled dot-product attention, on rows padded to the longest."""
-    tokens, _, heads, dim = qkv.shape
+    spare = len(qkv) - packing.used
+    qkv, (_, _, heads, dim) = qkv[: packing.used], qkv.shape
     cosine, sine = rotary_tables(packing.longest, dim, str(qkv.device))
     cosine, sine = cosine[packing.positions, None, None], sine[packing.positions, None, None]
     first, second = qkv[:, :2].float().chunk(2, dim=-1)
     rotated = torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
     rows = torch.cat([rotated.to(qkv.dtype), qkv[:, 2:]], dim=1)
     sequences = len(packing.starts) - 1
-    if tokens == sequences * packing.longest:
+    if packing.used == sequences * packing.longest:
         padded, mask = rows.view(sequences, packing.longest, 3, heads, dim), None
     else:
         padded = rows.new_zeros(sequences, packing.longest, 3, heads, dim)
@@ -90,7 +106,8 @@ def padded_attention(qkv: torch.Tensor, packing: Packing) -> torch.Tensor:
     mixed = F.scaled_dot_product_attention(
         query, key, value, attn_mask=None if mask is None else mask[:, None, None]
     )
-    return mixed.transpose(1, 2)[packing.sequence, packing.positions]
+    mixed = mixed.transpose(1, 2)[packing.sequence, packing.positions]
+    return F.pad(mixed, (0, 0, 0, 0, 0, spare))
 
 
 class _KernelAttention(torch.autograd.Function):
@@ -98,6 +115,7 @@ class _KernelAttention(torch.autograd.Function):
     def forward(ctx, qkv, packing):
         tokens, _, heads, dim = qkv.shape
         out = qkv.new_empty(tokens, heads, dim)
+        out[packing.used :] = 0
         lse = qkv.new_empty(tokens, heads, dtype=torch.float32)
         _call("attention_forward", (qkv, out, lse), qkv, packing)
         ctx.save_for_backward(qkv, out, lse)
@@ -108,6 +126,7 @@ class _KernelAttention(torch.autograd.Function):
     def backward(ctx, grad_out):
         qkv, out, lse = ctx.saved_tensors
         grad_qkv = torch.empty_like(qkv)
+        grad_qkv[ctx.packing.used :] = 0
         grad_out = grad_out.to(qkv.dtype).contiguous()
         _call("attention_backward", (qkv, out, grad_out, lse, grad_qkv), qkv, ctx.packing)
         return grad_qkv, None

@@ -74,9 +74,9 @@ class EmbeddingCache:
             old = sorted(self.folder.glob(f"[!.]*{SUFFIX}"))
             if len(old) <= MOST_SHARDS:
                 return
-            merged = {
-                k: v for keys, values in self._shards() for k, v in zip(keys, values, strict=True)
-            }
+            merged = {}
+            for keys, values in self._shards():
+                merged.update(zip(keys, values, strict=True))
             self.add(list(merged), np.stack(list(merged.values())))
             for path in old:
                 path.unlink(missing_ok=True)  # a reader that holds it open keeps its content

@@ -47,7 +47,7 @@ def pool(hidden: torch.Tensor, packing: Packing, pooling: str) -> torch.Tensor:
     ValueError
         If ``pooling`` is not one of ``mean``, ``max``, ``bos``.
     """
-    starts = packing.starts.to(hidden.device)
+    hidden, starts = hidden[: packing.used], packing.starts.to(hidden.device)
     if pooling == "bos":
         return hidden[starts[:-1]]
     lengths = starts.diff()

@@ -120,10 +120,11 @@ class Esm2(nn.Module):
         return self.embed_tokens.weight.device
 
     def pack(self, sequences: Sequence[str]) -> tuple[torch.Tensor, Packing]:
-        """Tokens of all sequences end to end, int64 [N], and where each begins."""
+        """Tokens of all sequences end to end, int64 [N], padded at the end; and their places."""
         tokens = [encode(sequence) for sequence in sequences]
         packing = Packing.from_lengths([len(t) for t in tokens], self.device)
-        return torch.from_numpy(np.concatenate(tokens)).to(self.device), packing
+        spare = np.full(packing.rows - packing.used, _ALPHABET.padding_idx)
+        return torch.from_numpy(np.concatenate([*tokens, spare])).to(self.device), packing
 
     def forward(
         self, tokens: torch.Tensor, packing: Packing, layers: Sequence[int] = (LAYERS,)

@@ -107,8 +107,8 @@ def cluster(sequences: Sequence[str], identity: float = 0.4, coverage: float = 0
     UserError
         If MMseqs2 fails; its last words are in the message.
     """
-    if not len(sequences):
-        return np.empty(0, dtype=np.int64)
+    if len(sequences) < 2:
+        return np.zeros(len(sequences), dtype=np.int64)
     options = ["--min-seq-id", str(identity), "-c", str(coverage), "--cov-mode", "0"]
     key = _key("cluster", options, sequences)
     representatives = _cached(key, lambda: _cluster(sequences, options))
@@ -178,7 +178,8 @@ def _run(command: str, *arguments: Path | str) -> None:
     line += ["--threads", str(threads()), "-v", "1"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
-        words = (done.stdout + done.stderr).strip().splitlines()[-3:]
+        said = (done.stdout + done.stderr).strip().splitlines()
+        words = [text for text in said if "rror" in text][-3:] or said[-1:]
         raise UserError(
             f"mmseqs {command} failed with exit code {done.returncode}: "
             f"{' / '.join(words) or 'it said nothing'}; check free memory and disk space."

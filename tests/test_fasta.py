@@ -1,0 +1,140 @@
+import gzip
+import re
+
+import pytest
+
+from arg_utils.errors import UserError
+from arg_utils.fasta import Record, iter_fasta, read_fasta, unique_ids, write_fasta
+from arg_utils.labels import CLASSES, INDEX, NONARG
+
+
+def put(tmp_path, content, name="x.fasta"):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_reads_every_kind_of_labelled_header(tmp_path):
+    path = put(
+        tmp_path,
+        ">A0A0E1JG76|FEATURES|UNIPROT|polymyxin|arnC\nMKV\nLA\n"
+        ">ACN58946.1|FEATURES|NCBI|macrolide-lincosamide-streptogramin|macB|any words|0\nMA\n"
+        ">sp|P07389|NAME_ECOLI Some protein\nMG\n",
+    )
+    records = read_fasta(path, labelled=True)
+    assert [(r.id, r.sequence, r.label) for r in records] == [
+        ("A0A0E1JG76", "MKVLA", INDEX["polymyxin"]),
+        ("ACN58946.1", "MA", INDEX["macrolide-lincosamide-streptogramin"]),
+        ("P07389", "MG", NONARG),
+    ]
+    assert records[2].header == "sp|P07389|NAME_ECOLI Some protein"
+
+
+def test_an_unlabelled_id_is_the_first_word(tmp_path):
+    path = put(tmp_path, "> SEQ0 more words|here\nMKV\n>sp|P1|x\nMA\n")
+    assert [(r.id, r.label) for r in read_fasta(path, False)] == [("SEQ0", None), ("sp|P1|x", None)]
+
+
+def test_repeated_accessions_get_ids_of_their_own(tmp_path):
+    path = put(tmp_path, ">sp|P1|a\nMK\n>sp|P1|b\nMA\n>sp|P1#2|c\nMC\n")
+    assert [r.id for r in read_fasta(path, labelled=True)] == ["P1", "P1#3", "P1#2"]
+    assert unique_ids(["a", "a", "b", "a"]) == ["a", "a#2", "b", "a#3"]
+
+
+def test_cleans_residues(tmp_path):
+    path = put(tmp_path, b"\xef\xbb\xbf\r\n>s one\r\nmk v\r\n\r\n  jlUOBZX\tA* \r\n\r\n>t\r\nmma")
+    assert [r.sequence for r in read_fasta(path, False)] == ["MKVXLUOBZXA", "MMA"]
+
+
+def test_old_mac_line_ends_and_utf8_headers(tmp_path):
+    path = put(tmp_path, ">s β-lactamase\rMKV\r>t\rMA\r")
+    assert [(r.header, r.sequence) for r in read_fasta(path, False)] == [
+        ("s β-lactamase", "MKV"),
+        ("t", "MA"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["x.fasta.gz", "x.fasta"])
+def test_gzip_is_known_by_content_not_by_name(tmp_path, name):
+    path = put(tmp_path, gzip.compress(b">s\nMKV\n"), name)
+    assert read_fasta(path, False)[0].sequence == "MKV"
+
+
+def test_streams(tmp_path):
+    path = put(tmp_path, ">a\nMK\n>b\nMA\n>bad\nM1\n")
+    stream = iter_fasta(path, labelled=False)
+    assert [next(stream).id, next(stream).id] == ["a", "b"]
+    with pytest.raises(UserError, match="line 6"):
+        next(stream)
+
+
+def test_streaming_may_let_ids_repeat(tmp_path):
+    path = put(tmp_path, ">a\nMK\n>a\nMA\n")
+    assert len(list(iter_fasta(path, labelled=False, unique=False))) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "is empty"),
+        ("\n \n", "is empty"),
+        ("MKV\n>s\nMA\n", "line 1.*not FASTA.*'MKV'"),
+        ("\n\nid,label\n", "line 3.*not FASTA"),
+        (">s\n>t\nMA\n", "line 1.*'s' has no sequence"),
+        (">s\nMA\n>t\n\n", "line 3.*'t' has no sequence"),
+        (">s\n*\n", "line 1.*no sequence"),
+        (">\nMA\n", "line 1.*header is empty"),
+        (">s\nMA\n>s\nMC\n", "line 3.*'s' comes a second time"),
+        (">s\nMK\nM@V\n", "line 3.*'@' is not a residue"),
+        (">s\nMK1V\n", "line 2.*'1' is not a residue"),
+        (">s\nMKßV\n", "line 2.*'ß' is not a residue"),
+        (">s\nMK\n\nM-V\n", "line 4.*gap.*alignment.*remove the gaps"),
+        (">s\nM.V\n", "line 2.*gap"),
+        (">s\nMK*V\nMA*\n", "line 2.*stop"),
+        (">s\nMA\n>d\n" + "ACGTN" * 12 + "\n", "line 3.*'d' looks like DNA.*translate"),
+        (">a\n" + "acgu" * 8 + "\n>b\n" + "acgu" * 8 + "\n", "line 3.*looks like DNA"),
+        (b">s\nMA\n>t \xe9\nMA\n", "line 3.*not UTF-8"),
+        (b">s\nM\0A\n", "line 2.*binary"),
+        (">s\nMA\n".encode("utf-16"), "line 1.*(not UTF-8|binary)"),
+        (gzip.compress(b">s\nMKV\n")[:-8], "damaged gzip"),
+    ],
+)
+def test_refuses_what_is_no_protein_file(tmp_path, content, words):
+    path = put(tmp_path, content)
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))}.*{words}.*[.]$"):
+        read_fasta(path, labelled=False)
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("A|FEATURES|NCBI|penicillin|x", f"'penicillin'.*{', '.join(CLASSES)}"),
+        ("A|FEATURES|NCBI|11|x", "'11'"),
+        ("A|FEATURES|NCBI", "names no class; write accession.*sp"),
+        ("SEQ0", "'SEQ0' names no class"),
+        ("tr|P1|x", "names no class"),
+    ],
+)
+def test_refuses_a_header_without_known_class(tmp_path, header, words):
+    path = put(tmp_path, f">sp|P1|x\nMA\n>{header}\nMA\n")
+    with pytest.raises(UserError, match=f"line 3: .*{words}"):
+        read_fasta(path, labelled=True)
+
+
+def test_the_last_residue_before_dna_length_is_still_a_protein(tmp_path):
+    path = put(tmp_path, ">s\n" + "ACGTN" * 11 + "ACGT\n")  # 59
+    assert len(read_fasta(path, False)[0].sequence) == 59
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(UserError, match=r"absent\.fasta cannot be read.*No such file"):
+        read_fasta(tmp_path / "absent.fasta", False)
+    with pytest.raises(UserError, match="is a folder"):
+        read_fasta(tmp_path, False)
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    records = [Record("A1", "A1|FEATURES|x|bacitracin|b", "MKV", INDEX["bacitracin"])]
+    path = write_fasta(tmp_path / "new" / "y.fasta", records)
+    assert path.read_bytes() == b">A1|FEATURES|x|bacitracin|b\nMKV\n"
+    assert read_fasta(path, labelled=True) == records

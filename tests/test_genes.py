@@ -1,0 +1,50 @@
+import gzip
+
+import numpy as np
+import pytest
+import synthetic
+
+from arg_utils.errors import UserError
+from arg_utils.genes import call_genes, looks_like_dna
+
+
+@pytest.fixture
+def proteins():
+    rng = np.random.default_rng(1)
+    return [synthetic.protein(rng, 200) for _ in range(6)]
+
+
+def test_finds_the_genes_of_each_contig(tmp_path, proteins):
+    rng = np.random.default_rng(2)
+    first, second = synthetic.assembly(rng, proteins[:4]), synthetic.assembly(rng, proteins[4:])
+    path = tmp_path / "a.fasta.gz"
+    path.write_bytes(gzip.compress(f">c1 x\n{first}\n>c2\r\n{second.lower()}\r\n".encode()))
+    genes = call_genes(path)
+    assert [gene.sequence for gene in genes] == proteins
+    assert [gene.id for gene in genes] == ["c1_1", "c1_2", "c1_3", "c1_4", "c2_1", "c2_2"]
+    assert genes[0].header == f"c1_1 75..{74 + 603} strand +1"
+    assert genes[0].label is None
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (">c\nACGTEACGT\n", "line 2: 'E' is not a base"),
+        (">c\n>d\nACGT\n", "line 1: 'c' has no sequence"),
+        (">c\nACGTACGTAC\n", "No gene found"),
+        ("", "is empty"),
+    ],
+)
+def test_refuses_what_is_no_assembly(tmp_path, content, words):
+    path = tmp_path / "a.fasta"
+    path.write_text(content)
+    with pytest.raises(UserError, match=words):
+        call_genes(path)
+
+
+def test_tells_dna_from_protein(tmp_path, proteins):
+    path = tmp_path / "a.fasta"
+    path.write_text(">c\n" + synthetic.assembly(np.random.default_rng(2), proteins[:1]) + "RYN\n")
+    assert looks_like_dna(path)
+    path.write_text(">p\n" + proteins[0] + "\n")
+    assert not looks_like_dna(path)

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from arg_utils.errors import UserError
+from arg_utils.submission import check_submission, write_submission
+
+IDS = ["SEQ0", "SEQ1", "SEQ2"]
+GOOD = "id,label\nSEQ0,0\nSEQ1,14\nSEQ2,3\n"
+
+
+def test_writes_what_kaggle_reads(tmp_path):
+    path = write_submission(IDS, np.array([0, 14, 3]), tmp_path / "new" / "s.csv")
+    assert path.read_bytes() == GOOD.encode()
+    check_submission(path, IDS)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([0, 1], "3 ids came with 2 labels"),
+        ([0, 1, 15], "line 4: the label '15'"),
+        ([0, -1, 1], "line 3: the label '-1'"),
+        ([0.0, 1.0, 2.0], "line 2: the label '0.0'"),
+    ],
+)
+def test_writes_nothing_wrong(tmp_path, labels, words):
+    with pytest.raises(UserError, match=words):
+        write_submission(IDS, labels, tmp_path / "s.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", [GOOD, GOOD.replace("\n", "\r\n"), GOOD.removesuffix("\n")])
+def test_line_ends_do_not_matter(tmp_path, text):
+    path = tmp_path / "s.csv"
+    path.write_bytes(text.encode())
+    check_submission(path, IDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty"),
+        ("SEQ0,0\nSEQ1,14\nSEQ2,3\n", "line 1: the header"),
+        (GOOD.replace("id,label", "id,class"), "line 1: the header is 'id,class'"),
+        (GOOD.replace("id,label", "id,label,score"), "line 1: the header"),
+        ("\ufeff" + GOOD, "line 1: the header"),
+        ("id,label\n", "0 rows for 3 .*first missing is 'SEQ0'"),
+        ("id,label\nSEQ0,0\nSEQ1,1\n", "2 rows for 3 .*first missing is 'SEQ2'"),
+        ("id,label\nSEQ0,0\nSEQ2,1\n", "line 3: 'SEQ2' stands where 'SEQ1' belongs"),
+        ("id,label\nSEQ1,0\nSEQ0,1\nSEQ2,3\n", "line 2: 'SEQ1' stands where 'SEQ0' belongs"),
+        ("id,label\nSEQ0,0\nSEQ0,1\nSEQ2,3\n", "line 3: 'SEQ0' was on line 2 already"),
+        (GOOD + "SEQ1,1\n", "line 5: 'SEQ1' was on line 3 already"),
+        (GOOD + "SEQ3,1\n", "line 5: 'SEQ3' is no id"),
+        (GOOD.replace("SEQ1", "seq1"), "line 3: 'seq1' is no id"),
+        (GOOD.replace("SEQ1", " SEQ1"), "line 3: ' SEQ1' is no id"),
+        (GOOD.replace(",14", ",14.0"), "line 3: the label '14.0'"),
+        (GOOD.replace(",14", ",15"), "line 3: the label '15'"),
+        (GOOD.replace(",14", ",-1"), "line 3: the label '-1'"),
+        (GOOD.replace(",14", ","), "line 3: the label ''"),
+        (GOOD.replace(",14", ", 14"), "line 3: the label ' 14'"),
+        (GOOD.replace(",14", ",١"), "line 3: the label"),
+        (GOOD.replace(",14", ",beta_lactam"), "line 3: the label 'beta_lactam'"),
+        (GOOD.replace(",14", ",14,x"), "line 3: 3 columns"),
+        (GOOD.replace(",14", ""), "line 3: 1 columns"),
+        (GOOD.replace("SEQ1", '"SEQ1"'), "line 3: .* is quoted"),
+        (GOOD.replace("SEQ1", "\nSEQ1"), "line 3: the line is blank"),
+        (GOOD + "\n", "line 5: the line is blank"),
+    ],
+)
+def test_names_the_first_fault_and_its_line(tmp_path, text, words):
+    path = tmp_path / "s.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=words):
+        check_submission(path, IDS)
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        check_submission(tmp_path / "s.csv", IDS)
+    (tmp_path / "s.csv").write_bytes(b"PK\x03\x04\xff")
+    with pytest.raises(UserError, match="not UTF-8"):
+        check_submission(tmp_path / "s.csv", IDS)
