@@ -1,9 +1,10 @@
 """Self-attention over packed sequences: a compiled kernel for 16-wide heads, else PyTorch's own.
 
 Sequences lie end to end: row ``starts[b]`` to ``starts[b + 1]`` of a tensor is sequence ``b``. Rows
-after the last belong to none; they only round the number of rows up, see `Packing`. The kernel (``csrc/attention.cpp``) is compiled once with the machine's C++ compiler
-and kept in the cache; without a compiler, on a GPU or for other head widths the same function runs
-through ``scaled_dot_product_attention`` on padded rows. ``ARG_ATTENTION=torch`` forces the latter.
+after the last belong to none; they only round the number of rows up, see `Packing`. The kernel
+(``csrc/attention.cpp``) is compiled once with the machine's C++ compiler and kept in the cache;
+without a compiler, on a GPU or for other head widths the same function runs through
+``scaled_dot_product_attention`` on padded rows. ``ARG_ATTENTION=torch`` forces the latter.
 """
 
 import ctypes
@@ -74,7 +75,7 @@ def attention(qkv: torch.Tensor, packing: Packing) -> torch.Tensor:
 
     Parameters
     ----------
-    qkv : [packing.rows, 3, heads, dim], float32 or bfloat16; queries not yet scaled by ``dim ** -0.5``.
+    qkv : [packing.rows, 3, heads, dim], float32 or bfloat16; queries are scaled in here.
 
     Returns
     -------

@@ -179,7 +179,7 @@ def _run(command: str, *arguments: Path | str) -> None:
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stdout + done.stderr).strip().splitlines()
-        words = [text for text in said if "rror" in text][-3:] or said[-1:]
+        words = [text for text in said if "Error" in text][-3:] or said[-1:]
         raise UserError(
             f"mmseqs {command} failed with exit code {done.returncode}: "
             f"{' / '.join(words) or 'it said nothing'}; check free memory and disk space."

@@ -96,8 +96,8 @@ def test_same_question_same_answer(shared_cache, proteins, tmp_path, monkeypatch
 
 
 def test_coverage_of_both_is_asked_of_a_cluster(shared_cache, proteins):
-    assert cluster([proteins[0], proteins[0][:75]]).tolist() == [0, 1]
-    assert cluster([proteins[0], proteins[0][:75]], coverage=0.4).tolist() == [0, 0]
+    halves = [proteins[0], proteins[0][:75], proteins[4], proteins[4][:135]]
+    assert cluster(halves).tolist() == [0, 1, 2, 2]
 
 
 def test_connect_merges_along_chains():
