@@ -172,12 +172,12 @@ def labelled_records(dataset: DataSet) -> list[Record]:
     """
     if (dataset.folder / "records.fasta").is_file():
         return read_fasta(dataset.folder / "records.fasta", labelled=True)
+    if not (dataset.train and dataset.val):
+        raise UserError(f"{dataset.folder} was loaded in part; load train and val to part them.")
     records = dataset.train + dataset.val
     if dataset.test_labels is not None:
         pairs = zip(dataset.test, dataset.test_labels.tolist(), strict=True)
         records = records + [replace(record, label=label) for record, label in pairs]
-    if not records:
-        raise UserError(f"{dataset.folder} was loaded without labelled parts; load train and val.")
     ids = unique_ids(record.id for record in records)
     return [replace(record, id=name) for record, name in zip(records, ids, strict=True)]
 
