@@ -40,9 +40,10 @@ class LoraBlocks:
     head_learning_rate: float = 2e-3
     warmup: float = 0.1
     weight_decay: float = 0.01
-    epochs: int = 3
+    epochs: int = 2
     batch_tokens: int = 4096
-    max_per_class: int | None = 120
+    max_per_class: int | None = 100  # proteins a class and epoch, drawn anew each epoch
+    watch_per_class: int | None = 30  # validation proteins a class, scored after each epoch
     folds: tuple[int, ...] = (0,)
 
 
@@ -57,20 +58,26 @@ class Profile:
     lora_blocks: LoraBlocks = field(default_factory=LoraBlocks)
     max_records: int | None = None  # per class, of the whole data set: only to try things out
     seeds: tuple[int, ...] = (0,)
+    homology_folds: tuple[int, ...] = (0, 1, 2, 3, 4)  # which are tested
 
 
 PROFILES: dict[str, Profile] = {
     "smoke": Profile(
         "smoke",
         staged=StagedTraining(epochs=2, max_per_class=8),
-        lora_blocks=LoraBlocks(epochs=1, max_per_class=4),
+        lora_blocks=LoraBlocks(epochs=1, max_per_class=4, watch_per_class=4),
         max_records=12,
+        homology_folds=(0,),
     ),
     "laptop": Profile("laptop"),
     "full": Profile(
         "full",
         lora_blocks=LoraBlocks(
-            epochs=12, max_per_class=None, batch_tokens=16384, folds=(0, 1, 2, 3, 4)
+            epochs=12,
+            max_per_class=None,
+            watch_per_class=None,
+            batch_tokens=16384,
+            folds=(0, 1, 2, 3, 4),
         ),
         seeds=(0, 1, 2),
     ),

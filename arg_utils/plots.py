@@ -36,6 +36,7 @@ __all__ = [
     "confusion_matrix",
     "embedding_map",
     "f1_by_identity_bin",
+    "finetuning_curve",
     "learning_curves",
     "lengths_by_class",
     "methods_comparison",

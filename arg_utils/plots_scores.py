@@ -71,6 +71,24 @@ def _stage_bands(score, loss, history: pd.DataFrame) -> None:
     score.set_xlim(0.5, len(history) + 0.5)
 
 
+def finetuning_curve(history: pd.DataFrame) -> Figure:
+    """Macro-F1 on watched validation proteins by epoch of fine-tuning; epoch 0 is untrained.
+
+    ``history`` has the columns epoch, train_loss (NaN in epoch 0) and val_macro_f1.
+    """
+    fig, axes = new_figure(1, 2, figsize=(8, 3.2))
+    score, loss = axes[0]
+    score.plot(history["epoch"], history["val_macro_f1"], "o-", color=BLUE)
+    score.set_ylabel("validation macro-F1 (watched part)")
+    loss.plot(history["epoch"], history["train_loss"], "o-", color=BLACK)
+    loss.set_ylabel("training loss\n(cross-entropy, nats)")
+    for axis in (score, loss):
+        axis.set_xlabel("epoch")
+        axis.set_xticks(history["epoch"])
+        axis.grid(axis="y", color="#E5E5E5")
+    return fig
+
+
 def confusion_matrix(counts: ArrayLike, normalised: bool = False) -> Figure:
     """The 15x15 confusion matrix, each cell written out, empty cells left white.
 

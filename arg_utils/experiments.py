@@ -1,0 +1,173 @@
+"""Methods on splits: each fitted once, its predictions kept, scored in one table."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from arg_utils.checkpoints import fingerprint, load_checkpoint, save_checkpoint
+from arg_utils.esm2 import best_device, best_precision
+from arg_utils.evaluation import accuracy, bootstrap_ci, macro_f1
+from arg_utils.finetuning import Proteins
+from arg_utils.methods import METHODS, Method
+from arg_utils.runs import few, proteins, subset
+from arg_utils.splits import FoldParts, homology_fold
+from arg_utils.workspace import Workspace
+
+RANDOM, HOMOLOGY = "random", "homology"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What fitting one method gave.
+
+    Attributes
+    ----------
+    probabilities : float32 [n, 15] for each part predicted.
+    labels : classes int64 [n] of the same parts.
+    history : one row an epoch; empty where nothing is trained.
+    seconds : of training, features not counted.
+    """
+
+    method: str
+    probabilities: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+    history: pd.DataFrame
+    trainable_parameters: int
+    seconds: float
+
+    def predictions(self, part: str) -> np.ndarray:
+        """Class indices int64 [n]."""
+        return self.probabilities[part].argmax(axis=1)
+
+    def macro_f1(self, part: str) -> float:
+        """Macro-F1 over all 15 classes."""
+        return macro_f1(self.labels[part], self.predictions(part))
+
+
+def fit_random(work: Workspace, method: str) -> Outcome:
+    """Fit on the data's own train part; predict validation, and test where its labels are known."""
+    parts = {"val": work.val} | ({} if work.test is None else {"test": work.test})
+    return _remembered(work, method, RANDOM, work.train, work.val, parts)
+
+
+def fit_fold(work: Workspace, method: str, fold: int) -> tuple[Outcome, FoldParts]:
+    """Fit on one homology fold's training part; predict its test part (``test``)."""
+    records, table = work.labelled
+    parts = homology_fold(records, table, fold, work.profile.seed)
+    data = proteins(records)
+    train, val = (few(subset(data, p), work.profile) for p in (parts.train, parts.val))
+    test = {"val": val, "test": subset(data, parts.test)}
+    return _remembered(work, method, f"{HOMOLOGY}-{fold}", train, val, test), parts
+
+
+def load_fitted(work: Workspace, method: str) -> Method:
+    """The method as `fit_random` left it, to predict anything with."""
+    return METHODS[method].load(work.folder / "fits" / RANDOM / method)
+
+
+def score_random(work: Workspace, methods: Iterable[str]) -> list[dict]:
+    """One row a method on the data's own split, with a 95 % interval over homology clusters."""
+    clusters = _scored_clusters(work)
+    rows = []
+    for method in methods:
+        outcome = fit_random(work, method)
+        true, found = outcome.labels[work.scored_part], outcome.predictions(work.scored_part)
+        rows.append(_row(work, RANDOM, [outcome], true, found, clusters, 0))
+    return rows
+
+
+def score_homology(
+    work: Workspace, methods: Iterable[str], folds: Sequence[int] | None = None
+) -> tuple[list[dict], pd.DataFrame]:
+    """One row a method, its predictions pooled over homology folds, and those predictions.
+
+    ``folds`` are the profile's unless given.
+
+    Returns
+    -------
+    rows : as of `score_random`; ``folds`` says which were pooled, ``set_aside`` how many test
+        proteins were left out because a training protein resembles them.
+    predictions : one row a test protein: fold, position (in the labelled records), true, identity
+        to the best hit in the training part (0-1, NaN without one), and a column a method.
+    """
+    records, table = work.labelled
+    clusters, rows, predictions = table["cluster"].to_numpy(), [], pd.DataFrame()
+    chosen = work.profile.homology_folds if folds is None else folds
+    folds = [fold for fold in chosen if fold in set(table["fold"])]
+    for method in methods:
+        fitted = [fit_fold(work, method, fold) for fold in folds]
+        if predictions.empty:
+            predictions = pd.concat([_fold_frame(parts, records) for _, parts in fitted])
+        predictions[method] = np.concatenate([o.predictions("test") for o, _ in fitted])
+        set_aside = sum(len(parts.set_aside) for _, parts in fitted)
+        groups = clusters[predictions["position"]]
+        true, found = predictions["true"].to_numpy(), predictions[method].to_numpy()
+        row = _row(work, HOMOLOGY, [o for o, _ in fitted], true, found, groups, set_aside)
+        rows.append(row | {"folds": list(folds)})
+    return rows, predictions.reset_index(drop=True)
+
+
+def _fold_frame(parts: FoldParts, records) -> pd.DataFrame:
+    frame = pd.DataFrame({"fold": parts.fold, "position": parts.test})
+    frame["true"] = [records[i].label for i in parts.test]
+    best = parts.best_hits.set_index("query")["identity"]
+    return frame.assign(identity=best.reindex(parts.test).to_numpy())
+
+
+def _row(work: Workspace, split, outcomes, true, found, groups, set_aside: int) -> dict:
+    interval = bootstrap_ci(true, found, groups, seed=work.profile.seed)
+    return {
+        "split": split, "method": outcomes[0].method, "title": METHODS[outcomes[0].method].title,
+        "macro_f1": macro_f1(true, found), "ci_low": interval.low, "ci_high": interval.high,
+        "accuracy": accuracy(true, found), "proteins": len(true), "set_aside": set_aside,
+        "trainable_parameters": outcomes[0].trainable_parameters,
+        "minutes": sum(o.seconds for o in outcomes) / 60, "seed": work.profile.seed,
+        "profile": work.profile.name, "weights": work.weights.name,
+        "data": f"{work.data.name} [{work.data.identity[:8]}]",
+        "scored": work.scored_part if split == RANDOM else "test",
+    }  # fmt: skip
+
+
+def _scored_clusters(work: Workspace) -> np.ndarray:
+    """Homology clusters of the scored proteins (found by sequence)."""
+    records, table = work.labelled
+    cluster_of = dict(zip((r.sequence for r in records), table["cluster"], strict=True))
+    return np.array([cluster_of[sequence] for sequence in work.scored.sequences])
+
+
+def _remembered(
+    work: Workspace, method: str, split: str, train: Proteins, val: Proteins,
+    parts: dict[str, Proteins],
+) -> Outcome:  # fmt: skip
+    """Fit and predict, or find both done before with the same data, weights and settings."""
+    folder = work.folder / "fits" / split
+    key = fingerprint(
+        work.data.identity, work.weights.sha256, best_precision(best_device()), work.profile,
+        method, split, train.sequences, {name: part.sequences for name, part in parts.items()},
+    )  # fmt: skip
+    place = folder / method / "outcome.pt"
+    kept = load_checkpoint(place, key)
+    if kept is None:
+        fitted = METHODS[method]().fit(train, val, work.profile, work.profile.seed, folder)
+        kept = {
+            "probabilities": {
+                name: torch.from_numpy(fitted.probabilities(part.sequences))
+                for name, part in parts.items()
+            },
+            "history": fitted.history.to_dict("list"),
+            "trainable_parameters": fitted.trainable_parameters,
+            "seconds": fitted.training_seconds,
+        }
+        fitted.save(folder / method)
+        save_checkpoint(place, key, kept)
+    return Outcome(
+        method,
+        {name: tensor.numpy() for name, tensor in kept["probabilities"].items()},
+        {name: part.labels for name, part in parts.items()},
+        pd.DataFrame(kept["history"]),
+        kept["trainable_parameters"],
+        kept["seconds"],
+    )

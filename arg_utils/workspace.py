@@ -1,0 +1,99 @@
+"""What every notebook works on: the data, the weights, the profile, and the folder for results."""
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from arg_utils.config import Profile, load_profile
+from arg_utils.data_source import DataSet, leakage_warnings, load_dataset, splits_for
+from arg_utils.fasta import Record
+from arg_utils.finetuning import Proteins
+from arg_utils.outputs import output_dir
+from arg_utils.paths import write_text
+from arg_utils.runs import few, proteins
+from arg_utils.weights import Weights, load_weights
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Data, weights and profile of one session; see `open_workspace`."""
+
+    data: DataSet
+    weights: Weights
+    profile: Profile
+    folder: Path
+
+    @cached_property
+    def train(self) -> Proteins:
+        """The training part, capped in profiles that only try things out."""
+        return few(proteins(self.data.train), self.profile)
+
+    @cached_property
+    def val(self) -> Proteins:
+        """The validation part, capped likewise."""
+        return few(proteins(self.data.val), self.profile)
+
+    @cached_property
+    def test(self) -> Proteins | None:
+        """The labelled test part, capped likewise; ``None`` where its labels are not known."""
+        if self.data.test_labels is None:
+            return None
+        return few(proteins(self.data.test, self.data.test_labels), self.profile)
+
+    @property
+    def scored_part(self) -> str:
+        """Which part final scores are of: ``test`` if its labels are known, else ``val``."""
+        return "val" if self.test is None else "test"
+
+    @property
+    def scored(self) -> Proteins:
+        """The proteins final scores are of."""
+        return self.val if self.test is None else self.test
+
+    @cached_property
+    def labelled(self) -> tuple[list[Record], pd.DataFrame]:
+        """All labelled records and the table of both splits, row for row."""
+        return splits_for(self.data)
+
+    def labels(self, part: str) -> np.ndarray:
+        """Classes int64 [n] of ``train``, ``val`` or ``test``."""
+        return getattr(self, part).labels
+
+    def save_json(self, name: str, content: object) -> None:
+        """Write ``content`` to the file ``name`` in the folder of results."""
+        write_text(self.folder / name, json.dumps(content, indent=1) + "\n")
+
+    def describe(self) -> str:
+        """The lines that say which data and which weights results are of."""
+        parts = ", ".join(f"{len(getattr(self.data, p)):,} {p}" for p in ("train", "val", "test"))
+        lines = [
+            f"data:    {self.data.name} [{self.data.identity[:8]}]: {parts} proteins",
+            f"weights: ESM-2 8M, {self.weights.name}",
+            f"profile: {self.profile.name}, seed {self.profile.seed}",
+        ]
+        if self.profile.max_records:
+            lines.append(f"         (only {self.profile.max_records} proteins a class are used)")
+        return "\n".join(lines + [f"note:    {text}" for text in leakage_warnings(self.data)])
+
+
+def open_workspace(seed: int | None = None) -> Workspace:
+    """Find data, weights and profile (``ARG_DATA``, ``ARG_ESM2_WEIGHTS``, ``ARG_PROFILE``).
+
+    Prints which they are.
+
+    Raises
+    ------
+    UserError
+        If any of them cannot be had.
+    """
+    profile = load_profile()
+    if seed is not None:
+        profile = replace(profile, seed=seed)
+    data = load_dataset()
+    work = Workspace(data, load_weights(), profile, output_dir(data.name, profile.name))
+    print(work.describe())
+    return work
