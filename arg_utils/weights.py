@@ -7,7 +7,6 @@ Nothing is unpickled with code execution: ``torch.load(weights_only=True)`` with
 import argparse
 import functools
 import os
-import pickle
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from arg_utils.downloads import PinnedFile, PinnedWheel, file_sha256, is_intact
@@ -133,9 +131,10 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
             return load_file(path)
         with torch.serialization.safe_globals([argparse.Namespace]):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # a damaged pickle can fail in any way
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:120]
         raise UserError(
-            f"{path} cannot be read as ESM-2 weights ({str(error).splitlines()[0][:120]}); "
+            f"{path} cannot be read as ESM-2 weights ({reason}); "
             f"name fair-esm's {MODEL_NAME}.pt or Hugging Face's model.safetensors."
         ) from error
     state = loaded.get("model", loaded) if isinstance(loaded, dict) else None
@@ -148,7 +147,7 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _fair_name(name: str) -> str:
-    name = re.sub(r"^encoder\.(sentence_encoder\.)?(?!layer\.|emb_layer)", "", name)
+    name = re.sub(r"^encoder\.(sentence_encoder\.|(?!layer\.|emb_layer))", "", name)
     for pattern, replacement in _RENAME:
         name = re.sub(pattern, replacement, name)
     return name

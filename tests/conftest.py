@@ -19,3 +19,26 @@ def own_cache(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("ARG_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def weights():
+    """The weights of ESM-2; the attention kernel is built too.
+
+    From then on a test with an empty cache neither fetches nor compiles in this process.
+    """
+    from arg_utils.attention import load_kernel
+    from arg_utils.weights import load_weights
+
+    load_kernel()
+    return load_weights()
+
+
+@pytest.fixture(scope="session")
+def weights_file(weights, tmp_path_factory) -> Path:
+    """The weights in a file, for other processes to find by ``ARG_ESM2_WEIGHTS``."""
+    import torch
+
+    path = tmp_path_factory.mktemp("weights") / "named.pt"
+    torch.save(weights.state, path)
+    return path
