@@ -3,7 +3,7 @@
 Sequences lie end to end: row ``starts[b]`` to ``starts[b + 1]`` of a tensor is sequence ``b``. Rows
 after the last belong to none; they only round the number of rows up, see `Packing`. The kernel
 (``csrc/attention.cpp``) is compiled once with the machine's C++ compiler and kept in the cache;
-without a compiler, on a GPU or for other head widths the same function runs through
+without a compiler, on a GPU, for other head widths or number types the same function runs through
 ``scaled_dot_product_attention`` on padded rows. ``ARG_ATTENTION=torch`` forces the latter.
 """
 
@@ -25,7 +25,7 @@ from arg_utils.paths import atomic_path, cache_dir
 
 SOURCE = Path(__file__).parent / "csrc" / "attention.cpp"
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
-KERNEL_DIM = 16
+KERNEL_DIM, KERNEL_TYPES = 16, (torch.float32, torch.bfloat16)
 ROUND = 128
 
 
@@ -75,13 +75,14 @@ def attention(qkv: torch.Tensor, packing: Packing) -> torch.Tensor:
 
     Parameters
     ----------
-    qkv : [packing.rows, 3, heads, dim], float32 or bfloat16; queries are scaled in here.
+    qkv : [packing.rows, 3, heads, dim], floating point; queries are scaled in here.
 
     Returns
     -------
     [packing.rows, heads, dim], of the same type; zero in rows of no sequence.
     """
-    if qkv.device.type == "cpu" and qkv.shape[-1] == KERNEL_DIM and load_kernel() is not None:
+    fits = qkv.device.type == "cpu" and qkv.dtype in KERNEL_TYPES and qkv.shape[-1] == KERNEL_DIM
+    if fits and load_kernel() is not None:
         return _KernelAttention.apply(qkv.contiguous(), packing)
     return padded_attention(qkv, packing)
 
