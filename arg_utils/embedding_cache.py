@@ -61,12 +61,14 @@ class EmbeddingCache:
                     values[where], found[where] = shard_values[row], True
         return found, values
 
-    def add(self, keys: Sequence[bytes], values: np.ndarray) -> None:
-        """Store float32 ``values`` [n, width] under ``keys``, as one new shard."""
+    def add(self, keys: Sequence[bytes], values: np.ndarray) -> Path:
+        """Store float32 ``values`` [n, width] under ``keys``, as one shard; returns its path."""
         table = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), KEY_BYTES)
         content = save({"keys": table, "values": np.ascontiguousarray(values, np.float32)})
-        with atomic_path(self.folder / (_digest(content) + SUFFIX)) as temporary:
+        path = self.folder / (_digest(content) + SUFFIX)
+        with atomic_path(path) as temporary:
             temporary.write_bytes(content)
+        return path
 
     def compact(self) -> None:
         """Merge the shards into one where they have become many."""
@@ -77,8 +79,10 @@ class EmbeddingCache:
             merged = {}
             for keys, values in self._shards():
                 merged.update(zip(keys, values, strict=True))
-            self.add(list(merged), np.stack(list(merged.values())))
-            for path in old:
+            if not merged:
+                return  # all were damaged, and are gone
+            new = self.add(list(merged), np.stack(list(merged.values())))
+            for path in set(old) - {new}:  # one of the old may have held everything
                 path.unlink(missing_ok=True)  # a reader that holds it open keeps its content
 
     def _shards(self):

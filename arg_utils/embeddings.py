@@ -104,7 +104,7 @@ def embed(
         row_of = {keys[place]: row for row, place in enumerate(todo)}
         for place in np.flatnonzero(missing):
             blocks[place] = computed[row_of[keys[place]]]
-    return blocks.reshape(len(windows), -1)
+    return blocks.reshape(len(windows), len(features) * WIDTH)
 
 
 def _kind(weights: Weights, precision: torch.dtype, feature: Feature) -> str:
