@@ -135,7 +135,7 @@ def homology_folds(
     result = np.empty(len(labels), dtype=np.int64)
     for fold, (_, members) in enumerate(_group_splits(labels, clusters, folds, seed)):
         result[members] = fold
-    return result
+    return np.unique(result, return_inverse=True)[1]  # few clusters may leave a fold empty
 
 
 def fold_hits(sequences: Sequence[str], fold_of: np.ndarray, fold: int) -> pd.DataFrame:

@@ -85,12 +85,25 @@ def test_no_connection_fails_at_once_and_says_what_was_tried(tmp_path, url):
     assert time.monotonic() - start < 5
 
 
-def test_a_silent_server_does_not_hang(tmp_path, monkeypatch):
+def test_a_server_that_falls_silent_does_not_hang(tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "TIMEOUT", 0.3)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/w.pt"
+    (tmp_path / "w.pt").write_bytes(b"damaged")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def begin():
+            connection, _ = listening.accept()
+            connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nsome")
+            stop.wait()
+            connection.close()
+
+        stop, start = threading.Event(), time.monotonic()
+        threading.Thread(target=begin, daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/w.pt"
         with pytest.raises(UserError, match="timed out"):
             fetch_url(url, sha(CONTENT), len(CONTENT), tmp_path / "w.pt")
+        stop.set()
+    assert time.monotonic() - start < 5
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
 def test_two_at_once_fetch_once(server, tmp_path):

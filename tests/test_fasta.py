@@ -97,6 +97,7 @@ def test_streaming_may_let_ids_repeat(tmp_path):
         (b">s\nM\0A\n", "line 2.*binary"),
         (">s\nMA\n".encode("utf-16"), "line 1.*(not UTF-8|binary)"),
         (gzip.compress(b">s\nMKV\n")[:-8], "damaged gzip"),
+        (gzip.compress(b">s\nMKV\n")[:-8] + b"\0" * 8, "damaged gzip.*CRC"),
     ],
 )
 def test_refuses_what_is_no_protein_file(tmp_path, content, words):
