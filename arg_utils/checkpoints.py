@@ -1,8 +1,8 @@
 """Finished parts of long work, kept whole or not at all, so that an interrupted run goes on."""
 
 import hashlib
+import io
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,24 @@ def fingerprint(*parts: Any) -> str:
 
 
 def save_checkpoint(path: Path, key: str, content: dict[str, Any]) -> None:
-    """Keep ``content`` (tensors, numbers, strings, and lists and dicts of them) under ``key``."""
+    """Keep ``content`` (tensors, numbers, strings, and lists and dicts of them) under ``key``.
+
+    The file starts with the SHA-256 of the rest: ``torch.load`` does not notice a changed number.
+    """
+    buffer = io.BytesIO()
+    torch.save({"key": key, "content": content}, buffer)
     with atomic_path(path) as temporary:
-        torch.save({"key": key, "content": content}, temporary)
+        temporary.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
 
 
 def load_checkpoint(path: Path, key: str) -> dict[str, Any] | None:
-    """What was kept under this ``key``; ``None`` if nothing, or if it belongs to other settings."""
+    """What was kept under this ``key``; ``None`` if nothing, or if it is damaged or of another."""
     try:
-        found = torch.load(path, weights_only=True)
-    except (FileNotFoundError, EOFError, RuntimeError, pickle.UnpicklingError):
-        return None  # absent or damaged: the work is done again
-    return found["content"] if isinstance(found, dict) and found.get("key") == key else None
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    digest, content = data[:32], data[32:]
+    if hashlib.sha256(content).digest() != digest:
+        return None  # damaged: the work is done again
+    found = torch.load(io.BytesIO(content), weights_only=True)
+    return found["content"] if found["key"] == key else None

@@ -103,15 +103,18 @@ def load_state(model: nn.Module, path: Path | str) -> None:
     Raises
     ------
     UserError
-        If the file is missing or damaged, or names a parameter that ``model`` lacks.
+        If the file is missing or damaged, or is not of this model: it lacks a trainable parameter,
+        or holds one that ``model`` has not, or not in that shape.
     """
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} cannot be read as saved parameters ({error}).") from error
-    missing = set(state) - {name for name, _ in model.named_parameters()}
-    if missing:
-        raise UserError(f"{path} does not belong to this model: it names {sorted(missing)[0]}.")
+    own = dict(model.named_parameters())
+    wrong = {n for n, t in state.items() if n not in own or own[n].shape != t.shape}
+    wrong |= {name for name, p in own.items() if p.requires_grad} - set(state)
+    if wrong:
+        raise UserError(f"{path} does not belong to this model: they differ in {min(wrong)}.")
     model.load_state_dict(state, strict=False)
 
 
