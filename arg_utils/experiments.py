@@ -1,7 +1,7 @@
 """Methods on splits: each fitted once, its predictions kept, scored in one table."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from arg_utils.finetuning import Proteins
 from arg_utils.methods import METHODS, Method
 from arg_utils.runs import few, proteins, subset
 from arg_utils.splits import FoldParts, homology_fold
+from arg_utils.training import cap_per_class
 from arg_utils.workspace import Workspace
 
 RANDOM, HOMOLOGY = "random", "homology"
@@ -54,12 +55,14 @@ def fit_random(work: Workspace, method: str) -> Outcome:
 
 
 def fit_fold(work: Workspace, method: str, fold: int) -> tuple[Outcome, FoldParts]:
-    """Fit on one homology fold's training part; predict its test part (``test``)."""
+    """Fit on one homology fold's training part; predict ``test``, its (capped) test part."""
     records, table = work.labelled
     parts = homology_fold(records, table, fold, work.profile.seed)
     data = proteins(records)
     train, val = (few(subset(data, p), work.profile) for p in (parts.train, parts.val))
-    test = {"val": val, "test": subset(data, parts.test)}
+    kept = cap_per_class(data.labels[parts.test], work.profile.max_records, work.profile.seed)
+    parts = replace(parts, test=parts.test[kept])
+    test = {"test": subset(data, parts.test)}
     return _remembered(work, method, f"{HOMOLOGY}-{fold}", train, val, test), parts
 
 

@@ -19,6 +19,7 @@ from arg_utils.plots_data import (
 from arg_utils.plots_scores import (
     confusion_matrix,
     f1_by_identity_bin,
+    finetuning_curve,
     learning_curves,
     methods_comparison,
     per_class_f1,
