@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,12 @@ from arg_utils.paths import atomic_path
 
 
 def fingerprint(*parts: Any) -> str:
-    """16 hex digits that change when any of ``parts`` (anything with a stable ``repr``) does."""
-    return hashlib.sha256(json.dumps([repr(p) for p in parts]).encode()).hexdigest()[:16]
+    """16 hex digits that change when any of ``parts`` (bytes, or a stable ``repr``) does."""
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part if isinstance(part, bytes) else repr(part).encode()
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()[:16]
 
 
 def save_checkpoint(path: Path, key: str, content: dict[str, Any]) -> None:

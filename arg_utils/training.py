@@ -5,7 +5,8 @@ the best validation macro-F1 are kept, and the next stage goes on from the best 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,17 @@ class Progress:
         """One row an epoch: stage, epoch, learning_rate, train_loss, val_macro_f1,
         best, seconds."""
         return pd.DataFrame(self.history)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread: waking a second one costs more than these small products."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Adam:
@@ -138,6 +150,7 @@ def train_stage(
     generator = torch.Generator().manual_seed(seed + 1000 * (first_stage + number))
     steps = settings.epochs * -(-len(train.labels) // settings.batch_size)
     with (
+        one_thread(),
         torch.random.fork_rng(devices=[]),
         tqdm(total=steps, desc=f"rate {rate:g}", unit="step", disable=not progress) as bar,
     ):
