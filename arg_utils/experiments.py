@@ -11,8 +11,9 @@ from arg_utils.checkpoints import fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.esm2 import best_device, best_precision
 from arg_utils.evaluation import accuracy, bootstrap_ci, macro_f1
 from arg_utils.finetuning import Proteins
-from arg_utils.methods import METHODS, Method
-from arg_utils.runs import few, proteins, subset
+from arg_utils.labels import NONARG, NUM_CLASSES
+from arg_utils.methods import METHODS, BestHit, Method
+from arg_utils.runs import proteins, subset
 from arg_utils.splits import FoldParts, homology_fold
 from arg_utils.training import cap_per_class
 from arg_utils.workspace import Workspace
@@ -55,15 +56,32 @@ def fit_random(work: Workspace, method: str) -> Outcome:
 
 
 def fit_fold(work: Workspace, method: str, fold: int) -> tuple[Outcome, FoldParts]:
-    """Fit on one homology fold's training part; predict ``test``, its (capped) test part."""
+    """Fit on one homology fold's training part; predict ``test``, its test part.
+
+    In profiles that only try things out all parts are capped a class, as is the random split.
+    """
     records, table = work.labelled
-    parts = homology_fold(records, table, fold, work.profile.seed)
-    data = proteins(records)
-    train, val = (few(subset(data, p), work.profile) for p in (parts.train, parts.val))
-    kept = cap_per_class(data.labels[parts.test], work.profile.max_records, work.profile.seed)
-    parts = replace(parts, test=parts.test[kept])
-    test = {"test": subset(data, parts.test)}
-    return _remembered(work, method, f"{HOMOLOGY}-{fold}", train, val, test), parts
+    parts, data = homology_fold(records, table, fold, work.profile.seed), proteins(records)
+    parts = replace(parts, **{
+        part: positions[cap_per_class(data.labels[positions], work.profile.max_records, fold)]
+        for part, positions in (("train", parts.train), ("val", parts.val), ("test", parts.test))
+    })  # fmt: skip
+    train, val, test = (subset(data, p) for p in (parts.train, parts.val, parts.test))
+    if method == BestHit.name:
+        return _looked_up(parts, data, test), parts
+    return _remembered(work, method, f"{HOMOLOGY}-{fold}", train, val, {"test": test}), parts
+
+
+def _looked_up(parts: FoldParts, data: Proteins, test: Proteins) -> Outcome:
+    """`BestHit` without a search of its own: the one that set proteins aside found all hits."""
+    hits = parts.hits[parts.hits["target"].isin(parts.train)].drop_duplicates("query")
+    best = hits.set_index("query")["target"].reindex(parts.test)
+    found = np.full(len(parts.test), NONARG)
+    found[best.notna()] = data.labels[best.dropna().astype(int)]
+    probabilities = np.eye(NUM_CLASSES, dtype=np.float32)[found]
+    return Outcome(
+        BestHit.name, {"test": probabilities}, {"test": test.labels}, pd.DataFrame(), 0, 0.0
+    )
 
 
 def load_fitted(work: Workspace, method: str) -> Method:
