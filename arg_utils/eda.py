@@ -87,15 +87,15 @@ def duplicate_table(data: DataSet) -> pd.DataFrame:
 def nearest_identities(work: Workspace) -> dict[str, np.ndarray]:
     """Identity (0-1, NaN without a hit) of held-out proteins to their best hit in training.
 
-    ``random``: of the scored part to train. ``homology``: of every tested fold's proteins, those
-    set aside left out.
+    ``random``: of the test part to train, whether its labels are known or not. ``homology``: of
+    every tested fold's proteins, those set aside left out.
     """
     train, held_out = work.data.train, work.data.test or work.data.val
     hits = best_hits([r.sequence for r in held_out], [r.sequence for r in train])
     random = hits.set_index("query")["identity"].reindex(range(len(held_out))).to_numpy()
     records, table = work.labelled
     folds = []
-    for fold in work.profile.homology_folds:
+    for fold in work.tested_folds:
         parts = homology_fold(records, table, fold, work.profile.seed)
         best = parts.best_hits.set_index("query")["identity"]
         folds.append(best.reindex(parts.test).to_numpy())
@@ -116,7 +116,7 @@ def split_counts(table: pd.DataFrame) -> pd.DataFrame:
 def straddling_clusters(table: pd.DataFrame) -> int:
     """How many homology clusters have members in more than one fold: none, unless at fault."""
     places = table[["cluster", "fold"]].drop_duplicates()
-    return int(places["cluster"].duplicated().sum())
+    return int((places["cluster"].value_counts() > 1).sum())
 
 
 def fold_table(work: Workspace) -> pd.DataFrame:
@@ -124,7 +124,7 @@ def fold_table(work: Workspace) -> pd.DataFrame:
     records, table = work.labelled
     labels, clusters = proteins(records).labels, table["cluster"].to_numpy()
     rows = []
-    for fold in work.profile.homology_folds:
+    for fold in work.tested_folds:
         parts = homology_fold(records, table, fold, work.profile.seed)
         seen = [set(clusters[p]) for p in (parts.train, parts.val, parts.test)]
         absent = set(labels[parts.test]) - set(labels[parts.train])

@@ -116,8 +116,8 @@ def score_homology(
     """
     records, table = work.labelled
     clusters, rows, predictions = table["cluster"].to_numpy(), [], pd.DataFrame()
-    chosen = work.profile.homology_folds if folds is None else folds
-    folds = [fold for fold in chosen if fold in set(table["fold"])]
+    made = set(table["fold"])
+    folds = work.tested_folds if folds is None else [fold for fold in folds if fold in made]
     for method in methods:
         fitted = [fit_fold(work, method, fold) for fold in folds]
         if predictions.empty:

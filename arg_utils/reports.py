@@ -28,12 +28,12 @@ def header_examples(data: DataSet) -> list[str]:
 
 def stage_table(history: pd.DataFrame) -> pd.DataFrame:
     """Each stage of staged training: rate, epochs, best epoch and its macro-F1, last loss."""
-    rows = []
+    rows, first_lora = [], _first_lora_stage(history)
     for stage, part in history.groupby("stage"):
         best = part.loc[part["val_macro_f1"].idxmax()]
         rows.append(
             {
-                "stage": stage, "trains": "LoRA factors" if stage > _stages(history) else "layer",
+                "stage": stage, "trains": "LoRA factors" if stage >= first_lora else "layer",
                 "learning rate": part["learning_rate"].iloc[0], "epochs": len(part),
                 "best epoch": int(best["epoch"]), "its macro-F1": round(best["val_macro_f1"], 4),
                 "best so far improved": bool(part["best"].any()),
@@ -44,9 +44,11 @@ def stage_table(history: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("stage")
 
 
-def _stages(history: pd.DataFrame) -> int:
-    """How many stages train the layer itself: the rates are gone through once, then again."""
-    return history["stage"].nunique() // 2 or 1
+def _first_lora_stage(history: pd.DataFrame) -> float:
+    """The stage that begins the rates anew, with the layer's LoRA; infinite where none does."""
+    rates = history.groupby("stage")["learning_rate"].first()
+    again = rates.index[(rates == rates.iloc[0]).to_numpy()][1:]
+    return min(again, default=float("inf"))
 
 
 def validation_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:

@@ -59,6 +59,12 @@ class Workspace:
         """All labelled records and the table of both splits, row for row."""
         return splits_for(self.data)
 
+    @property
+    def tested_folds(self) -> list[int]:
+        """The homology folds the profile tests, as far as the data have them: few have fewer."""
+        made = set(self.labelled[1]["fold"])
+        return [fold for fold in self.profile.homology_folds if fold in made]
+
     def labels(self, part: str) -> np.ndarray:
         """Classes int64 [n] of ``train``, ``val`` or ``test``."""
         return getattr(self, part).labels

@@ -1,0 +1,57 @@
+import dataclasses
+
+import pytest
+
+from arg_utils.config import PROFILES, LoraClassifier, StagedTraining, load_profile
+from arg_utils.errors import UserError
+from arg_utils.esm2 import LAYERS
+from arg_utils.lora import BLOCK_MODULES
+from arg_utils.splits import FOLDS
+
+
+def test_the_defaults_are_the_courses_protocol():
+    staged, lora = StagedTraining(), LoraClassifier()
+    assert staged.learning_rates == (1e-3, 1e-4, 1e-5)
+    assert (staged.epochs, staged.batch_size, staged.max_per_class) == (15, 4, None)
+    assert (lora.r, lora.alpha, lora.dropout) == (8, 32, 0.1)
+    for name in ("laptop", "full"):
+        assert PROFILES[name].staged == staged
+        assert PROFILES[name].max_records is None
+    assert all(profile.lora_classifier == lora for profile in PROFILES.values())
+
+
+def test_the_environment_chooses_the_profile(monkeypatch):
+    monkeypatch.delenv("ARG_PROFILE", raising=False)
+    assert load_profile().name == "laptop"
+    monkeypatch.setenv("ARG_PROFILE", "")
+    assert load_profile().name == "laptop"
+    monkeypatch.setenv("ARG_PROFILE", "full")
+    assert load_profile().name == "full"
+    assert load_profile("smoke").name == "smoke"
+    assert {name: profile.name for name, profile in PROFILES.items()} == {
+        name: name for name in ("smoke", "laptop", "full")
+    }
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones(monkeypatch):
+    monkeypatch.setenv("ARG_PROFILE", "Laptop")
+    with pytest.raises(UserError, match="no profile 'Laptop'; choose one of smoke, laptop, full"):
+        load_profile()
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_every_profile_can_be_run(profile):
+    blocks = profile.lora_blocks
+    assert 1 <= blocks.top_blocks <= LAYERS
+    assert set(blocks.modules) <= set(BLOCK_MODULES)
+    assert set(blocks.folds) <= set(profile.homology_folds) <= set(range(FOLDS))
+    assert profile.seed in profile.seeds
+    assert list(profile.staged.learning_rates) == sorted(profile.staged.learning_rates)[::-1]
+
+
+def test_settings_cannot_be_changed_by_accident():
+    profile = load_profile("laptop")
+    for owner, name in ((profile, "seed"), (profile.staged, "epochs"), (profile.lora_blocks, "r")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(owner, name, 1)
+    assert hash(profile) == hash(load_profile("laptop"))

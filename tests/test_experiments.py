@@ -1,0 +1,244 @@
+"""Fitted once and found again; pooled over folds; scored in rows that say what they are of."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import workspaces
+
+from arg_utils import experiments, splits
+from arg_utils.data_source import load_dataset
+from arg_utils.errors import UserError
+from arg_utils.evaluation import accuracy, bootstrap_ci, macro_f1
+from arg_utils.experiments import (
+    fit_fold,
+    fit_random,
+    load_fitted,
+    score_homology,
+    score_random,
+)
+from arg_utils.methods import METHODS, Majority
+from arg_utils.workspace import Workspace
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patch(tmp_path_factory, weights):
+    with workspaces.settings(tmp_path_factory.mktemp("work")) as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory, patch):
+    return workspaces.workspace(tmp_path_factory.mktemp("data"), patch)
+
+
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory, patch):
+    return workspaces.workspace(tmp_path_factory.mktemp("data"), patch, with_key=False)
+
+
+@pytest.fixture
+def fresh(work, tmp_path):
+    """The same workspace with an empty folder of results."""
+    return Workspace(work.data, work.weights, work.profile, tmp_path / "results")
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """How often ``majority`` was fitted: a list that grows."""
+    done = []
+
+    class Counted(Majority):
+        def fit(self, *arguments, **settings):
+            done.append(self.name)
+            return super().fit(*arguments, **settings)
+
+    monkeypatch.setitem(METHODS, "majority", Counted)
+    return done
+
+
+def same(one, two):
+    assert one.probabilities.keys() == two.probabilities.keys()
+    for part, values in one.probabilities.items():
+        np.testing.assert_array_equal(two.probabilities[part], values)
+        np.testing.assert_array_equal(two.labels[part], one.labels[part])
+    assert one.history.equals(two.history)
+    assert (one.trainable_parameters, one.seconds) == (two.trainable_parameters, two.seconds)
+
+
+def test_a_second_fit_is_found(fresh, fits):
+    first = fit_random(fresh, "majority")
+    again = fit_random(replace(fresh), "majority")
+    assert len(fits) == 1
+    same(first, again)
+    most = int(np.bincount(fresh.train.labels).argmax())
+    assert first.predictions("val").tolist() == [most] * len(fresh.val.labels)
+
+
+def test_a_trained_method_is_found_with_all_it_gave(fresh, monkeypatch):
+    first = fit_random(fresh, "lora_classifier")
+    monkeypatch.setattr(METHODS["lora_classifier"], "fit", lambda *_, **__: pytest.fail("fitted"))
+    same(first, fit_random(replace(fresh), "lora_classifier"))
+    assert first.trainable_parameters == 8 * (320 + 15)
+    assert first.seconds == pytest.approx(first.history["seconds"].sum())
+    for part in ("val", "test"):
+        np.testing.assert_allclose(first.probabilities[part].sum(axis=1), 1, atol=1e-5)
+        assert first.macro_f1(part) == macro_f1(first.labels[part], first.predictions(part))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda work: replace(work, weights=replace(work.weights, sha256="0" * 64)),
+        lambda work: replace(work, profile=replace(work.profile, seed=1)),
+        lambda work: replace(work, profile=replace(work.profile, max_records=3)),
+        lambda work: replace(work, data=replace(work.data, identity="0" * 64)),
+    ],
+    ids=["weights", "seed", "cap", "data"],
+)
+def test_anything_else_is_fitted_anew(fresh, fits, change):
+    fit_random(fresh, "majority")
+    fit_random(change(fresh), "majority")
+    assert len(fits) == 2
+
+
+def test_a_corrected_label_is_noticed(fresh, fits, tmp_path):
+    """Sequences and all settings are the same: only the files tell."""
+    fit_random(fresh, "majority")
+    folder = workspaces.write_folder(tmp_path / "labelled")
+    text = (folder / "train.fasta").read_text()
+    (folder / "train.fasta").write_text(text.replace("|polymyxin|", "|tetracycline|", 1))
+    corrected = replace(fresh, data=load_dataset(folder))
+    assert corrected.train.sequences == fresh.train.sequences
+    fit_random(corrected, "majority")
+    assert len(fits) == 2
+
+
+def test_a_damaged_outcome_is_made_anew(fresh, fits):
+    first = fit_random(fresh, "majority")
+    place = fresh.folder / "fits" / "random" / "majority" / "outcome.pt"
+    place.write_bytes(place.read_bytes()[:-7])
+    same(first, fit_random(fresh, "majority"))
+    assert len(fits) == 2
+
+
+def test_the_saved_method_predicts_what_was_scored(fresh):
+    for name in ("majority", "frozen_linear"):
+        outcome = fit_random(fresh, name)
+        found = load_fitted(fresh, name).probabilities(fresh.test.sequences)
+        np.testing.assert_allclose(found, outcome.probabilities["test"], atol=1e-6)
+    with pytest.raises(UserError, match="cannot be read"):
+        load_fitted(fresh, "lora_classifier")
+
+
+def test_random_rows_say_what_they_are_of(work, weights):
+    rows = score_random(work, ["majority", "frozen_linear"])
+    assert [row["method"] for row in rows] == ["majority", "frozen_linear"]
+    for row in rows:
+        outcome = fit_random(work, row["method"])
+        true, found = work.test.labels, outcome.predictions("test")
+        assert row["macro_f1"] == macro_f1(true, found)
+        assert row["accuracy"] == accuracy(true, found)
+        assert 0 <= row["ci_low"] <= row["macro_f1"] <= row["ci_high"] <= 1
+        assert row["minutes"] == outcome.seconds / 60
+        named = {
+            "split": "random", "title": METHODS[row["method"]].title, "proteins": len(true),
+            "set_aside": 0, "seed": 0, "profile": "smoke", "weights": weights.name,
+            "data": f"labelled [{work.data.identity[:8]}]", "scored": "test",
+        }  # fmt: skip
+        assert row == row | named
+        assert "folds" not in row
+    assert rows[1]["trainable_parameters"] == 320 * 15 + 15
+    assert rows[1]["macro_f1"] > rows[0]["macro_f1"]
+
+
+def test_intervals_resample_families_not_proteins(work, monkeypatch):
+    given = {}
+
+    def interval(true, found, groups, seed):
+        given.update(groups=groups, seed=seed)
+        return bootstrap_ci(true, found, groups)
+
+    monkeypatch.setattr(experiments, "bootstrap_ci", interval)
+    score_random(work, ["majority"])
+    expected = workspaces.known_families(work.test.sequences)
+    pairs = set(zip(given["groups"].tolist(), expected.tolist(), strict=True))
+    assert len(pairs) == len(set(expected)) == len(set(given["groups"]))
+    assert given["seed"] == work.profile.seed
+
+
+@pytest.fixture
+def two_hits_a_fold(monkeypatch):
+    """The first protein of a fold resembles a training protein, the second one only remotely."""
+
+    def hits(sequences, fold_of, fold):
+        tested = np.flatnonzero(fold_of == fold)
+        target = np.flatnonzero(fold_of != fold)[:2]
+        table = pd.DataFrame({"query": tested[:2], "target": target, "identity": [0.9, 0.35]})
+        return table.assign(bits=[200.0, 60.0], evalue=0.0, query_coverage=0.9, target_coverage=0.9)
+
+    monkeypatch.setattr(splits, "fold_hits", hits)
+
+
+def test_pooled_folds_hold_every_protein_once(work, two_hits_a_fold, tmp_path):
+    profile = replace(work.profile, max_records=None, homology_folds=(0, 1, 2, 3, 4))
+    whole = Workspace(work.data, work.weights, profile, tmp_path)
+    records, table = whole.labelled
+    rows, found = score_homology(whole, ["majority", "frozen_linear"])
+    parts = [fit_fold(whole, "majority", fold)[1] for fold in range(5)]
+    aside = np.concatenate([part.set_aside for part in parts])
+    assert len(aside) == 5
+    assert sorted([*found["position"], *aside]) == list(range(len(records)))
+    assert found["fold"].tolist() == table["fold"].to_numpy()[found["position"]].tolist()
+    assert found["true"].tolist() == [records[i].label for i in found["position"]]
+    assert found.columns.tolist() == [
+        "fold", "position", "true", "identity", "majority", "frozen_linear"
+    ]  # fmt: skip
+    assert found.index.tolist() == list(range(len(found)))
+    for row in rows:
+        assert (row["folds"], row["split"], row["scored"]) == ([0, 1, 2, 3, 4], "homology", "test")
+        assert (row["proteins"], row["set_aside"]) == (len(records) - 5, 5)
+        assert row["macro_f1"] == macro_f1(found["true"], found[row["method"]])
+        assert row["accuracy"] == accuracy(found["true"], found[row["method"]])
+    remote = found[found["identity"].notna()]
+    assert remote["identity"].tolist() == [0.35] * 5
+    assert remote["position"].tolist() == [part.best_hits["query"][1] for part in parts]
+    times = sum(fit_fold(whole, "frozen_linear", fold)[0].seconds for fold in range(5))
+    assert rows[1]["minutes"] == pytest.approx(times / 60)
+
+
+def test_predictions_of_a_fold_stand_beside_their_proteins(work):
+    """One fold, a method that learns: pooled columns are each outcome's own predictions."""
+    rows, found = score_homology(work, ["majority", "frozen_linear"])
+    outcome, parts = fit_fold(work, "frozen_linear", 0)
+    assert rows[0]["folds"] == [0]
+    assert found["position"].tolist() == parts.test.tolist()
+    assert found["frozen_linear"].tolist() == outcome.predictions("test").tolist()
+    assert found["true"].tolist() == outcome.labels["test"].tolist()
+    counts = np.bincount(found["true"])
+    assert counts.max() <= work.profile.max_records
+    assert not set(parts.test) & (set(parts.train) | set(parts.val) | set(parts.set_aside))
+
+
+def test_folds_may_be_named_and_are_kept_apart(work, fits):
+    _, both = score_homology(work, ["majority"], folds=(0, 1))
+    _, second = score_homology(work, ["majority"], folds=[1])
+    assert sorted(both["fold"].unique()) == [0, 1]
+    assert second["position"].tolist() == both["position"][both["fold"] == 1].tolist()
+    done = len(fits)
+    rows, _ = score_homology(work, ["majority"], folds=(0, 1, 7))
+    assert rows[0]["folds"] == [0, 1]
+    assert len(fits) == done
+
+
+def test_without_test_labels_validation_is_scored(unlabelled):
+    outcome = fit_random(unlabelled, "frozen_linear")
+    assert set(outcome.probabilities) == {"val"}
+    (row,) = score_random(unlabelled, ["frozen_linear"])
+    assert row["scored"] == "val"
+    assert row["proteins"] == len(unlabelled.val.labels)
+    assert row["macro_f1"] == macro_f1(unlabelled.val.labels, outcome.predictions("val"))
+    (pooled,), found = score_homology(unlabelled, ["majority"])
+    assert pooled["scored"] == "test"  # of a fold, made of labelled proteins
+    assert found["true"].isin(range(15)).all()
