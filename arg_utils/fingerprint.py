@@ -1,7 +1,8 @@
 """Do a notebook's saved outputs belong to this code? A hash that only code can change.
 
-Comments, layout and docstrings leave it as it is, and so does the Python version: the syntax
-tree is hashed without the empty fields that newer versions add.
+Comments, layout and docstrings of Python leave it as it is, and so does the Python version: the
+syntax tree is hashed without the empty fields that newer versions add. C++ counts to the letter,
+line ends aside.
 """
 
 import ast
@@ -17,13 +18,16 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def code_fingerprint(package: Path | None = None) -> str:
-    """16 hex digits over all modules of ``package`` (by default arg_utils).
+    """16 hex digits over all modules of ``package`` (by default arg_utils) and its C++ sources.
 
     ``__main__.py`` is left out: the command line is not what a notebook runs.
     """
-    modules = sorted((package or ROOT / "arg_utils").glob("*.py"))
-    sources = [(path.name, path.read_text(encoding="utf-8")) for path in modules]
-    return _hash(f"{name}:{_tree(text)}" for name, text in sources if name != "__main__.py")
+    package = package or ROOT / "arg_utils"
+    modules = [path for path in sorted(package.glob("*.py")) if path.name != "__main__.py"]
+    parts = [f"{path.name}:{_tree(path.read_text(encoding='utf-8'))}" for path in modules]
+    for path in sorted(package.glob("csrc/*.cpp")):
+        parts.append(f"csrc/{path.name}:{path.read_text(encoding='utf-8')}")
+    return _hash(parts)
 
 
 def cells_fingerprint(notebook: NotebookNode) -> str:

@@ -28,6 +28,13 @@ HISTORY = pd.DataFrame(
         "val_macro_f1": 0.955 - 0.4 * np.exp(-np.arange(45) / 5) + RNG.normal(0, 0.002, 45),
     }
 )
+FINETUNING = pd.DataFrame(
+    {
+        "epoch": [0, 1, 2],
+        "train_loss": [np.nan, 0.41, 0.27],
+        "val_macro_f1": [0.955, 0.967, 0.971],
+    }
+)
 METHODS = [
     "best hit",
     "frozen + linear",
@@ -65,6 +72,7 @@ FIGURES = {
         {"random split": RNG.beta(9, 1, 2000), "homology split": IDENTITY * 0.4}
     ),
     "learning_curves": lambda: plots.learning_curves(HISTORY),
+    "finetuning_curve": lambda: plots.finetuning_curve(FINETUNING),
     "confusion_counts": lambda: plots.confusion_matrix(confusion(LABELS, PREDICTED)),
     "confusion_shares": lambda: plots.confusion_matrix(confusion(LABELS, PREDICTED), True),
     "per_class_f1": lambda: plots.per_class_f1(per_class_table(LABELS, PREDICTED)),

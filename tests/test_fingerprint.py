@@ -62,6 +62,20 @@ def test_files_count_by_name_and_the_command_line_does_not(package):
     assert len({before, added, code_fingerprint(package)}) == 3
 
 
+def test_kernels_count_by_name_and_to_the_letter(package):
+    found = [code_fingerprint(package)]
+    kernel = package / "csrc" / "scale.cpp"
+    kernel.parent.mkdir()
+    for text in ("float by = 2;\n", "float by = 3;\n"):
+        kernel.write_text(text)
+        found.append(code_fingerprint(package))
+    kernel.write_bytes(b"float by = 3;\r\n")
+    assert code_fingerprint(package) == found[-1]  # a checkout with other line ends
+    kernel.rename(kernel.with_name("shrink.cpp"))
+    found.append(code_fingerprint(package))
+    assert len(set(found)) == len(found)
+
+
 def test_it_is_the_same_under_every_python(package):
     """Pinned: a newer Python adds empty fields to its syntax tree, which must not count."""
     assert code_fingerprint(package) == "24abbb3ea7dbca01"

@@ -134,6 +134,52 @@ def test_learning_curves_mark_stages_best_epoch_and_reference(figures):
     assert len(score.patches) == 2  # stages 1 and 3 are shaded
 
 
+def test_finetuning_starts_at_epoch_0_without_a_loss(figures):
+    score, loss = figures["finetuning_curve"].axes
+    assert score.lines[0].get_xdata().tolist() == [0, 1, 2]
+    assert score.lines[0].get_ydata().tolist() == [0.955, 0.967, 0.971]
+    assert loss.lines[0].get_xdata().tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(loss.lines[0].get_ydata(), [np.nan, 0.41, 0.27])
+    for axis in (score, loss):
+        assert axis.get_xticks().tolist() == [0, 1, 2]
+        assert axis.get_xlim()[0] <= 0
+        assert axis.get_xlabel() == "epoch"
+    assert "watched" in score.get_ylabel()
+
+
+def test_an_untrained_finetuning_history_is_drawn():
+    fig = plots.finetuning_curve(examples.FINETUNING[:1])
+    fig.draw_without_rendering()
+    assert fig.axes[0].lines[0].get_ydata().tolist() == [0.955]
+
+
+def test_a_class_without_proteins_leaves_every_figure_whole():
+    """No rifampin in the data, none true, none predicted."""
+    kept = examples.LABELS != 10
+    labels, found = examples.LABELS[kept], examples.LABELS[kept][::-1]
+    counts = np.bincount(labels, minlength=15)
+    frequencies = plots.amino_acid_frequencies(["ACD", "KLM"], [0, 14])
+    figures = [
+        plots.class_counts({"train": counts, "val": counts * 0}),
+        plots.cap_effect(counts),
+        plots.lengths_by_class(examples.LENGTHS[kept], labels),
+        plots.composition(frequencies),
+        plots.confusion_matrix(confusion(labels, found)),
+        plots.confusion_matrix(confusion(labels, found), normalised=True),
+        plots.per_class_f1(per_class_table(labels, found)),
+        plots.class_balance(found, labels),
+        plots.embedding_map(examples.POINTS[kept], labels),
+    ]
+    for fig in figures:
+        fig.draw_without_rendering()
+    matrix, names = figures[4].axes[0], ticks(figures[4].axes[0].get_yticklabels())
+    assert names[10] == "rifampin (0)"
+    assert len(texts(matrix)) == np.count_nonzero(confusion(labels, found))
+    lengths = figures[2].axes[0]
+    assert ticks(lengths.get_yticklabels())[-1] == "rifampin"
+    assert texts(lengths)[-1] == "0.0%"
+
+
 def test_confusion_matrix_writes_every_count(figures):
     counts = confusion(examples.LABELS, examples.PREDICTED)
     axis = figures["confusion_counts"].axes[0]
