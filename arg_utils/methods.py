@@ -207,19 +207,22 @@ class LoraInBlocks(Method):
     @classmethod
     def load(cls, folder):
         method, path = cls(), folder / "model.safetensors"
-        settings = json.loads(_metadata(path)["settings"])
+        settings = json.loads(_metadata(path, "settings"))
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
         method.model = ProteinClassifier(new_head(WIDTH, 0), LoraBlocks(**settings))
         load_state(method.model, path)
         return method
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def _metadata(path: Path, name: str) -> str:
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
+            found = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} cannot be read as saved parameters ({error}).") from error
+    if name not in found:
+        raise UserError(f"{path} does not belong to this model: it tells no {name}.")
+    return found[name]
 
 
 METHODS: dict[str, type[Method]] = {

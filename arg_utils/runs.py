@@ -63,6 +63,8 @@ def fit_run(
     """
     profile = profile or load_profile()
     seed, out = profile.seed if seed is None else seed, Path(out)
+    if not 0 <= seed < 2**32:
+        raise UserError(f"The seed is {seed}; choose one from 0 to {2**32 - 1}.")
     kind = _method(method)
     dataset = data if isinstance(data, DataSet) else _load_for_fit(Path(data))
     _require_examples(dataset)
@@ -113,15 +115,15 @@ def load_run(run: Path | str) -> Method:
     run = Path(run)
     try:
         saved = json.loads((run / RUN_FILE).read_text())
-        kind = METHODS[saved["method"]]
-    except (OSError, ValueError, KeyError) as error:
+        kind, fitted_on = METHODS[saved["method"]], saved["weights"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{run} holds no finished run ({RUN_FILE} is missing or damaged); "
             f"make one with: python -m arg_utils fit --data DIR --out {run}"
         ) from error
-    if (now := weights_identity(kind)) != saved["weights"]:
+    if (now := weights_identity(kind)) != fitted_on:
         raise UserError(
-            f"{run} was fitted on the ESM-2 weights {saved['weights']}, but {now} were found; "
+            f"{run} was fitted on the ESM-2 weights {fitted_on}, but {now} were found; "
             f"name the former in ARG_ESM2_WEIGHTS, or fit again."
         )
     return kind.load(run)

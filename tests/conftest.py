@@ -25,11 +25,15 @@ def own_cache(tmp_path, monkeypatch) -> Path:
 def weights():
     """The weights of ESM-2; the attention kernel is built too.
 
-    From then on a test with an empty cache neither fetches nor compiles in this process.
+    From then on a test with an empty cache neither fetches nor compiles in this process. And
+    PyTorch keeps to one thread: the examples are so small that two only wait for each other.
     """
+    import torch
+
     from arg_utils.attention import load_kernel
     from arg_utils.weights import load_weights
 
+    torch.set_num_threads(1)
     load_kernel()
     return load_weights()
 

@@ -1,0 +1,92 @@
+"""What the methods say of proteins; fitting, saving and loading them is tested with the runs."""
+
+import numpy as np
+import pytest
+import synthetic
+
+from arg_utils.config import load_profile
+from arg_utils.errors import UserError
+from arg_utils.finetuning import Proteins
+from arg_utils.labels import NONARG
+from arg_utils.methods import (
+    DEFAULT_METHOD,
+    METHODS,
+    BestHit,
+    LoraInBlocks,
+    Majority,
+    weights_identity,
+)
+
+SMOKE = load_profile("smoke")
+
+
+@pytest.fixture(scope="module")
+def family():
+    """Three proteins of one family, labelled bacitracin, and one of another, beta_lactam."""
+    rng = np.random.default_rng(4)
+    one, other = synthetic.protein(rng, 120), synthetic.protein(rng, 120)
+    sequences = [synthetic.mutant(rng, one, 0.8) for _ in range(3)] + [other]
+    return Proteins([*sequences], np.array([5, 5, 5, 11]))
+
+
+def test_the_names_are_those_of_the_files():
+    assert list(METHODS) == [
+        "majority", "best_hit", "frozen_linear", "lora_classifier", "lora_blocks",
+    ]  # fmt: skip
+    assert DEFAULT_METHOD == "lora_classifier"
+    assert all(METHODS[name].name == name and METHODS[name].title for name in METHODS)
+
+
+def test_majority_is_the_training_sets_most_frequent_class(family, tmp_path):
+    method = Majority().fit(family, family, SMOKE)
+    method.save(tmp_path)
+    for known in (method, Majority.load(tmp_path)):
+        found = known.probabilities(["M", "MK"])
+        assert found.dtype == np.float32
+        assert found[:, 5].tolist() == [0.75, 0.75]
+        assert found[:, 11].tolist() == [0.25, 0.25]
+        assert known.predict(["M"]).tolist() == [5]
+
+
+def test_best_hit_is_the_class_of_the_nearest_and_nonarg_without_a_hit(family, own_cache):
+    rng = np.random.default_rng(5)
+    method = BestHit().fit(family, family, SMOKE)
+    queries = [
+        synthetic.mutant(rng, family.sequences[3], 0.7),
+        synthetic.protein(rng, 120),
+        family.sequences[1],
+    ]
+    assert method.predict(queries).tolist() == [11, NONARG, 5]
+    assert method.probabilities(queries).sum(axis=1).tolist() == [1, 1, 1]
+    assert method.probabilities(queries[1:2]).argmax() == NONARG, "not one hit in all"
+    assert method.probabilities([]).shape == (0, 15)
+
+
+def test_a_nonarg_training_protein_is_written_and_read_as_one(tmp_path):
+    method = BestHit().fit(Proteins(["MKV", "MKL"], np.array([NONARG, 0])), None, SMOKE)
+    method.save(tmp_path)
+    loaded = BestHit.load(tmp_path).train
+    assert loaded.sequences == ["MKV", "MKL"]
+    assert loaded.labels.tolist() == [NONARG, 0]
+
+
+@pytest.mark.parametrize("name", ["majority", "frozen_linear", "lora_classifier", "lora_blocks"])
+def test_a_missing_or_damaged_model_is_named(name, tmp_path, weights):
+    with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
+        METHODS[name].load(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
+        METHODS[name].load(tmp_path)
+
+
+def test_a_model_of_another_method_is_refused(family, tmp_path, weights):
+    Majority().fit(family, family, SMOKE).save(tmp_path)
+    with pytest.raises(UserError, match="does not belong to this model"):
+        METHODS["frozen_linear"].load(tmp_path)
+    with pytest.raises(UserError, match="does not belong to this model"):
+        LoraInBlocks.load(tmp_path)
+
+
+def test_only_what_uses_the_backbone_depends_on_its_weights(weights):
+    assert weights_identity(METHODS["best_hit"]) == "none"
+    assert weights_identity(METHODS["lora_blocks"]) == weights.name

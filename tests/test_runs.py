@@ -1,0 +1,156 @@
+"""Every method from data folder to submission: fit, what is written, load, predict."""
+
+import dataclasses
+import json
+import os
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_data import write_small_data
+
+from arg_utils import methods, runs
+from arg_utils.config import load_profile
+from arg_utils.data_source import load_dataset
+from arg_utils.errors import UserError
+from arg_utils.evaluation import macro_f1
+from arg_utils.labels import CLASSES
+from arg_utils.methods import METHODS
+from arg_utils.runs import few, fit_run, load_run, proteins, submit_run
+from arg_utils.submission import check_submission
+
+SMOKE = load_profile("smoke")
+
+
+@pytest.fixture(scope="module")
+def data(open_data, tmp_path_factory):
+    return write_small_data(open_data, tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(weights, tmp_path_factory):
+    """One cache for this module, empty at first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_from_data_to_submission(method, data, tmp_path, monkeypatch, weights):
+    fitted = []
+    save = METHODS[method].save
+    monkeypatch.setattr(METHODS[method], "save", lambda m, f: (fitted.append(m), save(m, f))[1])
+    run, dataset = tmp_path / "run", load_dataset(data)
+    metrics = fit_run(data, run, method, SMOKE, seed=1)
+    assert metrics == json.loads((run / "metrics.json").read_text())
+    assert metrics["method"] == method
+    assert (metrics["profile"], metrics["seed"]) == ("smoke", 1)
+    assert metrics["data"] == {"name": data.name, "sha256": dataset.identity}
+    assert metrics["weights"] == (weights.name if METHODS[method].uses_esm2 else "none")
+    assert metrics["seconds"] >= metrics["training_seconds"] >= 0
+    assert (metrics["val_proteins"], metrics["test_proteins"]) == (30, 30)
+    for part in ("val", "test"):
+        by_class = metrics[f"{part}_f1_by_class"]
+        assert list(by_class) == list(CLASSES)
+        assert metrics[f"{part}_macro_f1"] == pytest.approx(np.mean(list(by_class.values())))
+        assert 0 <= metrics[f"{part}_accuracy"] <= 1
+    trained = {"frozen_linear": (6, 15 * 321), "lora_classifier": (12, 8 * 335)}
+    if method in trained:
+        rows, parameters = trained[method]
+        history = pd.read_csv(run / "history.csv")
+        assert history["stage"].tolist() == sorted(list(range(1, rows // 2 + 1)) * 2)
+        assert metrics["trainable_parameters"] == parameters
+    if method == "lora_blocks":
+        assert pd.read_csv(run / "history.csv")["epoch"].tolist() == [0, 1]
+
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(data / "test.fasta", other)
+    found = submit_run(other, run, tmp_path / "sub" / "submission.csv")
+    check_submission(tmp_path / "sub" / "submission.csv", [r.id for r in dataset.test])
+    assert macro_f1(dataset.test_labels, found) == metrics["test_macro_f1"]
+    sequences = [record.sequence for record in dataset.test]
+    loaded = load_run(run).probabilities(sequences)
+    assert loaded.shape == (30, 15)
+    np.testing.assert_allclose(loaded.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(loaded, fitted[0].probabilities(sequences), rtol=1e-4, atol=1e-5)
+
+
+def test_without_a_key_there_are_no_test_scores(data, tmp_path):
+    for name in ("train.fasta", "val.fasta", "test.fasta"):
+        shutil.copy(data / name, tmp_path)
+    metrics = fit_run(tmp_path, tmp_path / "run", "majority", SMOKE)
+    assert not any(name.startswith("test") for name in metrics)
+    (tmp_path / "test.fasta").unlink()
+    assert fit_run(tmp_path, tmp_path / "again", "majority", SMOKE)["val_macro_f1"] > 0
+
+
+def test_a_repeated_fit_trains_nothing_again(data, tmp_path, monkeypatch):
+    first = fit_run(data, tmp_path / "run", "lora_classifier", SMOKE)
+    monkeypatch.setattr(runs, "write_text", lambda *_: None)
+    monkeypatch.setattr("arg_utils.training.train_stage", None)
+    again = fit_run(data, tmp_path / "run", "lora_classifier", SMOKE)
+    assert {**again, "seconds": 0} == {**first, "seconds": 0}
+
+
+def test_the_cap_of_a_profile(data):
+    whole = proteins(load_dataset(data).train)
+    two = dataclasses.replace(SMOKE, max_records=2)
+    assert np.bincount(few(whole, two).labels).tolist() == [2] * 15
+    assert few(whole, SMOKE).sequences == whole.sequences, "twelve would be allowed"
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda folder: (folder / "train.fasta").unlink(), "lacks train.fasta"),
+        (lambda folder: (folder / "val.fasta").write_text(""), "val.fasta is empty"),
+        (lambda folder: (folder / "train.fasta").write_text(">sp|a|b\nMK\n"), "one class only"),
+        (lambda folder: (folder / "run").write_text("x"), "run is a file"),
+        (lambda folder: (folder / "test_key.csv").write_text("a,b\n"), "line 1: the header is"),
+    ],
+)
+def test_faulty_data_write_nothing(data, tmp_path, harm, words):
+    folder = shutil.copytree(data, tmp_path / "data")
+    harm(folder)
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(UserError, match=words):
+        fit_run(folder, folder / "run", "frozen_linear", SMOKE)
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "bert"}, "no method 'bert'; choose one of majority, "),
+        ({"seed": -1}, "The seed is -1; choose one from 0"),
+    ],
+)
+def test_wrong_choices_write_nothing(data, tmp_path, options, words):
+    with pytest.raises(UserError, match=words):
+        fit_run(data, tmp_path / "run", **{"method": "majority", "profile": SMOKE, **options})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "", "{", "[]", "3", '{"method": "majority"}', '{"method": "x", "weights": "none"}'],
+)
+def test_a_folder_without_a_finished_run_is_said_to_be_one(tmp_path, content):
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UserError, match=r"holds no finished run .*arg_utils fit"):
+        load_run(tmp_path)
+
+
+def test_a_run_on_other_weights_is_refused(data, tmp_path, monkeypatch, weights):
+    """Else its head would be put on features it has never seen."""
+    fit_run(data, tmp_path / "run", "frozen_linear", SMOKE)
+    fit_run(data, tmp_path / "plain", "majority", SMOKE)
+    other = type(weights)(weights.state, "official (fair-esm)", "46f002a9" + "0" * 56)
+    monkeypatch.setattr(methods, "load_weights", lambda: other)
+    with pytest.raises(UserError, match=r"fitted on .*but official \(fair-esm\) \[46f002a9\]"):
+        submit_run(data, tmp_path / "run", tmp_path / "s.csv")
+    assert not (tmp_path / "s.csv").exists()
+    submit_run(data, tmp_path / "plain", tmp_path / "s.csv")
