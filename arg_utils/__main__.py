@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output (head, say) has gone
         sys.stderr.close()
         return 0
+    except OSError as error:  # a folder that may not be written to, a full disk
+        print(f"error: {error.filename or 'system'}: {error.strerror or error}", file=sys.stderr)
+        return 2
     return 0
 
 
