@@ -56,10 +56,16 @@ class ProteinClassifier(nn.Module):
         self.backbone = Esm2(weights, precision).to(device)
         self.head = merged_head(head).to(device)
         self.first = LAYERS - settings.top_blocks
-        adapted = self.backbone.layers[self.first :]
+        blocks = range(self.first, LAYERS)
+        if settings.r == 0:
+            mark_trainable(self, also=("head", *(f"backbone.layers.{i}" for i in blocks)))
+            return
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            inject(adapted, settings.r, settings.alpha, settings.dropout, settings.modules)
+            inject(
+                [self.backbone.layers[i] for i in blocks],
+                settings.r, settings.alpha, settings.dropout, settings.modules,
+            )  # fmt: skip
         mark_trainable(self, also=("head",))
 
     def forward(self, sequences: list[str]) -> torch.Tensor:
@@ -119,7 +125,7 @@ def finetune(
     key = fingerprint(
         settings, seed, model.backbone.weights.sha256, model.backbone.precision,
         train.sequences, train.labels.tolist(), val.sequences, val.labels.tolist(),
-        model.head.weight.detach().cpu().numpy().tobytes(),
+        [t.numpy().tobytes() for t in trainable_state(model).values()],
     )  # fmt: skip
     epochs = [_epoch_batches(train, settings, seed, epoch) for epoch in range(settings.epochs)]
     optimizer, schedule = _optimizer(model, settings, sum(map(len, epochs)))
