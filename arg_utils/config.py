@@ -36,13 +36,13 @@ class LoraBlocks:
     dropout: float = 0.0  # on two cores, its random numbers take a fifth of a training step
     modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
     top_blocks: int = 3
-    learning_rate: float = 2e-3
-    head_learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
+    head_learning_rate: float = 1e-3
     warmup: float = 0.1
     weight_decay: float = 0.01
     epochs: int = 2
     batch_tokens: int = 4096
-    max_per_class: int | None = 64  # proteins a class and epoch, drawn anew each epoch
+    max_per_class: int | None = 128  # proteins a class and epoch, drawn anew each epoch
     watch_per_class: int | None = 30  # validation proteins a class, scored after each epoch
     folds: tuple[int, ...] = (0,)
 

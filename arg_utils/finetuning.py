@@ -18,8 +18,8 @@ from arg_utils.config import LoraBlocks
 from arg_utils.dataset import shuffled_batches
 from arg_utils.embeddings import pool
 from arg_utils.esm2 import LAYERS, MAX_RESIDUES, Esm2, best_device, token_batches
-from arg_utils.evaluation import macro_f1
 from arg_utils.lora import inject, mark_trainable, trainable_state
+from arg_utils.sampling import CappedSample, share_shift
 from arg_utils.training import cap_per_class
 from arg_utils.weights import Weights
 
@@ -112,6 +112,12 @@ def finetune(
     Every epoch draws its own sample of at most ``max_per_class`` proteins a class. AdamW; the rate
     rises over the first ``warmup`` of all steps, then falls as a half cosine.
 
+    A capped sample has other class shares than the data. The loss therefore adds to each class's
+    logit the logarithm of how much the cap has shifted its share, so that the logits themselves
+    keep to the data's shares (logit adjustment, arXiv:2007.07314, turned towards them). For the
+    same reason, macro-F1 on at most ``watch_per_class`` validation proteins a class counts each
+    protein as often as it stands for others of its class.
+
     Parameters
     ----------
     checkpoint : file that keeps every finished epoch; a second call goes on after the last.
@@ -127,10 +133,12 @@ def finetune(
         train.sequences, train.labels.tolist(), val.sequences, val.labels.tolist(),
         [t.numpy().tobytes() for t in trainable_state(model).values()],
     )  # fmt: skip
+    watched = CappedSample(val.sequences, val.labels, settings.watch_per_class, seed)
+    shift = share_shift(train.labels, settings.max_per_class).to(model.backbone.device)
     epochs = [_epoch_batches(train, settings, seed, epoch) for epoch in range(settings.epochs)]
     optimizer, schedule = _optimizer(model, settings, sum(map(len, epochs)))
     kept = load_checkpoint(checkpoint, key) if checkpoint else None
-    if kept:
+    if kept is not None:
         history, best_state = kept["history"], kept["best_state"]
         model.load_state_dict(kept["state"], strict=False)
         optimizer.load_state_dict(kept["optimizer"])
@@ -138,13 +146,18 @@ def finetune(
         if progress:
             print(f"fine-tuning: {len(history) - 1} of {settings.epochs} epochs were done before")
     else:
-        history, best_state = [_row(0, math.nan, model, val, progress, 0.0)], trainable_state(model)
+        history, best_state = (
+            [_row(0, math.nan, model, watched, progress, 0.0)],
+            trainable_state(model),
+        )
         history[0]["best"] = True
     for epoch in range(len(history), settings.epochs + 1):
         torch.manual_seed(seed * 1000 + epoch)  # dropout, the same after an interruption
         begun = time.perf_counter()
-        loss = _train_epoch(model, train, epochs[epoch - 1], optimizer, schedule, epoch, progress)
-        row = _row(epoch, loss, model, val, progress, time.perf_counter() - begun)
+        loss = _train_epoch(
+            model, train, epochs[epoch - 1], shift, optimizer, schedule, epoch, progress
+        )
+        row = _row(epoch, loss, model, watched, progress, time.perf_counter() - begun)
         row["learning_rate"] = float(schedule.get_last_lr()[0])
         row["best"] = row["val_macro_f1"] > max(r["val_macro_f1"] for r in history)
         history.append(row)
@@ -185,7 +198,9 @@ def _optimizer(model: ProteinClassifier, settings: LoraBlocks, steps: int):
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def _train_epoch(model, train: Proteins, batches, optimizer, schedule, epoch, progress) -> float:
+def _train_epoch(
+    model, train: Proteins, batches, shift, optimizer, schedule, epoch, progress
+) -> float:
     model.train()
     total = seen = 0.0
     lengths = np.array([min(len(s), MAX_RESIDUES) for s in train.sequences])
@@ -196,7 +211,7 @@ def _train_epoch(model, train: Proteins, batches, optimizer, schedule, epoch, pr
         for batch in batches:
             target = torch.from_numpy(train.labels[batch]).to(model.backbone.device)
             scores = model([train.sequences[i][:MAX_RESIDUES] for i in batch])
-            loss = F.cross_entropy(scores, target)
+            loss = F.cross_entropy(scores + shift, target)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
@@ -207,8 +222,8 @@ def _train_epoch(model, train: Proteins, batches, optimizer, schedule, epoch, pr
     return total / seen
 
 
-def _row(epoch: int, loss: float, model, val: Proteins, progress: bool, seconds: float) -> dict:
-    scores = predict_logits(model, val.sequences, progress=progress)
-    score = macro_f1(val.labels, scores.argmax(axis=1))
+def _row(epoch: int, loss: float, model, watched, progress: bool, seconds: float) -> dict:
+    scores = predict_logits(model, watched.sequences, progress=progress)
+    score = watched.macro_f1(scores.argmax(axis=1))
     return {"epoch": epoch, "learning_rate": 0.0, "train_loss": loss, "val_macro_f1": score,
             "best": False, "seconds": seconds}  # fmt: skip

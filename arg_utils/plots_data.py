@@ -130,20 +130,21 @@ def amino_acid_frequencies(sequences: Sequence[str], labels: ArrayLike) -> pd.Da
 def composition(frequencies: pd.DataFrame) -> Figure:
     """Heat map of log2(share in the class / share in proteins that are no ARG).
 
+    Colours end at a factor of eight either way: a class may lack an amino acid altogether.
     ``frequencies`` comes from `amino_acid_frequencies`.
     """
     background = frequencies.iloc[NONARG]
-    ratio = np.log2(frequencies.drop(index=DISPLAY_NAMES[NONARG]) / background)
-    limit = float(np.abs(ratio.to_numpy()).max())
+    with np.errstate(divide="ignore"):
+        ratio = np.log2(frequencies.drop(index=DISPLAY_NAMES[NONARG]) / background)
     fig, axes = new_figure(figsize=(8.6, 5))
     axis = axes[0, 0]
-    image = axis.imshow(ratio, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto")
+    image = axis.imshow(ratio, cmap="PuOr_r", vmin=-3, vmax=3, aspect="auto")
     axis.set_xticks(range(ratio.shape[1]), list(ratio.columns))
     axis.set_yticks(range(len(ratio)), list(ratio.index))
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.set_xlabel("amino acid")
-    fig.colorbar(image, label="log2 ratio to proteins that are no ARG", pad=0.02)
+    fig.colorbar(image, label="log2 ratio to proteins that are no ARG", pad=0.02, extend="both")
     return fig
 
 
