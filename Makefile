@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab lint format publish clean
+.PHONY: help setup run test lab lint format publish bench clean
 
 help:  ## this list
 	@echo "make run      install, run all notebooks, write submissions/submission.csv"
@@ -10,6 +10,7 @@ help:  ## this list
 	@echo "make test     install, check style, run unit tests and every notebook on few data"
 	@echo "make lint     check style;  make format  mend it"
 	@echo "make publish  put the outputs of the last run where they are committed"
+	@echo "make bench    measure speed and memory against fair-esm and transformers (OPTIONS=--quick)"
 	@echo "make clean    remove caches of tools and test outputs (not .venv, data, results)"
 	@echo
 	@echo "PYTHON=python3.12 make run   chooses the Python (3.11 or newer) for .venv"
@@ -36,6 +37,10 @@ format: setup
 
 publish: setup
 	@$(PY) -m arg_utils.notebooks publish && $(PY) -m arg_utils.readme_tables
+
+bench: setup  # beside .venv's packages, in .venv/benchmarks: what the library is compared with
+	@$(PY) benchmarks/environment.py
+	@.venv/benchmarks/bin/python -m benchmarks.speed $(OPTIONS)
 
 clean:
 	rm -rf .pytest_cache .ruff_cache build arg_utils.egg-info runs/test

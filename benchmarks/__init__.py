@@ -1,0 +1,1 @@
+"""What the library's speed and memory are measured against: `make bench`."""

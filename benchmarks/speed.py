@@ -1,0 +1,142 @@
+"""The benchmark: features and LoRA training against fair-esm and against transformers with PEFT.
+
+    make bench                            # everything, a few minutes on two quiet cores
+    make bench OPTIONS=--quick            # a look, within a minute, into runs/speed
+
+One process, the same real proteins and weights for every contender (`contenders`), interleaved
+repeats, medians. Writes speed.json and speed.png, and prints a table.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from benchmarks import memory
+
+ROOT = Path(__file__).resolve().parent.parent
+FULL = {"features": 200, "training": 64, "protocol": 1000, "naive_epoch": 40,
+        "counts": (25, 50, 100, 200), "lengths": (64, 128, 256, 512, 1022),
+        "streams": (2000, 8000)}  # fmt: skip
+QUICK = {"features": 18, "training": 6, "protocol": 60, "naive_epoch": 8,
+         "counts": (4, 8, 16), "lengths": (64, 512), "streams": (200, 800)}  # fmt: skip
+REMEMBERED = ("features:naive", "features:hf", "features:ours", "training:naive", "training:hf",
+              "training:ours", "training:ours_top3")  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark, or with ``--child`` the part of it whose memory is measured."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few proteins, into runs/speed")
+    parser.add_argument("--repeats", type=int, help="interleaved repeats (3; quick: 2)")
+    parser.add_argument("--output", type=Path, help="folder for speed.json and speed.png")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.child:
+        return child(options.child, options.quick)
+    sizes = QUICK if options.quick else FULL
+    repeats = options.repeats or (2 if options.quick else 3)
+    if not 1 <= repeats <= sizes["training"]:
+        parser.error(f"--repeats must be 1 to {sizes['training']}")
+    folder = options.output or ROOT / ("runs/speed" if options.quick else "results")
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        say(f"other programs keep {load:.1f} cores busy: these figures will be too low. Started")
+    say("memory, each contender in a process of its own")
+    jobs = [*REMEMBERED, *(f"stream:{count}" for count in sizes["streams"])]
+    held = memory.measure(jobs, ["--quick"] if options.quick else [])
+    command = " ".join(["python -m benchmarks.speed", *(arguments or sys.argv[1:])])
+    result = {"command": command, "quick": options.quick, "load_before": load} | times(
+        sizes, repeats, held
+    )
+
+    from arg_utils.paths import write_text
+    from arg_utils.plot_style import save_figure
+    from benchmarks import report
+
+    write_text(folder / "speed.json", json.dumps(result, indent=1) + "\n")
+    save_figure(report.scaling_figure(result["scaling"]), "speed", folder)
+    print(report.text(result))
+    return 0
+
+
+def child(job: str, quick: bool) -> int:
+    """Run one job and print the most memory held, MB, after the imports and in all."""
+    from benchmarks import scenarios
+
+    if job.split(":")[1].startswith("hf"):
+        import peft  # noqa: F401
+        import transformers  # noqa: F401
+    imported = memory.peak_rss_mb()
+    scenarios.remembered(job, quick)
+    print(json.dumps({"import_rss_mb": imported, "peak_rss_mb": memory.peak_rss_mb()}))
+    return 0
+
+
+def times(sizes: dict, repeats: int, held: dict[str, dict[str, float]]) -> dict:
+    """Everything that is timed, and the ratios."""
+    import peft
+    import transformers
+
+    from arg_utils.esm2 import best_device
+    from arg_utils.weights import load_weights
+    from benchmarks import measure, report, scenarios
+
+    transformers.logging.set_verbosity_error()
+    weights, everything = load_weights(), scenarios.records()
+    samples = {
+        task: measure.representative(everything, sizes[task])
+        for task in ("features", "training", "protocol")
+    }
+    say("features")
+    made = scenarios.make("features", weights)
+    apart = scenarios.differences(made, samples["features"][:8])
+    tasks = {"features": scenarios.timed(made, samples["features"], repeats, True)}
+    say("scaling")
+    scaled = scenarios.scaling(made, everything, sizes["counts"], sizes["lengths"])
+    say("training")
+    trainers = scenarios.make("training", weights)
+    tasks["training"] = scenarios.timed(trainers, samples["training"], repeats, False)
+    say("the course's whole protocol")
+    few = measure.representative(samples["protocol"], sizes["naive_epoch"])
+    course = scenarios.protocol(samples["protocol"], few, weights)
+    return {
+        **report.ratios(tasks),
+        "protocol_vs_naive": course["ratio"],
+        **report.product_fraction(tasks["features"]),
+        "residues_per_second": {
+            task: measure.rates(found["residues"], found["seconds"])
+            for task, found in tasks.items()
+        },
+        "peak_rss_mb": {job: found["peak_rss_mb"] for job, found in held.items()},
+        "import_rss_mb": {job: found["import_rss_mb"] for job, found in held.items()},
+        "features_peak_rss_mb": {
+            str(count): held[f"stream:{count}"]["peak_rss_mb"] for count in sizes["streams"]
+        },
+        "precision": {
+            task: {c.name: c.precision for c in group}
+            for task, group in (("features", made), ("training", trainers))
+        },
+        "feature_difference": apart,
+        "labels": {c.name: c.label for c in trainers},
+        "weights": weights.name,
+        "weights_sha256": weights.sha256,
+        "device": str(best_device()),
+        **measure.machine(),
+        "transformers": transformers.__version__,
+        "peft": peft.__version__,
+        "repeats": repeats,
+        "tasks": tasks,
+        "protocol": course,
+        "scaling": scaled,
+    }
+
+
+def say(what: str) -> None:
+    """What is being measured now, for whoever waits."""
+    print(f"benchmark: {what} …", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""What of the benchmark needs neither transformers nor peft."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from arg_utils import paths, weights
+from arg_utils.fasta import Record
+
+sys.path.append(str(paths.ROOT))  # benchmarks/ is not installed
+
+from benchmarks import contenders, hugging_face, measure, memory, report, scenarios, speed
+
+
+def records(lengths) -> list[Record]:
+    return [Record(str(i), str(i), "M" * n, 0) for i, n in enumerate(lengths)]
+
+
+def test_operations_of_one_block_counted_by_hand():
+    # width 2, one sequence of 3 tokens; a product of [n, k] and [k, m] takes 2 n k m operations.
+    projections = 4 * (2 * 3 * 2 * 2)
+    feed_forward = 2 * 3 * 2 * 8 + 2 * 3 * 8 * 2
+    scores, mixing = 2 * 3 * 2 * 3, 2 * 3 * 3 * 2
+    by_hand = projections + feed_forward + scores + mixing
+    assert measure.forward_flops([3], layers=1, width=2) == by_hand
+    assert measure.forward_flops([3, 3], layers=6, width=2) == 12 * by_hand
+
+
+def test_names_go_to_hugging_face_and_back():
+    fair = list(weights.parameter_shapes())
+    there = [hugging_face.hugging_face_name(name) for name in fair]
+    assert "esm.encoder.layer.5.attention.output.dense.bias" in there
+    assert "esm.encoder.layer.0.LayerNorm.weight" in there
+    assert len(set(there)) == len(fair)
+    assert not set(there) & set(fair)
+    assert [weights._fair_name(name) for name in there] == fair
+
+
+def test_ratio_is_the_median_of_each_repeats_own():
+    assert measure.ratio([1.0, 2.0, 4.0], [10.0, 40.0, 60.0]) == 15.0
+    assert measure.ratio([1.0, 2.0, 4.0], [7.0]) == 7.0  # measured in the first repeat alone
+
+
+def test_rates_are_medians_over_repeats():
+    found = measure.rates([100, 200, 300], {"a": [1.0, 1.0, 1.0], "b": [2.0]})
+    assert found == {"a": 200.0, "b": 50.0}
+
+
+def test_the_sample_has_the_lengths_of_the_data():
+    few = measure.representative(records(range(1, 1001)), 100, seed=1)
+    lengths = sorted(len(r.sequence) for r in few)
+    assert len({r.id for r in few}) == 100
+    assert all(10 * i < n <= 10 * (i + 1) for i, n in enumerate(lengths))
+    assert few == measure.representative(records(range(1, 1001)), 100, seed=1)
+    assert [len(r.sequence) for r in few] != lengths
+    assert max(len(r.sequence) for r in measure.representative(records([2000] * 3), 3)) == 1022
+
+
+def test_shares_hold_every_record_once_and_are_alike():
+    parts = measure.shares(records(range(1, 62)), 3)
+    assert sorted(int(r.id) for part in parts for r in part) == list(range(61))
+    assert {len(part) for part in parts} <= {20, 21}
+    sums = [sum(len(r.sequence) for r in part) for part in parts]
+    assert max(sums) - min(sums) < 0.15 * max(sums)
+
+
+def test_batches_hold_every_sequence_once():
+    lengths = [5, 900, 30, 30, 7, 400, 12, 8, 1, 60]
+    for batches in (contenders.file_order, contenders.by_length):
+        assert sorted(np.concatenate(list(batches(lengths))).tolist()) == list(range(10))
+    assert next(contenders.by_length(lengths))[0] == 1
+    assert next(contenders.file_order(lengths)).tolist() == [0, 1, 2, 3]
+
+
+@pytest.fixture(scope="module")
+def some_proteins() -> list[Record]:
+    sequence = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQ"
+    return [Record(str(n), str(n), sequence[:n], n % 15) for n in (9, 40, 66, 21, 33)]
+
+
+def test_contenders_compute_the_same_features(weights, some_proteins):
+    made = [contenders.features_contender(n, weights) for n in ("naive", "ours_float32", "ours")]
+    largest = scenarios.differences(made, some_proteins)
+    assert largest["naive"] == 0
+    assert largest["ours_float32"] < 1e-3
+    wrong = contenders.Contender("wrong", "", "float32", made[0].batches,
+                                 lambda s, labels: torch.ones(len(s), 320))  # fmt: skip
+    with pytest.raises(RuntimeError, match="wrong differs"):
+        scenarios.differences([made[0], wrong], some_proteins)
+
+
+@pytest.mark.parametrize("name", ["naive", "ours", "ours_sdpa", "ours_top3"])
+def test_training_steps_lower_the_loss(weights, some_proteins, name):
+    contender = contenders.training_contender(name, weights)
+    sequences, labels = scenarios.columns(some_proteins)
+    first = contender.work(sequences, torch.from_numpy(labels))
+    later = [contender.work(sequences, torch.from_numpy(labels)) for _ in range(5)][-1]
+    assert later < first
+    assert contender.run(sequences, labels) is None
+
+
+def test_the_kernel_is_back_after_the_contender_without_it():
+    before = contenders.attention.load_kernel
+    with contenders.without_kernel():
+        assert contenders.attention.load_kernel() is None
+    assert contenders.attention.load_kernel is before
+
+
+def test_timed_scaling_protocol_and_reports(weights, some_proteins, monkeypatch):
+    monkeypatch.setattr(scenarios, "product_rate", lambda *_: 1e12)
+    monkeypatch.setattr(scenarios, "ROW_TOKENS", 40)
+    names = ("naive", "ours", "ours_sdpa")
+    made = [contenders.features_contender(n, weights) for n in names]
+    found = scenarios.timed(made, some_proteins, 2, True)
+    assert {n: len(s) for n, s in found["seconds"].items()} == {"naive": 2, "ours": 2,
+                                                               "ours_sdpa": 1}  # fmt: skip
+    assert sum(found["residues"]) == sum(len(r.sequence) for r in some_proteins)
+    tasks = {"features": found, "training": found}
+    assert set(report.ratios(tasks)) == {"features_vs_naive", "lora_vs_naive"}
+    share = report.product_fraction(found)
+    assert share["gemm_fraction"] == pytest.approx(share["forward_gflops"] / 1000)
+
+    scaled = scenarios.scaling(made, some_proteins, (1,), (8, 20))
+    assert set(scaled["count"]["seconds"]) == {"naive", "ours"}
+    assert len(scaled["length"]["microseconds_a_residue"]["ours"]) == 2
+    panels = report.scaling_figure(scaled).axes
+    assert [p.get_xlabel() for p in panels] == ["proteins", "residues a protein"]
+    assert [p.get_ylabel() for p in panels] == ["seconds", "microseconds a residue"]
+
+    course = scenarios.protocol(some_proteins, some_proteins[:2], weights)
+    assert course["epochs"] == 45
+    assert course["naive_seconds"] > course["naive_measured_seconds"] * 45
+    assert "multiplied" in course["note"]
+
+
+def test_a_child_reports_its_memory(capsys, monkeypatch):
+    monkeypatch.setattr(scenarios, "remembered", lambda job, quick: None)
+    assert speed.child("features:ours", quick=True) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert 0 < found["import_rss_mb"] <= found["peak_rss_mb"] == memory.peak_rss_mb()
+
+
+def test_the_committed_figures_hold_what_is_promised():
+    path = paths.RESULTS / "speed.json"
+    if not path.is_file():
+        pytest.skip("make bench has not been run")
+    found = json.loads(path.read_text())
+    ratios = {"features_vs_naive", "features_vs_hf", "lora_vs_naive", "lora_vs_hf",
+              "protocol_vs_naive", "gemm_fraction"}  # fmt: skip
+    assert all(found[name] > 0 for name in ratios)
+    assert {"peak_rss_mb", "residues_per_second", "precision", "weights", "weights_sha256", "cores",
+            "cpu_flags", "torch", "command", "features_peak_rss_mb", "scaling", "protocol",
+            "flops_formula"} <= set(found)  # fmt: skip
+    assert not found["quick"]
