@@ -29,6 +29,26 @@ ROWS = [
     {"split": "homology", "method": "LoRA", "macro_f1": 0.52, "profile": "full"},
 ]
 TIMES = {"data": "open", "profile": "laptop", "cores": 2, "seconds": {"01_a": 30, "02_b": 90.0}}
+SPEED = {
+    "labels": {"naive": "fair-esm", "ours": "this library", "ours_top3": "top three"},
+    "residues_per_second": {
+        "features": {"naive": 1200.4, "ours": 13200.0},
+        "training": {"naive": 680.0, "ours": 3000.0, "ours_top3": 5000.0},
+    },
+    "features_vs_naive": 11.04,
+    "lora_vs_naive": 4.41,
+    "peak_rss_mb": {"features:naive": 1246.5, "training:naive": 4715.4},
+    "features_peak_rss_mb": {"2000": 594.0, "8000": 603.4},
+    "cores": 2,
+    "device": "cpu",
+    "torch": "2.13.0",
+    "transformers": "5.23.0",
+    "peft": "0.21.2",
+    "weights": "official [46f002a9]",
+    "repeats": 3,
+    "gemm_fraction": 0.3,
+    "protocol_vs_naive": 512.3,
+}
 README = """# Title
 <!-- results:begin -->
 old
@@ -71,6 +91,30 @@ def test_times_add_up():
         "| `02_b` | 1.5 |",
         "| all | 2.0 |",
     ]
+
+
+def test_speed_table_compares_each_task_and_leaves_out_what_was_not_measured():
+    _, _, *lines = readme_tables.speed_table(SPEED).splitlines()
+    assert lines[:3] == [
+        "| fair-esm | 1,200 | 11.0× | 1,246 | 680 | 4.4× | 4,715 |",
+        "| this library | 13,200 | – | – | 3,000 | – | – |",
+        "| top three | – | – | – | 5,000 | – | – |",
+    ]
+    assert lines[3] == ""  # ends the table
+    assert "30% of the rate" in lines[4]
+    assert "1/512 of" in lines[4]
+    assert "2,000: 594, 8,000: 603" in lines[4]
+
+
+def test_the_speed_block_is_written_only_where_it_is_marked(root, capsys):
+    (root / "README.md").write_text(f"{README}<!-- speed:begin -->\nx\n<!-- speed:end -->\n")
+    assert readme_tables.main([], root) == 2
+    assert "make bench" in capsys.readouterr().err
+    (root / "results/speed.json").write_text(json.dumps(SPEED))
+    assert readme_tables.main([], root) == 0
+    assert "| fair-esm | 1,200 |" in (root / "README.md").read_text()
+    (root / "README.md").write_text(f"{README}<!-- speed:begin -->\n")
+    assert readme_tables.main([], root) == 2
 
 
 def test_rewrite_then_check(root, capsys):
