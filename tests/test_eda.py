@@ -54,6 +54,8 @@ def test_class_table_counts_every_part(work):
     assert table.loc[EMPTY, ["train", "val", "test"]].tolist() == [0, 0, 0]
     assert table["share"].sum() == pytest.approx(1, abs=1e-3)
     assert table.loc["not an ARG", "share"] == round(24 / table["train"].sum(), 4)
+    last = replace(work.data, train=[r for r in work.data.train if r.label < 11])
+    assert eda.class_table(last)["train"].tolist()[11:] == [0, 0, 0, 0]
     unlabelled = eda.class_table(replace(work.data, test_labels=None))
     assert unlabelled.columns.tolist() == ["train", "val", "share"]
     plots.class_counts(table.drop(columns="share").to_dict("list")).draw_without_rendering()

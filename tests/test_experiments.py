@@ -8,6 +8,7 @@ import pytest
 import workspaces
 
 from arg_utils import experiments, splits
+from arg_utils.config import StagedTraining
 from arg_utils.data_source import load_dataset
 from arg_utils.errors import UserError
 from arg_utils.evaluation import accuracy, bootstrap_ci, macro_f1
@@ -93,9 +94,10 @@ def test_a_trained_method_is_found_with_all_it_gave(fresh, monkeypatch):
         lambda work: replace(work, weights=replace(work.weights, sha256="0" * 64)),
         lambda work: replace(work, profile=replace(work.profile, seed=1)),
         lambda work: replace(work, profile=replace(work.profile, max_records=3)),
+        lambda work: replace(work, profile=replace(work.profile, staged=StagedTraining(epochs=3))),
         lambda work: replace(work, data=replace(work.data, identity="0" * 64)),
     ],
-    ids=["weights", "seed", "cap", "data"],
+    ids=["weights", "seed", "cap", "settings", "data"],
 )
 def test_anything_else_is_fitted_anew(fresh, fits, change):
     fit_random(fresh, "majority")
@@ -153,7 +155,11 @@ def test_random_rows_say_what_they_are_of(work, weights):
     assert rows[1]["macro_f1"] > rows[0]["macro_f1"]
 
 
-def test_intervals_resample_families_not_proteins(work, monkeypatch):
+def test_intervals_resample_families_not_proteins(work, monkeypatch, tmp_path):
+    known = np.array([record.label for record in work.data.train])
+    tested = replace(work.data, test=work.data.train, test_labels=known)  # some families twice
+    other = replace(work, data=tested, folder=tmp_path)
+    other.__dict__["labelled"] = work.labelled
     given = {}
 
     def interval(true, found, groups, seed):
@@ -161,10 +167,10 @@ def test_intervals_resample_families_not_proteins(work, monkeypatch):
         return bootstrap_ci(true, found, groups)
 
     monkeypatch.setattr(experiments, "bootstrap_ci", interval)
-    score_random(work, ["majority"])
-    expected = workspaces.known_families(work.test.sequences)
+    score_random(other, ["majority"])
+    expected = workspaces.known_families(other.test.sequences)
     pairs = set(zip(given["groups"].tolist(), expected.tolist(), strict=True))
-    assert len(pairs) == len(set(expected)) == len(set(given["groups"]))
+    assert len(pairs) == len(set(expected)) == len(set(given["groups"])) < len(expected)
     assert given["seed"] == work.profile.seed
 
 
@@ -204,8 +210,11 @@ def test_pooled_folds_hold_every_protein_once(work, two_hits_a_fold, tmp_path):
     remote = found[found["identity"].notna()]
     assert remote["identity"].tolist() == [0.35] * 5
     assert remote["position"].tolist() == [part.best_hits["query"][1] for part in parts]
-    times = sum(fit_fold(whole, "frozen_linear", fold)[0].seconds for fold in range(5))
-    assert rows[1]["minutes"] == pytest.approx(times / 60)
+    outcomes = [fit_fold(whole, "frozen_linear", fold)[0] for fold in range(5)]
+    for fold, outcome in enumerate(outcomes):
+        pooled = found["frozen_linear"][found["fold"] == fold]
+        assert pooled.tolist() == outcome.predictions("test").tolist()
+    assert rows[1]["minutes"] == pytest.approx(sum(o.seconds for o in outcomes) / 60)
 
 
 def test_predictions_of_a_fold_stand_beside_their_proteins(work):

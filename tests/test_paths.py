@@ -22,7 +22,9 @@ def test_a_file_is_written_whole(tmp_path):
     assert write_text(target, "α\nβ\n") == target
     assert target.read_bytes() == "α\nβ\n".encode()
     assert stat.S_IMODE(target.stat().st_mode) == 0o644
-    write_text(target, "other")
+    with open(target, encoding="utf-8") as reader:
+        write_text(target, "other")
+        assert reader.read() == "α\nβ\n"  # begun before: not a mixture of both
     assert target.read_text() == "other"
     assert [path.name for path in target.parent.iterdir()] == ["a.txt"]
 
