@@ -15,7 +15,16 @@ from arg_utils.finetuning import ProteinClassifier, Proteins, finetune, predict_
 from arg_utils.lora import count_trainable
 
 SETTINGS = LoraBlocks(
-    r=2, alpha=4, epochs=2, batch_tokens=200, max_per_class=None, watch_per_class=None, top_blocks=2
+    r=2,
+    alpha=4,
+    dropout=0.2,
+    top_blocks=2,
+    learning_rate=2e-3,
+    head_learning_rate=2e-3,
+    epochs=2,
+    batch_tokens=200,
+    max_per_class=None,
+    watch_per_class=None,
 )
 COLUMNS = ["epoch", "learning_rate", "train_loss", "val_macro_f1", "best", "seconds"]
 

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import synthetic
+import torch
 
-from arg_utils.config import load_profile
+from arg_utils import methods
+from arg_utils.classifier import adapt_head, new_head
+from arg_utils.config import LoraClassifier, load_profile
 from arg_utils.errors import UserError
 from arg_utils.finetuning import Proteins
 from arg_utils.labels import NONARG
@@ -68,6 +71,22 @@ def test_a_nonarg_training_protein_is_written_and_read_as_one(tmp_path):
     loaded = BestHit.load(tmp_path).train
     assert loaded.sequences == ["MKV", "MKL"]
     assert loaded.labels.tolist() == [NONARG, 0]
+
+
+def test_a_trained_lora_head_is_saved_with_its_update(tmp_path, monkeypatch):
+    """In a short run its best epoch may be the fresh one, whose update is zero; here it is not."""
+    features = np.random.default_rng(1).normal(size=(9, 320)).astype(np.float32)
+    monkeypatch.setattr(methods, "embed", lambda sequences: features)
+    method = methods.LoraOnClassifier()
+    method.head = adapt_head(new_head(320, 0), LoraClassifier(), seed=1)
+    fresh = method.probabilities(["M"] * 9)
+    with torch.no_grad():
+        method.head.lora_B.normal_()
+    expected = method.probabilities(["M"] * 9)
+    assert np.abs(expected - fresh).max() > 0.1
+    method.save(tmp_path)
+    found = methods.LoraOnClassifier.load(tmp_path).probabilities(["M"] * 9)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["majority", "frozen_linear", "lora_classifier", "lora_blocks"])
