@@ -11,6 +11,7 @@ from arg_utils.checkpoints import fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.esm2 import best_device, best_precision
 from arg_utils.evaluation import accuracy, bootstrap_ci, macro_f1
 from arg_utils.finetuning import Proteins
+from arg_utils.fingerprint import modules_fingerprint
 from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods import METHODS, BestHit, Method
 from arg_utils.runs import proteins, subset
@@ -19,6 +20,9 @@ from arg_utils.training import cap_per_class
 from arg_utils.workspace import Workspace
 
 RANDOM, HOMOLOGY = "random", "homology"
+# What a fit depends on besides data, weights and settings: a change of these makes it anew.
+FITTING_CODE = ("classifier", "dataset", "embeddings", "esm2", "finetuning", "homology", "lora",
+                "methods", "sampling", "training")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -163,9 +167,10 @@ def _remembered(
     work: Workspace, method: str, split: str, train: Proteins, val: Proteins,
     parts: dict[str, Proteins],
 ) -> Outcome:  # fmt: skip
-    """Fit and predict, or find both done before with the same data, weights and settings."""
+    """Fit and predict, or find both done before with the same data, weights, settings and code."""
     folder = work.folder / "fits" / split
     key = fingerprint(
+        modules_fingerprint(FITTING_CODE),
         work.data.identity, work.weights.sha256, best_precision(best_device()), work.profile,
         method, split, train.sequences, {name: part.sequences for name, part in parts.items()},
     )  # fmt: skip

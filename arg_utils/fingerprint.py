@@ -30,6 +30,12 @@ def code_fingerprint(package: Path | None = None) -> str:
     return _hash(parts)
 
 
+def modules_fingerprint(names: Iterable[str], package: Path | None = None) -> str:
+    """16 hex digits over the named modules of ``package`` (by default arg_utils)."""
+    package = package or ROOT / "arg_utils"
+    return _hash(_tree((package / f"{name}.py").read_text(encoding="utf-8")) for name in names)
+
+
 def cells_fingerprint(notebook: NotebookNode) -> str:
     """16 hex digits over the code cells of ``notebook``, in order."""
     return _hash(_tree(cell.source) for cell in notebook.cells if cell.cell_type == "code")

@@ -15,6 +15,8 @@ from arg_utils.finetuning import ProteinClassifier
 from arg_utils.labels import DISPLAY_NAMES, NONARG, NUM_CLASSES
 from arg_utils.lora import count_trainable
 from arg_utils.methods import METHODS
+from arg_utils.open_dataset import read_report
+from arg_utils.splits import PARTS
 from arg_utils.weights import WIDTH
 from arg_utils.workspace import Workspace
 
@@ -24,6 +26,17 @@ def header_examples(data: DataSet) -> list[str]:
     arg = next((r for r in data.train if r.label != NONARG), None)
     other = next((r for r in data.train if r.label == NONARG), None)
     return [f">{record.header}" for record in (arg, other, *data.test[:1]) if record]
+
+
+def build_table(work: Workspace) -> pd.DataFrame:
+    """What building the data read, removed and kept: step, detail, proteins.
+
+    The competition's files are used as they are; for them it is what was read of each.
+    """
+    if work.data.name == "open":
+        return read_report(work.data.folder).table()
+    rows = [("read", f"{part}.fasta", len(getattr(work.data, part))) for part in PARTS]
+    return pd.DataFrame(rows, columns=["step", "detail", "proteins"])
 
 
 def stage_table(history: pd.DataFrame) -> pd.DataFrame:
