@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FULL = {"features": 200, "training": 64, "protocol": 1000, "naive_epoch": 40,
         "counts": (25, 50, 100, 200), "lengths": (64, 128, 256, 512, 1022),
         "streams": (2000, 8000)}  # fmt: skip
-QUICK = {"features": 18, "training": 6, "protocol": 60, "naive_epoch": 8,
-         "counts": (4, 8, 16), "lengths": (64, 512), "streams": (200, 800)}  # fmt: skip
+QUICK = {"features": 10, "training": 4, "protocol": 40, "naive_epoch": 5,
+         "counts": (2, 4, 8), "lengths": (64, 256), "streams": (100, 400)}  # fmt: skip
 REMEMBERED = ("features:naive", "features:hf", "features:ours", "training:naive", "training:hf",
               "training:ours", "training:ours_top3")  # fmt: skip
 
@@ -44,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     if load > 0.5:
         say(f"other programs keep {load:.1f} cores busy: these figures will be too low. Started")
     say("memory, each contender in a process of its own")
-    jobs = [*REMEMBERED, *(f"stream:{count}" for count in sizes["streams"])]
+    chosen = [job for job in REMEMBERED if not (options.quick and job.startswith("training"))]
+    jobs = [*chosen, *(f"stream:{count}" for count in sizes["streams"])]
     held = memory.measure(jobs, ["--quick"] if options.quick else [])
     command = " ".join(["python -m benchmarks.speed", *(arguments or sys.argv[1:])])
     result = {"command": command, "quick": options.quick, "load_before": load} | times(
@@ -91,7 +92,7 @@ def times(sizes: dict, repeats: int, held: dict[str, dict[str, float]]) -> dict:
     }
     say("features")
     made = scenarios.make("features", weights)
-    apart = scenarios.differences(made, samples["features"][:8])
+    apart = scenarios.differences(made, samples["features"][:4])
     tasks = {"features": scenarios.timed(made, samples["features"], repeats, True)}
     say("scaling")
     scaled = scenarios.scaling(made, everything, sizes["counts"], sizes["lengths"])
