@@ -12,6 +12,7 @@ from pathlib import Path
 
 from arg_utils import paths
 from arg_utils.errors import UserError
+from arg_utils.splits import FOLDS
 
 SPLITS = ("random", "homology")
 
@@ -99,10 +100,13 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _score(row: Mapping) -> str:
-    """``0.412 (0.350–0.470)``, without the interval if there is none."""
+    """``0.412 (0.350–0.470)``, without the interval if there is none; says if folds lack."""
     text = _number(row.get("macro_f1"), ".3f")
     if row.get("ci_low") is not None and row.get("ci_high") is not None:
         text += f" ({row['ci_low']:.3f}–{row['ci_high']:.3f})"
+    folds = row.get("folds")
+    if folds is not None and len(folds) < FOLDS:
+        text += f", {len(folds)} of {FOLDS} folds"
     return text
 
 

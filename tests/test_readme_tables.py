@@ -152,3 +152,12 @@ def test_missing_numbers_are_said(root, capsys):
 def test_the_committed_readme_is_up_to_date():
     assert (paths.ROOT / "README.md").is_file()
     assert readme_tables.main(["--check"]) == 0
+
+
+def test_a_score_of_some_folds_says_so():
+    row = {"split": "homology", "method": "dear", "macro_f1": 0.5, "folds": [0]}
+    assert "0.500, 1 of 5 folds" in readme_tables.results_table([row])
+    assert (
+        "folds"
+        not in readme_tables.results_table([row | {"folds": [0, 1, 2, 3, 4]}]).splitlines()[-1]
+    )
