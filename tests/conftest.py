@@ -46,3 +46,28 @@ def weights_file(weights, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "named.pt"
     torch.save(weights.state, path)
     return path
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory, weights):
+    """Cache, results and derived data in folders of the module's own, for all its tests."""
+    import workspaces
+
+    with workspaces.settings(tmp_path_factory.mktemp("work")) as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory, settings):
+    """A small workspace whose test labels are known."""
+    import workspaces
+
+    return workspaces.workspace(tmp_path_factory.mktemp("data"), settings)
+
+
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory, settings):
+    """The same without test labels, as the competition's data come."""
+    import workspaces
+
+    return workspaces.workspace(tmp_path_factory.mktemp("data"), settings, with_key=False)

@@ -14,15 +14,7 @@ from arg_utils.labels import DISPLAY_NAMES
 EMPTY = DISPLAY_NAMES[workspaces.EMPTY]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patch(tmp_path_factory, weights):
-    with workspaces.settings(tmp_path_factory.mktemp("work")) as patch:
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory, patch):
-    return workspaces.workspace(tmp_path_factory.mktemp("data"), patch)
+pytestmark = pytest.mark.usefixtures("settings")
 
 
 def records(*lengths_of_class):

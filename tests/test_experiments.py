@@ -22,21 +22,7 @@ from arg_utils.experiments import (
 from arg_utils.methods import METHODS, Majority
 from arg_utils.workspace import Workspace
 
-
-@pytest.fixture(scope="module", autouse=True)
-def patch(tmp_path_factory, weights):
-    with workspaces.settings(tmp_path_factory.mktemp("work")) as patch:
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory, patch):
-    return workspaces.workspace(tmp_path_factory.mktemp("data"), patch)
-
-
-@pytest.fixture(scope="module")
-def unlabelled(tmp_path_factory, patch):
-    return workspaces.workspace(tmp_path_factory.mktemp("data"), patch, with_key=False)
+pytestmark = pytest.mark.usefixtures("settings")
 
 
 @pytest.fixture

@@ -23,20 +23,7 @@ EYE = np.eye(15, dtype=np.float32)
 TRAINED = ["frozen_linear", "lora_classifier", "lora_blocks"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patch(tmp_path_factory, weights):
-    with workspaces.settings(tmp_path_factory.mktemp("work")) as patch:
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory, patch):
-    return workspaces.workspace(tmp_path_factory.mktemp("data"), patch)
-
-
-@pytest.fixture(scope="module")
-def unlabelled(tmp_path_factory, patch):
-    return workspaces.workspace(tmp_path_factory.mktemp("data"), patch, with_key=False)
+pytestmark = pytest.mark.usefixtures("settings")
 
 
 def outcome(method="frozen_linear", seconds=90.0, parameters=4815, **parts):
