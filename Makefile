@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab lint format publish bench clean
+.PHONY: help setup run test lab lint format publish bench precision clean
 
 help:  ## this list
 	@echo "make run      install, run all notebooks, write submissions/submission.csv"
@@ -11,6 +11,7 @@ help:  ## this list
 	@echo "make lint     check style;  make format  mend it"
 	@echo "make publish  put the outputs of the last run where they are committed"
 	@echo "make bench    measure speed and memory against fair-esm and transformers (OPTIONS=--quick)"
+	@echo "make precision  how many answers bfloat16 changes"
 	@echo "make clean    remove caches of tools and test outputs (not .venv, data, results)"
 	@echo
 	@echo "PYTHON=python3.12 make run   chooses the Python (3.11 or newer) for .venv"
@@ -41,6 +42,9 @@ publish: setup
 bench: setup  # beside .venv's packages, in .venv/benchmarks: what the library is compared with
 	@$(PY) benchmarks/environment.py
 	@.venv/benchmarks/bin/python -m benchmarks.speed $(OPTIONS)
+
+precision: setup  # whether bfloat16 changes what is decided
+	@$(PY) -m benchmarks.precision
 
 clean:
 	rm -rf .pytest_cache .ruff_cache build arg_utils.egg-info runs/test
