@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from arg_utils.paths import atomic_path, cache_dir
 
 SOURCE = Path(__file__).parent / "csrc" / "attention.cpp"
+SOURCES = (SOURCE, SOURCE.with_name("attention_bf16.h"))
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 KERNEL_DIM, KERNEL_TYPES = 16, (torch.float32, torch.bfloat16)
 ROUND = 128
@@ -160,7 +161,12 @@ def load_kernel() -> ctypes.CDLL | None:
         warnings.warn("no C++ compiler found: attention runs through PyTorch, slower", stacklevel=2)
         return None
     try:
-        return ctypes.CDLL(str(_build(compiler)))
+        library = _build(compiler)
+        try:
+            return ctypes.CDLL(str(library))
+        except OSError:  # damaged in the cache: build it once more
+            library.unlink()
+            return ctypes.CDLL(str(_build(compiler)))
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or str(error)
         warnings.warn(
@@ -174,7 +180,8 @@ def _build(compiler: str) -> Path:
     native = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
     openmp = () if platform.system() == "Darwin" else ("-fopenmp",)  # Apple's clang ships none
     command = [compiler, *FLAGS, native, *openmp, "-shared", "-fPIC", str(SOURCE)]
-    key = hashlib.sha256(SOURCE.read_bytes() + "\0".join(command[:-1]).encode())
+    key = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES))
+    key.update("\0".join(command[:-1]).encode())
     key.update(_cpu_flags().encode())  # a home folder may be shared by unlike machines
     library = cache_dir("kernels") / f"attention-{key.hexdigest()[:16]}.so"
     if not library.exists():

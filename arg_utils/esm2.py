@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 import esm
-import loralib as lora
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,6 +18,7 @@ from torch import nn
 
 from arg_utils.attention import Packing, attention
 from arg_utils.errors import UserError
+from arg_utils.lora_product import is_adapted, lora_factors, merged_product
 from arg_utils.weights import HEADS, LAYERS, WIDTH, Weights, load_weights
 
 MAX_RESIDUES = 1022  # ESM-2 was trained on 1,024 tokens: these and the two at the ends
@@ -169,40 +169,42 @@ class Esm2(nn.Module):
 
     def _project(self, modules: tuple[nn.Linear, ...], x: torch.Tensor) -> torch.Tensor:
         """Outputs of linear layers side by side, by one product; LoRA on any of them included."""
-        out = F.linear(x, *self._matrices(modules))
-        adapted = [isinstance(m, lora.Linear) and m.r > 0 and not m.merged for m in modules]
-        if not any(adapted):
-            return out
-        down, up = _lora_factors(modules, adapted)
-        dropout = next(m.lora_dropout for m, has in zip(modules, adapted, strict=True) if has)
-        return torch.addmm(out, dropout(x) @ down.to(x.dtype).T, up.to(x.dtype).T)
+        adapted = [module for module in modules if is_adapted(module)]
+        if not adapted:
+            return F.linear(x, *self._matrices(modules))
+        factors, dropout = lora_factors(modules), adapted[0].lora_dropout
+        drops = self.training and isinstance(dropout, nn.Dropout) and dropout.p > 0
+        if drops or any(m.weight.requires_grad or m.bias.requires_grad for m in modules):
+            down, up = (factor.to(x.dtype) for factor in factors)
+            return torch.addmm(F.linear(x, *self._matrices(modules)), dropout(x) @ down.T, up.T)
+        return merged_product(x, *factors, *self._matrices(modules, factors))
 
-    def _matrices(self, modules: tuple[nn.Linear, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights and biases stacked, in the working precision; kept while they are frozen."""
+    def _matrices(
+        self,
+        modules: tuple[nn.Linear, ...],
+        factors: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights and biases stacked, in the working precision; kept while nothing changes them.
+
+        With the ``factors`` of LoRA, their product is added to the weights.
+        """
         tensors = [t for module in modules for t in (module.weight, module.bias)]
         if any(t.requires_grad for t in tensors):
-            return self._stack(modules)
+            return self._stack(modules, None)
+        if factors:
+            tensors += [t for m in modules if is_adapted(m) for t in (m.lora_A, m.lora_B)]
         state = [self.precision, *((t.data_ptr(), t._version) for t in tensors)]
         found = self._stacked.get(id(modules[0]))
         if found is None or found[0] != state:
             # Tensors born in inference mode could not take part in a later backward pass.
             with torch.inference_mode(False), torch.no_grad():
-                found = self._stacked[id(modules[0])] = (state, self._stack(modules))
+                found = self._stacked[id(modules[0])] = (state, self._stack(modules, factors))
         return found[1]
 
-    def _stack(self, modules: tuple[nn.Linear, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _stack(self, modules, factors) -> tuple[torch.Tensor, torch.Tensor]:
         weight = torch.cat([m.weight for m in modules]) if len(modules) > 1 else modules[0].weight
         bias = torch.cat([m.bias for m in modules]) if len(modules) > 1 else modules[0].bias
+        if factors:
+            down, up = factors
+            weight = torch.addmm(weight, up, down)
         return weight.to(self.precision), bias.to(self.precision)
-
-
-def _lora_factors(
-    modules: tuple[nn.Linear, ...], adapted: list[bool]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factors of the LoRA update of stacked layers: [sum of r, in] and [sum of out, sum of r]."""
-    down = [m.lora_A for m, has in zip(modules, adapted, strict=True) if has]
-    up = [
-        m.lora_B * m.scaling if has else m.weight.new_zeros(m.out_features, 0, dtype=torch.float32)
-        for m, has in zip(modules, adapted, strict=True)
-    ]
-    return torch.cat(down), torch.block_diag(*up)

@@ -22,7 +22,7 @@ from arg_utils.workspace import Workspace
 RANDOM, HOMOLOGY = "random", "homology"
 # What a fit depends on besides data, weights and settings: a change of these makes it anew.
 FITTING_CODE = ("classifier", "dataset", "embeddings", "esm2", "finetuning", "homology", "lora",
-                "methods", "sampling", "training")  # fmt: skip
+                "lora_product", "methods", "sampling", "training")  # fmt: skip
 
 
 @dataclass(frozen=True)

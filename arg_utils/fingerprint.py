@@ -25,7 +25,7 @@ def code_fingerprint(package: Path | None = None) -> str:
     package = package or ROOT / "arg_utils"
     modules = [path for path in sorted(package.glob("*.py")) if path.name != "__main__.py"]
     parts = [f"{path.name}:{_tree(path.read_text(encoding='utf-8'))}" for path in modules]
-    for path in sorted(package.glob("csrc/*.cpp")):
+    for path in sorted(package.glob("csrc/*")):
         parts.append(f"csrc/{path.name}:{path.read_text(encoding='utf-8')}")
     return _hash(parts)
 

@@ -97,13 +97,13 @@ def test_kernel_equals_the_fallback(lengths):
 @needs_kernel
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 def test_bfloat16_kernel(lengths):
-    """bfloat16 has 8 significant bits; the kernel rounds what it reads and writes, nothing else."""
+    """bfloat16 has 8 significant bits; operands of products are rounded, sums and softmax not."""
     qkv, grad, packing = example(lengths, torch.bfloat16)
     expected = run(plain_attention, qkv.double(), grad.double(), lengths)
     out, slope = run(attention, qkv, grad, packing)
     assert out.dtype == slope.dtype == torch.bfloat16
-    assert distance(out[: packing.used], expected[0]) < 0.0025
-    assert distance(slope, expected[1]) < 0.0025
+    assert distance(out[: packing.used], expected[0]) < 0.005
+    assert distance(slope, expected[1]) < 0.01
     fallback = run(padded_attention, qkv, grad, packing)
     assert distance(fallback[0][: packing.used], expected[0]) < 0.01
     assert distance(fallback[1], expected[1]) < 0.02
@@ -198,6 +198,18 @@ def test_a_compiler_that_fails_is_quoted(own_cache, monkeypatch, tmp_path):
     with pytest.warns(UserWarning, match="not built.*no such processor"):
         assert load() is None
     assert list((own_cache / "kernels").iterdir()) == []
+
+
+@needs_kernel
+def test_a_damaged_library_in_the_cache_is_built_again(own_cache, monkeypatch):
+    monkeypatch.delenv("ARG_ATTENTION", raising=False)
+    monkeypatch.setattr(module, "FLAGS", ("-std=c++17", "-O0", "-fno-math-errno"))
+    (own_cache / "kernels").mkdir(parents=True, exist_ok=True)
+    library = module._build(module.shutil.which("c++"))
+    library.unlink()
+    library.write_bytes(b"half a library")
+    assert load().attention_forward
+    assert library.stat().st_size > 1000
 
 
 def test_the_kernel_can_be_switched_off(monkeypatch):

@@ -22,6 +22,7 @@ namespace {
 constexpr int kDim = 16;   // width of a head
 constexpr int kHalf = 8;   // rotary rotates dimension d with d + 8
 constexpr int kLanes = 16; // floats in a vector
+constexpr float kLog2E = 1.44269504f; // scores are kept in units of log 2
 
 typedef float Vec __attribute__((vector_size(64)));
 typedef int32_t IntVec __attribute__((vector_size(64)));
@@ -60,18 +61,24 @@ inline void rotate(float *x, const float *cosine, const float *sine, float sign)
   }
 }
 
-// exp(x) for x <= 0: 2^n times a polynomial for 2^r, |r| <= 1/2; relative error below 3e-7.
-inline Vec exp_negative(Vec x) {
-  Vec y = x * 1.4426950408889634f, lowest = splat(-126.0f);
-  y = (y < lowest) ? lowest : y;
-  IntVec n = __builtin_convertvector(y - 0.5f, IntVec); // truncation: nearest, since y <= 0
-  Vec r = y - __builtin_convertvector(n, Vec);
+// 2^x for x <= 0: 2^n times a polynomial for 2^r, |r| <= 1/2; relative error below 3e-7.
+// Adding 1.5 * 2^23 rounds to the nearest n and leaves it in the lowest bits.
+inline Vec exp2_negative(Vec x) {
+  Vec lowest = splat(-126.0f), magic = splat(12582912.0f);
+  Vec y = x > lowest ? x : lowest;
+  Vec shifted = y + magic, r = y - (shifted - magic);
   Vec p = 1.3333558e-3f * r + 9.6181291e-3f;
   p = p * r + 5.5504109e-2f;
   p = p * r + 2.4022651e-1f;
   p = p * r + 6.9314718e-1f;
   p = p * r + 1.0f;
-  return p * reinterpret_cast<Vec>((n + 127) << 23);
+  return reinterpret_cast<Vec>(reinterpret_cast<IntVec>(p) +
+                               (reinterpret_cast<IntVec>(shifted) << 23));
+}
+
+inline Vec negative(Vec x) { // recomputed scores may lie above their log-sum by rounding
+  Vec zero = {};
+  return x < zero ? x : zero;
 }
 
 inline float highest(Vec v) {
@@ -121,7 +128,7 @@ inline void load_query(const Head<T> &h, int i, const Tables &rotary, float scal
   int token = i < h.length ? i : h.length - 1; // the last block repeats its last row; not stored
   load(h.row(token, 0), q);
   rotate(q, rotary.cosine + token * kHalf, rotary.sine + token * kHalf, 1.0f);
-  for (int d = 0; d < kDim; ++d) q[d] *= scale;
+  for (int d = 0; d < kDim; ++d) q[d] *= scale * kLog2E;
 }
 
 constexpr int kForwardRows = 6;
@@ -138,16 +145,20 @@ inline void score_tile(const float (*q)[kDim], float *keys, int padded, int j, f
     for (int c = 0; c < kColumns; ++c) at(scores + r * padded + j + c * kLanes) = tile[r][c];
 }
 
-// Scores to exponentials, in place, past the end to zero; returns their sum, sets the log-sum-exp.
-inline float softmax_row(float *row, int length, int padded, float *lse) {
+// Powers of 2 of scores go to keep(j, 16 of them); returns their sum, sets its log (base 2).
+template <typename Keep>
+inline float softmax_row(float *row, int length, int padded, float *lse, Keep keep) {
   for (int j = length; j < padded; ++j) row[j] = -INFINITY;
   Vec top = at(row), sum = {};
   for (int j = kLanes; j < padded; j += kLanes) top = at(row + j) > top ? at(row + j) : top;
   const float shift = highest(top);
-  for (int j = 0; j < padded; j += kLanes) sum += at(row + j) = exp_negative(at(row + j) - shift);
-  for (int j = length; j < padded; ++j) row[j] = 0.0f; // 2^-126 so far: nothing in the sum
+  for (int j = 0; j < padded; j += kLanes) {
+    Vec p = exp2_negative(at(row + j) - shift);
+    sum += p;
+    keep(j, p); // 2^-126 past the end: nothing in a sum
+  }
   const float z = total(sum);
-  *lse = shift + std::log(z);
+  *lse = shift + std::log2(z);
   return z;
 }
 
@@ -164,7 +175,8 @@ void forward_head(const Head<T> &h, const Tables &rotary, float scale, T *out, f
     for (; j + 2 * kLanes <= h.padded; j += 2 * kLanes) score_tile<2>(q, keys, h.padded, j, scores);
     if (j < h.padded) score_tile<1>(q, keys, h.padded, j, scores);
     for (int r = 0; r < kForwardRows; ++r) {
-      sums[r] = softmax_row(scores + r * h.padded, h.length, h.padded, &row_lse);
+      float *row = scores + r * h.padded;
+      sums[r] = softmax_row(row, h.length, h.padded, &row_lse, [&](int j, Vec p) { at(row + j) = p; });
       if (i + r < h.length) lse[static_cast<int64_t>(i + r) * h.heads + h.head] = row_lse;
     }
     Vec mixed[kForwardRows][4] = {};
@@ -217,8 +229,7 @@ void backward_head(const Head<T> &h, const Tables &rotary, float scale, const T 
         for (int r = 0; r < R; ++r) s[r] += q[r][d] * k, gp[r] += g[r][d] * v;
       }
       for (int r = 0; r < R; ++r) {
-        Vec x = s[r] - shift[r], zero = {};
-        Vec p = exp_negative(x < zero ? x : zero);
+        Vec p = exp2_negative(negative(s[r] - shift[r])), zero = {};
         at(weights + r * n + j) = i + r < h.length ? p : zero;
         at(grad_s + r * n + j) = p * (gp[r] - delta[r]);
       }
@@ -243,11 +254,20 @@ void backward_head(const Head<T> &h, const Tables &rotary, float scale, const T 
     }
   }
   for (int j = 0; j < h.length; ++j) {
+    at(grad_k + j * kDim) *= 1.0f / kLog2E;
     rotate(grad_k + j * kDim, rotary.cosine + j * kHalf, rotary.sine + j * kHalf, -1.0f);
     store(grad_row(j, 1), grad_k + j * kDim);
     store(grad_row(j, 2), grad_v + j * kDim);
   }
 }
+
+} // namespace
+
+#ifdef __AVX512BF16__
+#include "attention_bf16.h" // overloads for bfloat16 of the two functions above
+#endif
+
+namespace {
 
 // Run `body` for every head of every sequence, each thread with its own scratch of `rows` padded rows.
 template <typename T, typename Body>
@@ -272,11 +292,14 @@ int for_each_head(const T *qkv, const int64_t *starts, int sequences, int heads,
   return failed;
 }
 
+constexpr int kForwardScratch = 2 * kDim + 8; // rows of scratch that either number type needs
+constexpr int kBackwardScratch = 5 * kDim + 12;
+
 template <typename T>
 int forward(const void *qkv, void *out, float *lse, Tables rotary, const int64_t *starts, int sequences,
             int heads, float scale, int longest) {
   return for_each_head(static_cast<const T *>(qkv), starts, sequences, heads, longest,
-                       2 * kDim + kForwardRows, [&](const Head<T> &h, int64_t first, float *scratch) {
+                       kForwardScratch, [&](const Head<T> &h, int64_t first, float *scratch) {
                          forward_head(h, rotary, scale, static_cast<T *>(out) + first * heads * kDim,
                                       lse + first * heads, scratch);
                        });
@@ -286,7 +309,7 @@ template <typename T>
 int backward(const void *qkv, const void *out, const void *grad_out, const float *lse, void *grad_qkv,
              Tables rotary, const int64_t *starts, int sequences, int heads, float scale, int longest) {
   return for_each_head(
-      static_cast<const T *>(qkv), starts, sequences, heads, longest, 5 * kDim + 2 * kBackwardRows,
+      static_cast<const T *>(qkv), starts, sequences, heads, longest, kBackwardScratch,
       [&](const Head<T> &h, int64_t first, float *scratch) {
         const int64_t offset = first * heads * kDim;
         backward_head(h, rotary, scale, static_cast<const T *>(out) + offset,
