@@ -42,19 +42,6 @@ def representative(records: Sequence[Record], count: int, seed: int = 0) -> list
     return [windows[i] for i in rng.permutation(chosen)]
 
 
-def shares(records: Sequence[Record], parts: int, seed: int = 0) -> list[list[Record]]:
-    """Deal records into parts alike in lengths, each in random order: one a repeat."""
-    rng = np.random.default_rng(seed)
-    ranked = sorted(records, key=lambda record: len(record.sequence))
-    dealt: list[list[Record]] = [[] for _ in range(parts)]
-    for start in range(0, len(ranked), parts):
-        for part, record in zip(
-            rng.permutation(parts), ranked[start : start + parts], strict=False
-        ):
-            dealt[part].append(record)
-    return [[part[i] for i in rng.permutation(len(part))] for part in dealt]
-
-
 def synchronise() -> None:
     """Wait for what a CUDA device still has to do."""
     if torch.cuda.is_available():

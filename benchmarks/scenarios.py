@@ -17,7 +17,7 @@ from arg_utils.open_dataset import ensure_open_data
 from arg_utils.training import Examples, train_staged
 from arg_utils.weights import WIDTH, Weights
 from benchmarks import contenders
-from benchmarks.measure import forward_flops, product_rate, representative, seconds, shares
+from benchmarks.measure import forward_flops, product_rate, representative, seconds
 
 TOLERANCE = 1e-3  # between float32 features of two contenders, largest difference of all
 COUNTED = 64  # residues of each protein where cost against their number is measured
@@ -62,29 +62,27 @@ def differences(made: Sequence[contenders.Contender], few: Sequence[Record]) -> 
 def timed(
     made: Sequence[contenders.Contender], sample: Sequence[Record], repeats: int, product: bool
 ) -> dict:
-    """Seconds of every contender on every share of the sample, one share a repeat.
+    """Seconds of every contender on the whole sample, in each of the repeats.
 
-    In each repeat all contenders (those of ``ONCE`` in the first alone) run on the same proteins,
-    one after another, the first one changing from repeat to repeat; with ``product`` the machine's
-    rate of products is measured too.
+    All contenders (those of ``ONCE`` in the first repeat alone) run one after another, the first
+    one changing from repeat to repeat; with ``product`` the machine's rate of products is measured
+    too. The first repeat also pays for what is prepared on first use; the median does not.
     """
-    parts = shares(sample, repeats)
+    data, count = columns(sample), sum(len(r.sequence) for r in sample)
+    flops = forward_flops([len(r.sequence) + 2 for r in sample])
     spent: dict[str, list[float]] = {c.name: [] for c in made}
     peak, device = [], best_device()
-    for contender in made:  # whatever is prepared on first use
-        contender.run(*columns(sorted(parts[0], key=lambda r: len(r.sequence))[:2]))
-    for number, part in enumerate(parts):
-        data = columns(part)
+    for number in range(repeats):
         for contender in [*made[number % len(made) :], *made[: number % len(made)]]:
             if number == 0 or contender.name not in ONCE:
-                spent[contender.name].append(seconds(lambda c=contender, d=data: c.run(*d)))
+                spent[contender.name].append(seconds(lambda c=contender: c.run(*data)))
         if product:
             peak.append(product_rate(best_precision(device), device))
     return {
         "seconds": spent,
-        "proteins": [len(part) for part in parts],
-        "residues": [sum(len(r.sequence) for r in part) for part in parts],
-        "flops": [forward_flops([len(r.sequence) + 2 for r in part]) for part in parts],
+        "proteins": [len(sample)] * repeats,
+        "residues": [count] * repeats,
+        "flops": [flops] * repeats,
         "product_rate": peak,
     }
 

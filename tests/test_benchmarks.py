@@ -59,14 +59,6 @@ def test_the_sample_has_the_lengths_of_the_data():
     assert max(len(r.sequence) for r in measure.representative(records([2000] * 3), 3)) == 1022
 
 
-def test_shares_hold_every_record_once_and_are_alike():
-    parts = measure.shares(records(range(1, 62)), 3)
-    assert sorted(int(r.id) for part in parts for r in part) == list(range(61))
-    assert {len(part) for part in parts} <= {20, 21}
-    sums = [sum(len(r.sequence) for r in part) for part in parts]
-    assert max(sums) - min(sums) < 0.15 * max(sums)
-
-
 def test_batches_hold_every_sequence_once():
     lengths = [5, 900, 30, 30, 7, 400, 12, 8, 1, 60]
     for batches in (contenders.file_order, contenders.by_length):
