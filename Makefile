@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab lint format publish bench precision clean
+.PHONY: help setup run test lab lint format publish ladder bench precision clean
 
 help:  ## this list
 	@echo "make run      install, run all notebooks, write submissions/submission.csv"
@@ -10,6 +10,7 @@ help:  ## this list
 	@echo "make test     install, check style, run unit tests and every notebook on few data"
 	@echo "make lint     check style;  make format  mend it"
 	@echo "make publish  put the outputs of the last run where they are committed"
+	@echo "make ladder   all methods on both splits, into results/ladder.json"
 	@echo "make bench    measure speed and memory against fair-esm and transformers (OPTIONS=--quick)"
 	@echo "make precision  how many answers bfloat16 changes"
 	@echo "make clean    remove caches of tools and test outputs (not .venv, data, results)"
@@ -38,6 +39,9 @@ format: setup
 
 publish: setup
 	@$(PY) -m arg_utils.notebooks publish && $(PY) -m arg_utils.readme_tables
+
+ladder: setup  # fits what no run has fitted before
+	@$(PY) -m arg_utils.ladder $(OPTIONS)
 
 bench: setup  # beside .venv's packages, in .venv/benchmarks: what the library is compared with
 	@$(PY) benchmarks/environment.py

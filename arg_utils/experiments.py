@@ -12,6 +12,7 @@ from arg_utils.esm2 import best_device, best_precision
 from arg_utils.evaluation import accuracy, bootstrap_ci, macro_f1
 from arg_utils.finetuning import Proteins
 from arg_utils.fingerprint import modules_fingerprint
+from arg_utils.hybrid import Hybrid
 from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods import METHODS, BestHit, Method
 from arg_utils.runs import proteins, subset
@@ -23,6 +24,7 @@ RANDOM, HOMOLOGY = "random", "homology"
 # What a fit depends on besides data, weights and settings: a change of these makes it anew.
 FITTING_CODE = ("classifier", "dataset", "embeddings", "esm2", "finetuning", "homology", "lora",
                 "lora_product", "methods", "sampling", "training")  # fmt: skip
+OWN_CODE = {Hybrid.name: ("evidence", "hybrid", "splits")}
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def _remembered(
     """Fit and predict, or find both done before with the same data, weights, settings and code."""
     folder = work.folder / "fits" / split
     key = fingerprint(
-        modules_fingerprint(FITTING_CODE),
+        modules_fingerprint((*FITTING_CODE, *OWN_CODE.get(method, ()))),
         work.data.identity, work.weights.sha256, best_precision(best_device()), work.profile,
         method, split, train.sequences, {name: part.sequences for name, part in parts.items()},
     )  # fmt: skip

@@ -119,7 +119,10 @@ def render(readme: str, results: Path) -> str:
     if "<!-- speed:" in readme:
         speed = _load(results / "speed.json", "make bench")
         readme = _replace(readme, "speed", speed_table(speed))
-    readme = _replace(readme, "results", results_table(_load(results / "results.json")))
+    rows = _load(results / "results.json")
+    if (ladder := results / "ladder.json").is_file():  # its rows, where both have one, are kept
+        rows = [*rows, *_load(ladder)["rows"]]
+    readme = _replace(readme, "results", results_table(rows))
     return _replace(readme, "times", times_table(_load(results / "notebook_times.json")))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+import arg_utils.hybrid  # noqa: F401  puts itself among the methods
 from arg_utils.config import Profile, load_profile
 from arg_utils.data_source import DataSet, leakage_warnings, load_dataset
 from arg_utils.errors import UserError

@@ -117,6 +117,17 @@ def test_the_speed_block_is_written_only_where_it_is_marked(root, capsys):
     assert readme_tables.main([], root) == 2
 
 
+def test_rows_of_the_ladder_come_in_where_there_are_some(root):
+    row = {"split": "homology", "method": "hybrid", "macro_f1": 0.6, "profile": "laptop"}
+    anew = {"split": "homology", "method": "best hit", "macro_f1": 0.33, "profile": "laptop"}
+    content = {"command": "make ladder", "rows": [row, anew]}
+    (root / "results/ladder.json").write_text(json.dumps(content))
+    assert readme_tables.main([], root) == 0
+    text = (root / "README.md").read_text()
+    assert "| hybrid | – | 0.600 |" in text
+    assert "| best hit | 0.993 | 0.330 |" in text
+
+
 def test_rewrite_then_check(root, capsys):
     assert readme_tables.main(["--check"], root) == 1
     assert "out of date" in capsys.readouterr().err

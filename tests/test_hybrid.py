@@ -1,0 +1,89 @@
+"""The hybrid on small families whose features are made up: what it leans on, and when."""
+
+import numpy as np
+import pytest
+import synthetic
+
+from arg_utils import hybrid
+from arg_utils.config import load_profile
+from arg_utils.errors import UserError
+from arg_utils.finetuning import Proteins
+from arg_utils.hybrid import Hybrid
+from arg_utils.labels import NONARG
+from arg_utils.methods import METHODS
+from arg_utils.weights import WIDTH
+
+CLASSES = (2, 7, 11, NONARG)
+
+
+def told(sequences):
+    """Features that tell the class by a protein's last residue, with some noise."""
+    rng = np.random.default_rng(len(sequences))
+    out = rng.normal(0, 0.3, (len(sequences), WIDTH)).astype(np.float32)
+    for row, sequence in zip(out, sequences, strict=True):
+        row[ord(sequence[-1]) % 7 * 20 :][:20] += 1.5
+    return out
+
+
+@pytest.fixture(scope="module")
+def train():
+    """Four families a class, four proteins each; the last residue tells the class."""
+    rng = np.random.default_rng(3)
+    sequences, labels = [], []
+    for place, label in enumerate(CLASSES):
+        made = synthetic.families(rng, 4, 4, 0.8, 100)
+        sequences += [sequence + "ACDE"[place] for sequence in made]
+        labels += [label] * len(made)
+    return Proteins(sequences, np.array(labels))
+
+
+@pytest.fixture(scope="module")
+def fitted(train, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(hybrid, "embed", told)
+        yield Hybrid().fit(train, train, load_profile("smoke"))
+
+
+def test_it_is_one_of_the_methods():
+    assert METHODS["hybrid"] is Hybrid
+
+
+def test_relatives_are_known_by_their_hits(fitted, train):
+    rng = np.random.default_rng(1)
+    queries = [synthetic.mutant(rng, s[:-1], 0.85) + s[-1] for s in train.sequences[::3]]
+    found = fitted.probabilities(queries)
+    assert found.shape == (len(queries), 15)
+    assert found.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert (found.argmax(axis=1) == train.labels[::3]).all()
+
+
+def test_strangers_are_known_by_the_model(fitted):
+    """No hit at all: neither an ARG by default nor a nonarg."""
+    rng = np.random.default_rng(77)
+    queries = [synthetic.protein(rng, 100) + "ACDE"[i % 4] for i in range(12)]
+    assert fitted.predict(queries).tolist() == [CLASSES[i % 4] for i in range(12)]
+
+
+def test_saved_and_loaded_says_the_same(fitted, train, tmp_path):
+    fitted.save(tmp_path)
+    queries = train.sequences[:5]
+    expected = fitted.probabilities(queries)
+    np.testing.assert_allclose(Hybrid.load(tmp_path).probabilities(queries), expected, atol=1e-6)
+    assert fitted.probabilities([]).shape == (0, 15)
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
+        Hybrid.load(tmp_path)
+
+
+def test_evidence_is_gathered_near_and_far(fitted, train):
+    """Far evidence lacks relatives; near evidence has them, but not the protein itself."""
+    features = told(train.sequences)
+    known = hybrid.Known(train.sequences, features, train.labels)
+    found, labels = hybrid.unseen_evidence(known, 0)
+    assert len(found) == len(labels) == 2 * len(train.labels)
+    strength = found[..., 0].max(axis=1)
+    near, far = np.split(strength, 2)
+    assert (near > 0.4).mean() > 0.9
+    assert (far > 0.4).mean() < 0.1
+    assert found[: len(near), :, 2].max() < 0.99, "an identical hit is the protein itself"

@@ -1,0 +1,60 @@
+import json
+
+import numpy as np
+import pytest
+
+from arg_utils import ladder
+from arg_utils.evaluation import macro_f1
+from arg_utils.experiments import fit_fold
+
+pytestmark = pytest.mark.usefixtures("settings")
+COLUMNS = {
+    "split", "method", "seed", "macro_f1", "ci_low", "ci_high", "accuracy", "ece", "bins",
+    "trainable_parameters", "seconds", "profile",
+}  # fmt: skip
+
+
+def test_a_row_a_method_and_split(work):
+    rows = ladder.ladder(work, ["majority", "best_hit"])
+    assert [(row["split"], row["method"]) for row in rows] == [
+        ("random", "majority"), ("random", "best_hit"),
+        ("homology", "majority"), ("homology", "best_hit"),
+    ]  # fmt: skip
+    for row in rows:
+        assert row.keys() >= COLUMNS
+        assert sum(entry["n"] for entry in row["bins"]) == row["proteins"]
+        assert 0 <= row["ece"] <= 1
+        json.dumps(row, allow_nan=False)
+
+
+def test_homology_rows_pool_the_folds(work):
+    row = ladder.homology_row(work, "majority")
+    outcomes = [fit_fold(work, "majority", fold)[0] for fold in row["folds"]]
+    true = np.concatenate([o.labels["test"] for o in outcomes])
+    found = np.concatenate([o.predictions("test") for o in outcomes])
+    assert row["macro_f1"] == macro_f1(true, found)
+    assert row["proteins"] == len(true)
+
+
+def test_the_table_names_methods_and_intervals(work):
+    rows = ladder.ladder(work, ["majority"])
+    table = ladder.table(rows)
+    assert table["split"].tolist() == ["random", "homology"]
+    assert table["macro-F1"][0].startswith(f"{rows[0]['macro_f1']:.3f} (")
+
+
+def test_the_command_writes_the_rows(work, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(ladder, "RESULTS", tmp_path)
+    monkeypatch.setattr(ladder, "open_workspace", lambda: work)
+    assert ladder.main(["--methods", "majority"]) == 0
+    written = json.loads((tmp_path / "ladder.json").read_text())
+    assert [row["method"] for row in written["rows"]] == ["majority"] * 2
+    assert written["weights"] == work.weights.name
+    assert "majority" in capsys.readouterr().out
+
+
+def test_an_unknown_method_is_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        ladder.main(["--methods", "guess"])
+    assert stop.value.code == 2
+    assert "guess" in capsys.readouterr().err
