@@ -109,7 +109,8 @@ def test_timed_scaling_protocol_and_reports(weights, some_proteins, monkeypatch)
     found = scenarios.timed(made, some_proteins, 2, True)
     assert {n: len(s) for n, s in found["seconds"].items()} == {"naive": 2, "ours": 2,
                                                                "ours_sdpa": 1}  # fmt: skip
-    assert sum(found["residues"]) == sum(len(r.sequence) for r in some_proteins)
+    assert found["residues"] == [sum(len(r.sequence) for r in some_proteins)] * 2
+    assert found["proteins"] == [len(some_proteins)] * 2
     tasks = {"features": found, "training": found}
     assert set(report.ratios(tasks)) == {"features_vs_naive", "lora_vs_naive"}
     share = report.product_fraction(found)
