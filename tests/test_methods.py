@@ -5,6 +5,7 @@ import pytest
 import synthetic
 import torch
 
+import arg_utils.hybrid  # noqa: F401  puts itself among the methods
 from arg_utils import methods
 from arg_utils.classifier import adapt_head, new_head
 from arg_utils.config import LoraClassifier, load_profile
@@ -34,7 +35,7 @@ def family():
 
 def test_the_names_are_those_of_the_files():
     assert list(METHODS) == [
-        "majority", "best_hit", "frozen_linear", "lora_classifier", "lora_blocks",
+        "majority", "best_hit", "frozen_linear", "lora_classifier", "lora_blocks", "hybrid",
     ]  # fmt: skip
     assert DEFAULT_METHOD == "lora_classifier"
     assert all(METHODS[name].name == name and METHODS[name].title for name in METHODS)
