@@ -28,11 +28,9 @@ from arg_utils.experiments import (
     score_random,
 )
 from arg_utils.homology import best_hits
-from arg_utils.methods import METHODS
+from arg_utils.methods import METHODS, LoraInBlocks
 from arg_utils.paths import RESULTS, write_text
 from arg_utils.workspace import Workspace, open_workspace
-
-COMMAND = "make ladder"
 
 
 def random_row(work: Workspace, method: str) -> dict:
@@ -48,7 +46,7 @@ def random_row(work: Workspace, method: str) -> dict:
 def homology_row(work: Workspace, method: str) -> dict:
     """One method on the tested homology folds, pooled; columns as in `ladder`."""
     settings, folds = work.profile.lora_blocks, work.tested_folds
-    if method == "lora_blocks":  # dear: on as many folds as the profile affords
+    if method == LoraInBlocks.name:  # dear: on as many folds as the profile affords
         folds = [fold for fold in folds if fold in settings.folds]
     (row,), predictions = score_homology(work, [method], folds)
     outcomes = [fit_fold(work, method, fold)[0] for fold in folds]
@@ -109,7 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     content = {
-        "command": COMMAND, "profile": work.profile.name, "weights": work.weights.name,
+        "command": f"python -m arg_utils.ladder --methods {' '.join(options.methods)}",
+        "profile": work.profile.name, "weights": work.weights.name,
         "data": f"{work.data.name} [{work.data.identity[:8]}]", "rows": rows,
     }  # fmt: skip
     write_text(RESULTS / "ladder.json", json.dumps(content, indent=1) + "\n")

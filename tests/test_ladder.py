@@ -49,6 +49,7 @@ def test_the_command_writes_the_rows(work, monkeypatch, tmp_path, capsys):
     assert ladder.main(["--methods", "majority"]) == 0
     written = json.loads((tmp_path / "ladder.json").read_text())
     assert [row["method"] for row in written["rows"]] == ["majority"] * 2
+    assert written["command"].endswith("--methods majority")
     assert written["weights"] == work.weights.name
     assert "majority" in capsys.readouterr().out
 

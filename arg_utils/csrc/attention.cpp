@@ -8,8 +8,9 @@
 // log-sum-exp, as in FlashAttention (Dao et al. 2022, arXiv:2205.14135).
 //
 // Layout: qkv is [tokens, 3, heads, 16] and out is [tokens, heads, 16], both row-major, float32 or
-// bfloat16 (arithmetic is float32 either way). Sequence b is rows starts[b] .. starts[b+1].
-// GCC and Clang vector extensions only: the compiler maps them to AVX-512, AVX2 or NEON.
+// bfloat16. Sequence b is rows starts[b] .. starts[b+1]. Arithmetic is float32 here, in GCC's and Clang's
+// vector extensions, which the compiler maps to AVX-512, AVX2 or NEON; where the processor has bfloat16 dot
+// products, attention_bf16.h takes over what comes in bfloat16.
 
 #include <cmath>
 #include <cstdint>
