@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 
 from arg_utils.evaluation import check_labels, check_same_length
 from arg_utils.labels import NUM_CLASSES
@@ -73,6 +75,57 @@ def risk_coverage(probabilities: ArrayLike, y_true: ArrayLike) -> pd.DataFrame:
     last = np.append(confidence[1:] != confidence[:-1], True)  # equal confidences go together
     columns = {"threshold": confidence, "coverage": answered / len(order), "risk": risk}
     return pd.DataFrame(columns)[last].reset_index(drop=True)
+
+
+def fit_temperature(
+    scores: ArrayLike, y_true: ArrayLike, weights: ArrayLike | None = None
+) -> float:
+    """What to divide scores by so that their softmax is right on average.
+
+    Temperature scaling, Guo et al. 2017 (arXiv:1706.04599): the least negative log-likelihood.
+
+    Parameters
+    ----------
+    scores : logits, shape (n, 15).
+    weights : how often each counts, shape (n,); once unless given.
+
+    Returns
+    -------
+    Between 0.05 and 20.
+    """
+    logits, true = np.asarray(scores, dtype=float), check_labels(y_true, "y_true")
+    check_same_length(scores=logits, y_true=true)
+    each = np.ones(len(true)) if weights is None else np.asarray(weights, dtype=float)
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        lost = logsumexp(scaled, axis=1) - scaled[np.arange(len(true)), true]
+        return float((each * lost).sum() / each.sum())
+
+    bounds = np.log([0.05, 20])
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def abstention_threshold(
+    probabilities: ArrayLike, y_true: ArrayLike, risk: float, weights: ArrayLike | None = None
+) -> float:
+    """The lowest top probability from which on at most a share ``risk`` of answers is wrong.
+
+    Answer at or above it, say "uncertain" below: the point of `risk_coverage` that answers most
+    within the risk. ``weights`` as in `fit_temperature`; errors as in `reliability`.
+
+    Returns
+    -------
+    0-1; 1 if even the surest answers are wrong more often.
+    """
+    confidence, right = _confidence(probabilities, y_true)
+    each = np.ones(len(right)) if weights is None else np.asarray(weights, dtype=float)
+    order = np.argsort(-confidence, kind="stable")
+    confidence, each = confidence[order], each[order]
+    wrong = np.cumsum(each * ~right[order]) / np.cumsum(each)
+    last = np.append(confidence[1:] != confidence[:-1], True)  # equal confidences go together
+    within = np.flatnonzero((wrong <= risk) & last)
+    return float(confidence[within[-1]]) if len(within) else 1.0
 
 
 def _confidence(probabilities: ArrayLike, y_true: ArrayLike) -> tuple[NDArray, NDArray]:

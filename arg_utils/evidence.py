@@ -1,18 +1,23 @@
-"""What speaks for each class: homologues, neighbours in embedding space, and a linear layer."""
+"""What speaks for each class: the best homologue, and a linear layer on ESM-2's features."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.homology import search
+from arg_utils.embeddings import Feature
+from arg_utils.homology import cluster, search
 from arg_utils.labels import NONARG, NUM_CLASSES
+from arg_utils.profiles import profile_search
+from arg_utils.splits import CLUSTER_COVERAGE, IDENTITY
 
-SEARCH = {"evalue": 10.0, "sensitivity": 5.7, "max_hits": 100}  # weak hits speak too, a little
-NEIGHBOURS = 5
-EVIDENCE = 24  # columns that `assemble` makes
+FEATURES = (Feature(3), Feature(6), Feature(6, "max"))
+SEARCH = {"evalue": 10.0, "max_hits": 300}  # weak hits speak too, a little
+EVIDENCE = 20  # columns that `assemble` makes
+LONE = 3  # a family of fewer proteins that are no ARGs gets no profile: too many, too thin
 
 
 @dataclass(frozen=True)
@@ -36,68 +41,63 @@ class Known:
         )
 
 
-def hit_evidence(
-    queries: list[str], known: Known, own: np.ndarray | None = None, **options: float
-) -> np.ndarray:
-    """Each class's best MMseqs2 hit: log(1 + bits), identity, coverage of query and of target.
+def profiled(sequences: list[str], labels: np.ndarray) -> np.ndarray:
+    """Family of each protein, int64 [n], -1 where the family gets no profile.
+
+    A family here is a cluster of one class, so that a profile never mixes two.
+    """
+    groups = cluster(sequences, IDENTITY, CLUSTER_COVERAGE) * NUM_CLASSES + labels
+    families, size = np.unique(groups, return_inverse=True, return_counts=True)[1:]
+    return np.where((labels != NONARG) | (size[families] >= LONE), families, -1)
+
+
+def find_hits(queries: list[str], known: list[str], labels: np.ndarray) -> pd.DataFrame:
+    """Hits among known proteins and profiles of their families, the strongest first.
+
+    Columns as of `search`; a profile's ``target`` is its family's first member.
+    """
+    single = search(queries, known, **SEARCH)
+    family = profile_search(queries, known, profiled(known, labels))
+    return strongest_first([single, family])
+
+
+def strongest_first(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Hits of several searches, by query, then most bits."""
+    hits = pd.concat(tables, ignore_index=True)
+    return hits.sort_values(["query", "bits"], ascending=[True, False], kind="stable")
+
+
+def hit_evidence(hits: pd.DataFrame, labels: np.ndarray, queries: int) -> np.ndarray:
+    """Each class's strongest hit: log(1 + bits), identity, coverage of query and of target.
 
     Parameters
     ----------
-    own : position in ``known`` of each query, whose hit on itself does not count.
-    options : of `search`, in place of ``SEARCH``.
+    hits : of each query, the strongest first.
+    labels : classes of the targets, int64.
 
     Returns
     -------
     float32 [queries, 15, 4]; zero where a class has no hit.
     """
-    hits = search(queries, known.sequences, **(SEARCH | options))
-    if own is not None:
-        hits = hits[own[hits["query"]] != hits["target"]]
-    hits = hits.assign(label=known.labels[hits["target"]]).drop_duplicates(["query", "label"])
-    out = np.zeros((len(queries), NUM_CLASSES, 4), np.float32)
+    hits = hits.assign(label=labels[hits["target"]]).drop_duplicates(["query", "label"])
+    out = np.zeros((queries, NUM_CLASSES, 4), np.float32)
     columns = hits[["bits", "identity", "query_coverage", "target_coverage"]].to_numpy()
-    columns[:, 0] = np.log1p(columns[:, 0])
+    columns[:, 0] = np.log1p(columns[:, 0].clip(min=0))
     out[hits["query"], hits["label"]] = columns
     return out
 
 
-def neighbour_evidence(
-    features: np.ndarray, known: Known, own: np.ndarray | None = None
-) -> np.ndarray:
-    """Cosine similarity of each class's nearest protein, and the mean of its five nearest.
+def fit_linear(features: np.ndarray, labels: np.ndarray, penalty: float = 1e-3) -> nn.Linear:
+    """Multinomial logistic regression [n, width] -> 15, by L-BFGS, the loss weighted by class.
 
-    ``own`` as in `hit_evidence`.
-
-    Returns
-    -------
-    float32 [queries, 15, 2]; -1 where a class has no protein.
-    """
-    out = np.full((len(features), NUM_CLASSES, 2), -1, np.float32)
-    places = F.normalize(torch.from_numpy(known.features), dim=1)
-    for start in range(0, len(features), 1024):
-        rows = slice(start, start + 1024)
-        close = F.normalize(torch.from_numpy(features[rows]), dim=1) @ places.T
-        if own is not None:
-            close[torch.arange(len(close)), torch.from_numpy(own[rows])] = -1
-        for label in np.unique(known.labels):
-            members = torch.from_numpy(np.flatnonzero(known.labels == label))
-            best = close[:, members].topk(min(NEIGHBOURS, len(members)), dim=1).values
-            out[rows, label, 0], out[rows, label, 1] = best[:, 0], best.mean(dim=1)
-    return out
-
-
-def fit_linear(features: np.ndarray, labels: np.ndarray, penalty: float = 1e-4) -> nn.Linear:
-    """Multinomial logistic regression [n, width] -> 15, by L-BFGS, the loss root-weighted.
-
-    A class counts in proportion to the square root of its size, between its share (accuracy) and
-    one each (macro-F1).
+    A class counts in proportion to the fourth root of its size: nearly one each, as in macro-F1.
     """
     layer = nn.Linear(features.shape[1], NUM_CLASSES)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     x, y = torch.from_numpy(features), torch.from_numpy(labels)
     counts = np.bincount(labels, minlength=NUM_CLASSES)
-    weights = torch.from_numpy(np.maximum(counts, 1)[labels] ** -0.5).float()
+    weights = torch.from_numpy(np.maximum(counts, 1)[labels] ** -0.75).float()
     weights = weights / weights.mean()
 
     def loss() -> torch.Tensor:
@@ -123,27 +123,31 @@ def minimise(loss, parameters: list[nn.Parameter], steps: int) -> None:
     optimizer.step(closure)
 
 
-def assemble(hits: np.ndarray, neighbours: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """One vector of evidence for each class of each protein, float32 [n, 15, k].
+@torch.no_grad()
+def log_chances(linear: nn.Linear, features: np.ndarray) -> np.ndarray:
+    """Log-probability of each class by the linear layer, float32 [n, 15]."""
+    return F.log_softmax(linear(torch.from_numpy(features)), dim=1).numpy()
+
+
+def assemble(hits: np.ndarray, log_p: np.ndarray) -> np.ndarray:
+    """One vector of evidence for each class of each protein, float32 [n, 15, `EVIDENCE`].
 
     Everything enters twice, as it is and multiplied by the strength of the protein's best hit, so
     that a linear score can lean on homology where it is strong and on the model where it is not.
-    The last columns let "not an ARG" react to having no hit and to being near nothing.
+    Three columns speak for "not an ARG" alone: strength, having no hit, and the model's.
+
+    Parameters
+    ----------
+    hits : of `hit_evidence`.
+    log_p : of `log_chances`.
     """
     bits = hits[..., 0] / 6
     best = bits.max(axis=1, keepdims=True)
-    log_p = F.log_softmax(torch.from_numpy(logits), dim=1).numpy()
-    near, mean = neighbours[..., 0], neighbours[..., 1]
+    only = np.zeros(NUM_CLASSES, np.float32)
+    only[NONARG] = 1
     columns = [
         bits, bits - best, hits[..., 1] * hits[..., 2], hits[..., 2], hits[..., 3],
-        near, near - near.max(axis=1, keepdims=True), mean - mean.max(axis=1, keepdims=True),
-        log_p / 4, np.exp(log_p),
+        only * best, only * (best == 0), log_p / 4, np.exp(log_p), only * log_p / 4,
     ]  # fmt: skip
-    plain = np.stack(columns, axis=-1)
-    strength = np.broadcast_to(best[..., None], (*plain.shape[:2], 1))
-    nonarg = np.zeros((len(plain), NUM_CLASSES, 1), np.float32)
-    nonarg[:, NONARG] = 1
-    extra = [strength, (strength == 0), near[..., None], log_p[..., None] / 4]
-    return np.concatenate(
-        [plain, plain * strength, *(nonarg * column for column in extra)], axis=-1
-    ).astype(np.float32)
+    plain = np.stack(columns, axis=-1).astype(np.float32)
+    return np.concatenate([plain, plain * best[..., None]], axis=-1)

@@ -31,6 +31,7 @@ COLUMNS = {
     "query_coverage": np.float64,
     "target_coverage": np.float64,
 }
+UNTHREADED = ("createdb", "tsv2db")  # these know no --threads
 _FORMAT = "query,target,fident,bits,evalue,qcov,tcov"
 
 
@@ -72,13 +73,13 @@ def search(
         If MMseqs2 fails; its last words are in the message.
     """
     if not len(queries) or not len(targets):
-        return _frame([np.empty(0)] * len(COLUMNS))
+        return hits_frame([np.empty(0)] * len(COLUMNS))
     options = ["-e", str(evalue), "-s", str(sensitivity), "--max-seqs", str(max_hits)]
     options += ["--min-seq-id", str(min_identity), "-c", str(min_coverage), "--cov-mode", "0"]
     options += ["--alignment-mode", "3"]  # 3: identities counted on the alignment, not estimated
-    key = _key("search", options, queries, targets)
-    table = _cached(key, lambda: _search(queries, targets, options))
-    return _frame(list(table.T))
+    key = answer_key("search", options, queries, targets)
+    table = cached_answer(key, lambda: _search(queries, targets, options))
+    return hits_frame(list(table.T))
 
 
 def best_hits(queries: Sequence[str], targets: Sequence[str], **options: float) -> pd.DataFrame:
@@ -110,8 +111,8 @@ def cluster(sequences: Sequence[str], identity: float = 0.4, coverage: float = 0
     if len(sequences) < 2:
         return np.zeros(len(sequences), dtype=np.int64)
     options = ["--min-seq-id", str(identity), "-c", str(coverage), "--cov-mode", "0"]
-    key = _key("cluster", options, sequences)
-    representatives = _cached(key, lambda: _cluster(sequences, options))
+    key = answer_key("cluster", options, sequences)
+    representatives = cached_answer(key, lambda: _cluster(sequences, options))
     return renumber(representatives.astype(np.int64))
 
 
@@ -149,10 +150,10 @@ def _search(queries: Sequence[str], targets: Sequence[str], options: list[str]) 
     """Run ``mmseqs easy-search``; hits as float64 (hits, 7), sorted."""
     with tempfile.TemporaryDirectory(prefix="arg-search-") as name:
         folder = Path(name)
-        query = _write(folder / "query.fasta", queries)
-        target = _write(folder / "target.fasta", targets)
+        query = write_by_position(folder / "query.fasta", queries)
+        target = write_by_position(folder / "target.fasta", targets)
         out = folder / "hits.tsv"
-        _run(
+        run_mmseqs(
             "easy-search", query, target, out, folder / "tmp", "--format-output", _FORMAT, *options
         )
         hits = pd.read_csv(out, sep="\t", names=list(COLUMNS), dtype=np.float64)
@@ -164,18 +165,19 @@ def _cluster(sequences: Sequence[str], options: list[str]) -> np.ndarray:
     """Run ``mmseqs easy-cluster``; the representative's position for each sequence."""
     with tempfile.TemporaryDirectory(prefix="arg-cluster-") as name:
         folder = Path(name)
-        source = _write(folder / "all.fasta", sequences)
-        _run("easy-cluster", source, folder / "out", folder / "tmp", *options)
+        source = write_by_position(folder / "all.fasta", sequences)
+        run_mmseqs("easy-cluster", source, folder / "out", folder / "tmp", *options)
         pairs = np.loadtxt(folder / "out_cluster.tsv", dtype=np.int64, delimiter="\t", ndmin=2)
     representatives = np.arange(len(sequences))
     representatives[pairs[:, 1]] = pairs[:, 0]
     return representatives
 
 
-def _run(command: str, *arguments: Path | str) -> None:
-    """Run one MMseqs2 command, quietly."""
-    line = [get_mmseqs_binary(), command, *map(str, arguments)]
-    line += ["--threads", str(threads()), "-v", "1"]
+def run_mmseqs(command: str, *arguments: Path | str) -> None:
+    """Run one MMseqs2 command, quietly; `UserError` with its last words if it fails."""
+    line = [get_mmseqs_binary(), command, *map(str, arguments), "-v", "1"]
+    if command not in UNTHREADED:
+        line += ["--threads", str(threads())]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stdout + done.stderr).strip().splitlines()
@@ -193,7 +195,7 @@ def _version() -> str:
     return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _key(command: str, options: list[str], *groups: Sequence[str]) -> str:
+def answer_key(command: str, options: list[str], *groups: Sequence[str]) -> str:
     """A name for the answer to this question: a hash over sequences, options and program."""
     digest = hashlib.sha256(json.dumps([_version(), command, options]).encode())
     for sequences in groups:
@@ -202,7 +204,7 @@ def _key(command: str, options: list[str], *groups: Sequence[str]) -> str:
     return f"{command}-{digest.hexdigest()[:32]}"
 
 
-def _cached(key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+def cached_answer(key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
     """The stored answer, or a fresh one, stored."""
     path = cache_dir("homology") / f"{key}.npy"
     try:
@@ -214,12 +216,12 @@ def _cached(key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
     return answer
 
 
-def _frame(columns: list[np.ndarray]) -> pd.DataFrame:
+def hits_frame(columns: list[np.ndarray]) -> pd.DataFrame:
     """Hits as a table with the types of `COLUMNS`."""
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True))).astype(COLUMNS)
 
 
-def _write(path: Path, sequences: Sequence[str]) -> Path:
+def write_by_position(path: Path, sequences: Sequence[str]) -> Path:
     """Sequences as FASTA under their positions."""
     path.write_text("".join(f">{i}\n{sequence}\n" for i, sequence in enumerate(sequences)))
     return path

@@ -67,6 +67,11 @@ class Method(ABC):
         """Class indices, int64 [n]."""
         return self.probabilities(sequences).argmax(axis=1)
 
+    def held_out(self, val: Proteins) -> np.ndarray:
+        """Probabilities [n, 15] of validation proteins that ``fit`` got, as a model gives them
+        that has not learned from them."""
+        return self.probabilities(val.sequences)
+
     @property
     def training_seconds(self) -> float:
         """Time spent in training epochs, interruptions and features not counted."""

@@ -1,0 +1,146 @@
+"""Learn what each kind of evidence is worth, from training proteins it has not seen."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from arg_utils.errors import UserError
+from arg_utils.evidence import (
+    SEARCH,
+    Known,
+    assemble,
+    fit_linear,
+    hit_evidence,
+    log_chances,
+    minimise,
+    profiled,
+    strongest_first,
+)
+from arg_utils.homology import cluster, search
+from arg_utils.labels import NUM_CLASSES
+from arg_utils.profiles import profile_search
+from arg_utils.splits import CLUSTER_COVERAGE, homology_clusters, homology_folds
+from arg_utils.training import cap_per_class
+
+PER_FAMILY, PER_CLASS = 20, 2500  # proteins whose evidence is gathered, at most
+NEAR_PARTS = 3
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Evidence on training proteins as if they were new, first near, then far.
+
+    Attributes
+    ----------
+    found : float32 [m, 15, `EVIDENCE`].
+    labels : int64 [m].
+    far : bool [m], whether no protein of the same homology fold was known.
+    balanced, natural : float64 [m], how much each counts so that rare classes and small families
+        matter, and how many training proteins it stands for.
+    """
+
+    found: np.ndarray
+    labels: np.ndarray
+    far: np.ndarray
+    balanced: np.ndarray
+    natural: np.ndarray
+
+
+def draw(labels: np.ndarray, families: np.ndarray, seed: int) -> np.ndarray:
+    """Positions, ascending, of at most `PER_FAMILY` a family and then `PER_CLASS` a class."""
+    order = pd.Series(np.random.default_rng(seed).permutation(len(labels)))
+    some = np.sort(order.groupby(families[order]).head(PER_FAMILY).to_numpy())
+    return some[cap_per_class(labels[some], PER_CLASS, seed)]
+
+
+def balance(labels: np.ndarray, families: np.ndarray) -> np.ndarray:
+    """A weight a protein: a family counts as its size to 3/4, a class as what it then holds to 3/4.
+
+    Between one each and one a protein, for macro-F1 on families not seen before.
+    """
+    share = np.bincount(families)[families] ** -0.25
+    return share * np.bincount(labels, weights=share)[labels] ** -0.25
+
+
+def stand_for(
+    weights: np.ndarray, labels: np.ndarray, families: np.ndarray, sample: np.ndarray
+) -> np.ndarray:
+    """Weights of the proteins at ``sample`` that add up to those of all, a family and a class."""
+    groups = families * NUM_CLASSES + labels
+    total, drawn = np.bincount(groups, weights=weights), np.bincount(groups[sample])
+    out = (total[groups] / np.maximum(1, np.pad(drawn, (0, len(total) - len(drawn))))[groups])[
+        sample
+    ]
+    kept = np.bincount(labels[sample], weights=out, minlength=NUM_CLASSES)
+    wanted = np.bincount(labels, weights=weights, minlength=NUM_CLASSES)
+    return out * (wanted / np.maximum(kept, 1e-12))[labels[sample]]
+
+
+def unseen_evidence(known: Known, seed: int) -> Unseen:
+    """Gather evidence on a sample of ``known`` in both situations.
+
+    Where all proteins are one homology cluster, or no class has two proteins, there is no far
+    situation.
+    """
+    labels, families = known.labels, homology_clusters(known.sequences)
+    sample = draw(labels, families, seed)
+    part = np.random.default_rng(seed).integers(0, NEAR_PARTS, len(labels))
+    try:
+        fold = homology_folds(labels, families, seed)
+    except UserError:  # nothing is far from anything here
+        fold = np.zeros(len(labels), dtype=np.int64)
+    queries = [known.sequences[i] for i in sample]
+    family_hits = profile_search(queries, known.sequences, profiled(known.sequences, labels))
+    own = search(queries, known.sequences, **(SEARCH | {"max_hits": 100}))
+    near = [own[sample[own["query"]] != own["target"]], _apart(family_hits, sample, families)]
+    found = [_situation(known, sample, part, near)]
+    if fold.any():
+        first = np.unique(cluster(known.sequences, 0.7, CLUSTER_COVERAGE), return_index=True)[1]
+        others = search(queries, [known.sequences[i] for i in first], **SEARCH)
+        others = others.assign(target=first[others["target"]])
+        far = [_apart(others, sample, fold), _apart(family_hits, sample, fold)]
+        found.append(_situation(known, sample, fold, far))
+    balanced = stand_for(balance(labels, families), labels, families, sample)
+    natural = stand_for(np.ones(len(labels)), labels, families, sample)
+    times = len(found)
+    return Unseen(
+        np.concatenate(found), np.tile(labels[sample], times),
+        np.arange(times * len(sample)) >= len(sample),
+        np.tile(balanced, times), np.tile(natural, times),
+    )  # fmt: skip
+
+
+def _apart(hits: pd.DataFrame, sample: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
+    """Those hits whose query (a place in ``sample``) and target are of different groups."""
+    return hits[groups[sample[hits["query"]]] != groups[hits["target"]]]
+
+
+def _situation(
+    known: Known, sample: np.ndarray, part: np.ndarray, hits: list[pd.DataFrame]
+) -> np.ndarray:
+    """Evidence with these hits, and a linear layer that has not seen the protein's own part."""
+    log_p = np.empty((len(sample), NUM_CLASSES), np.float32)
+    for number in np.unique(part[sample]):
+        rest = np.flatnonzero(part != number)
+        linear = fit_linear(known.features[rest], known.labels[rest])
+        chosen = part[sample] == number
+        log_p[chosen] = log_chances(linear, known.features[sample[chosen]])
+    return assemble(hit_evidence(strongest_first(hits), known.labels, len(sample)), log_p)
+
+
+def weigh(unseen: Unseen) -> torch.Tensor:
+    """Weights [`EVIDENCE`] that all classes share, by penalised maximum likelihood."""
+    x, y = torch.from_numpy(unseen.found), torch.from_numpy(unseen.labels)
+    weights = nn.Parameter(torch.zeros(x.shape[-1]))
+    counts = torch.from_numpy(unseen.balanced / unseen.balanced.mean()).float()
+
+    def loss() -> torch.Tensor:
+        each = F.cross_entropy(x @ weights, y, reduction="none")
+        return (each * counts).mean() + 1e-3 * (weights**2).sum()
+
+    minimise(loss, [weights], 100)
+    return weights.detach()
