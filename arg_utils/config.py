@@ -47,6 +47,11 @@ class LoraBlocks:
     folds: tuple[int, ...] = (0,)
 
 
+def _all_blocks(**changes: object) -> LoraBlocks:
+    """Settings that train all six blocks themselves, at a tenth of LoRA's learning rate."""
+    return LoraBlocks(r=0, top_blocks=6, learning_rate=1e-4, **changes)
+
+
 @dataclass(frozen=True)
 class Profile:
     """Everything a run needs to know besides the data and the weights."""
@@ -56,6 +61,7 @@ class Profile:
     staged: StagedTraining = field(default_factory=StagedTraining)
     lora_classifier: LoraClassifier = field(default_factory=LoraClassifier)
     lora_blocks: LoraBlocks = field(default_factory=LoraBlocks)
+    full_finetuning: LoraBlocks = field(default_factory=_all_blocks)
     max_records: int | None = None  # per class, of the whole data set: only to try things out
     seeds: tuple[int, ...] = (0,)
     homology_folds: tuple[int, ...] = (0, 1, 2, 3, 4)  # which are tested
@@ -66,6 +72,7 @@ PROFILES: dict[str, Profile] = {
         "smoke",
         staged=StagedTraining(epochs=2, max_per_class=8),
         lora_blocks=LoraBlocks(epochs=1, max_per_class=4, watch_per_class=4),
+        full_finetuning=_all_blocks(epochs=1, max_per_class=4, watch_per_class=4),
         max_records=12,
         homology_folds=(0,),
     ),
@@ -74,6 +81,13 @@ PROFILES: dict[str, Profile] = {
         "full",
         lora_blocks=LoraBlocks(
             top_blocks=6,
+            epochs=12,
+            max_per_class=None,
+            watch_per_class=None,
+            batch_tokens=16384,
+            folds=(0, 1, 2, 3, 4),
+        ),
+        full_finetuning=_all_blocks(
             epochs=12,
             max_per_class=None,
             watch_per_class=None,

@@ -1,21 +1,17 @@
-"""What speaks for each class: the best homologue, and a linear layer on ESM-2's features."""
+"""What speaks for each class: the best homologue or family, and what a model says."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
-import torch.nn.functional as F
-from torch import nn
 
-from arg_utils.embeddings import Feature
 from arg_utils.homology import cluster, search
 from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.profiles import profile_search
 from arg_utils.splits import CLUSTER_COVERAGE, IDENTITY
 
-FEATURES = (Feature(3), Feature(6), Feature(6, "max"))
-SEARCH = {"evalue": 10.0, "max_hits": 300}  # weak hits speak too, a little
+SEARCH = {"evalue": 1.0, "max_hits": 100}
+NOISE = 35  # bits: among 10^4 proteins, chance alone reaches this in one query of twenty
 EVIDENCE = 20  # columns that `assemble` makes
 LONE = 3  # a family of fewer proteins that are no ARGs gets no profile: too many, too thin
 
@@ -68,7 +64,9 @@ def strongest_first(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def hit_evidence(hits: pd.DataFrame, labels: np.ndarray, queries: int) -> np.ndarray:
-    """Each class's strongest hit: log(1 + bits), identity, coverage of query and of target.
+    """Each class's strongest hit: strength, identity, coverage of query and of target.
+
+    Strength is the logarithm of bits over `NOISE`; hits below that are none.
 
     Parameters
     ----------
@@ -79,54 +77,13 @@ def hit_evidence(hits: pd.DataFrame, labels: np.ndarray, queries: int) -> np.nda
     -------
     float32 [queries, 15, 4]; zero where a class has no hit.
     """
+    hits = hits[hits["bits"] > NOISE]
     hits = hits.assign(label=labels[hits["target"]]).drop_duplicates(["query", "label"])
     out = np.zeros((queries, NUM_CLASSES, 4), np.float32)
-    columns = hits[["bits", "identity", "query_coverage", "target_coverage"]].to_numpy()
-    columns[:, 0] = np.log1p(columns[:, 0].clip(min=0))
+    columns = hits[["bits", "identity", "query_coverage", "target_coverage"]].to_numpy(copy=True)
+    columns[:, 0] = np.log(columns[:, 0] / NOISE)
     out[hits["query"], hits["label"]] = columns
     return out
-
-
-def fit_linear(features: np.ndarray, labels: np.ndarray, penalty: float = 1e-3) -> nn.Linear:
-    """Multinomial logistic regression [n, width] -> 15, by L-BFGS, the loss weighted by class.
-
-    A class counts in proportion to the fourth root of its size: nearly one each, as in macro-F1.
-    """
-    layer = nn.Linear(features.shape[1], NUM_CLASSES)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    x, y = torch.from_numpy(features), torch.from_numpy(labels)
-    counts = np.bincount(labels, minlength=NUM_CLASSES)
-    weights = torch.from_numpy(np.maximum(counts, 1)[labels] ** -0.75).float()
-    weights = weights / weights.mean()
-
-    def loss() -> torch.Tensor:
-        each = F.cross_entropy(layer(x), y, reduction="none")
-        return (each * weights).mean() + penalty * (layer.weight**2).sum()
-
-    minimise(loss, list(layer.parameters()), 60)
-    return layer.requires_grad_(False)
-
-
-def minimise(loss, parameters: list[nn.Parameter], steps: int) -> None:
-    """Bring the convex function ``loss`` of ``parameters`` to its minimum by L-BFGS."""
-    optimizer = torch.optim.LBFGS(
-        parameters, max_iter=steps, history_size=10, line_search_fn="strong_wolfe"
-    )
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        value = loss()
-        value.backward()
-        return value
-
-    optimizer.step(closure)
-
-
-@torch.no_grad()
-def log_chances(linear: nn.Linear, features: np.ndarray) -> np.ndarray:
-    """Log-probability of each class by the linear layer, float32 [n, 15]."""
-    return F.log_softmax(linear(torch.from_numpy(features)), dim=1).numpy()
 
 
 def assemble(hits: np.ndarray, log_p: np.ndarray) -> np.ndarray:
@@ -139,9 +96,9 @@ def assemble(hits: np.ndarray, log_p: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     hits : of `hit_evidence`.
-    log_p : of `log_chances`.
+    log_p : log-probability of each class by the model, float32 [queries, 15].
     """
-    bits = hits[..., 0] / 6
+    bits = hits[..., 0] / 3
     best = bits.max(axis=1, keepdims=True)
     only = np.zeros(NUM_CLASSES, np.float32)
     only[NONARG] = 1

@@ -7,14 +7,17 @@ import numpy as np
 import pandas as pd
 import torch
 
+from arg_utils.block_methods import FullFinetuning, LoraInBlocks
 from arg_utils.checkpoints import fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.esm2 import best_device, best_precision
 from arg_utils.evaluation import accuracy, bootstrap_ci, macro_f1
 from arg_utils.finetuning import Proteins
 from arg_utils.fingerprint import modules_fingerprint
+from arg_utils.heads import LayersLinear, NearestNeighbour
 from arg_utils.hybrid import Hybrid
 from arg_utils.labels import NONARG, NUM_CLASSES
-from arg_utils.methods import METHODS, BestHit, Method
+from arg_utils.methods import BestHit, Method
+from arg_utils.registry import METHODS
 from arg_utils.runs import proteins, subset
 from arg_utils.splits import FoldParts, homology_fold
 from arg_utils.training import cap_per_class
@@ -24,7 +27,13 @@ RANDOM, HOMOLOGY = "random", "homology"
 # What a fit depends on besides data, weights and settings: a change of these makes it anew.
 FITTING_CODE = ("classifier", "dataset", "embeddings", "esm2", "finetuning", "homology", "lora",
                 "lora_product", "methods", "sampling", "training")  # fmt: skip
-OWN_CODE = {Hybrid.name: ("evidence", "hybrid", "splits")}
+OWN_CODE = {
+    LoraInBlocks.name: ("block_methods",),
+    FullFinetuning.name: ("block_methods",),
+    LayersLinear.name: ("heads",),
+    NearestNeighbour.name: ("heads",),
+    Hybrid.name: ("calibration", "evidence", "heads", "hybrid", "profiles", "splits", "stacking"),
+}
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,9 @@ def _remembered(
         fitted = METHODS[method]().fit(train, val, work.profile, work.profile.seed, folder)
         kept = {
             "probabilities": {
-                name: torch.from_numpy(fitted.probabilities(part.sequences))
+                name: torch.from_numpy(
+                    fitted.held_out(val) if part is val else fitted.probabilities(part.sequences)
+                )
                 for name, part in parts.items()
             },
             "history": fitted.history.to_dict("list"),

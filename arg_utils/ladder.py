@@ -28,8 +28,8 @@ from arg_utils.experiments import (
     score_random,
 )
 from arg_utils.homology import best_hits
-from arg_utils.methods import METHODS, LoraInBlocks
 from arg_utils.paths import RESULTS, write_text
+from arg_utils.registry import DEAR, METHODS
 from arg_utils.workspace import Workspace, open_workspace
 
 
@@ -45,9 +45,9 @@ def random_row(work: Workspace, method: str) -> dict:
 
 def homology_row(work: Workspace, method: str) -> dict:
     """One method on the tested homology folds, pooled; columns as in `ladder`."""
-    settings, folds = work.profile.lora_blocks, work.tested_folds
-    if method == LoraInBlocks.name:  # dear: on as many folds as the profile affords
-        folds = [fold for fold in folds if fold in settings.folds]
+    folds = work.tested_folds
+    if method in DEAR:
+        folds = [fold for fold in folds if fold in getattr(work.profile, method).folds]
     (row,), predictions = score_homology(work, [method], folds)
     outcomes = [fit_fold(work, method, fold)[0] for fold in folds]
     probabilities = np.concatenate([outcome.probabilities["test"] for outcome in outcomes])

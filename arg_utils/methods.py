@@ -1,6 +1,5 @@
 """The methods compared here, each with the same three verbs: fit, predict, and save or load."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,20 +7,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from arg_utils.classifier import adapt_head, logits, merged_head, new_head, softmax
-from arg_utils.config import LoraBlocks, Profile
+from arg_utils.config import Profile
 from arg_utils.embeddings import embed
-from arg_utils.errors import UserError
 from arg_utils.fasta import Record, read_fasta, write_fasta
-from arg_utils.finetuning import ProteinClassifier, Proteins, finetune, predict_logits
+from arg_utils.finetuning import Proteins
 from arg_utils.homology import best_hits
 from arg_utils.labels import CLASSES, NONARG, NUM_CLASSES
 from arg_utils.lora import count_trainable, load_state, save_state, trainable_state
 from arg_utils.training import Examples, cap_per_class, train_staged
-from arg_utils.weights import WIDTH, load_weights
+from arg_utils.weights import WIDTH
 
 
 class Method(ABC):
@@ -41,6 +38,7 @@ class Method(ABC):
 
     def __init__(self) -> None:
         self.trainable_parameters = 0
+        self.fit_seconds = 0.0  # of a fit without epochs
         self.history = pd.DataFrame()
 
     @abstractmethod
@@ -74,8 +72,8 @@ class Method(ABC):
 
     @property
     def training_seconds(self) -> float:
-        """Time spent in training epochs, interruptions and features not counted."""
-        return float(self.history["seconds"].sum()) if len(self.history) else 0.0
+        """Time spent in training epochs, else in the fit; features and pauses not counted."""
+        return float(self.history["seconds"].sum()) if len(self.history) else self.fit_seconds
 
 
 class Majority(Method):
@@ -184,59 +182,3 @@ class LoraOnClassifier(FrozenLinear):
             self.head, examples, watched, profile.staged, seed, first, checkpoint=place
         )
         self.history = pd.concat([self.history, done.table()], ignore_index=True)
-
-
-class LoraInBlocks(Method):
-    """LoRA in ESM-2's blocks, trained end to end from the frozen model's linear layer."""
-
-    name, title = "lora_blocks", "LoRA in the blocks"
-
-    def fit(self, train, val, profile, seed=0, folder=None):
-        start = FrozenLinear().fit(train, val, profile, seed, folder)
-        self.model = ProteinClassifier(start.head, profile.lora_blocks, seed=seed)
-        self.trainable_parameters = count_trainable(self.model)
-        place = folder / f"{self.name}.pt" if folder else None
-        self.history = finetune(self.model, train, val, seed, checkpoint=place)
-        return self
-
-    def probabilities(self, sequences):
-        return softmax(predict_logits(self.model, list(sequences)))
-
-    def save(self, folder):
-        settings = {k: list(v) if isinstance(v, tuple) else v
-                    for k, v in vars(self.model.settings).items()}  # fmt: skip
-        save_state(
-            trainable_state(self.model), folder / "model.safetensors", settings=json.dumps(settings)
-        )
-
-    @classmethod
-    def load(cls, folder):
-        method, path = cls(), folder / "model.safetensors"
-        settings = json.loads(_metadata(path, "settings"))
-        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-        method.model = ProteinClassifier(new_head(WIDTH, 0), LoraBlocks(**settings))
-        load_state(method.model, path)
-        return method
-
-
-def _metadata(path: Path, name: str) -> str:
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} cannot be read as saved parameters ({error}).") from error
-    if name not in found:
-        raise UserError(f"{path} does not belong to this model: it tells no {name}.")
-    return found[name]
-
-
-METHODS: dict[str, type[Method]] = {
-    method.name: method
-    for method in (Majority, BestHit, FrozenLinear, LoraOnClassifier, LoraInBlocks)
-}
-DEFAULT_METHOD = LoraOnClassifier.name
-
-
-def weights_identity(method: type[Method]) -> str:
-    """Name of the weights a method's results depend on; ``none`` where it uses no backbone."""
-    return load_weights().name if method.uses_esm2 else "none"

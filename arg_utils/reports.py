@@ -14,8 +14,8 @@ from arg_utils.experiments import Outcome, fit_random
 from arg_utils.finetuning import ProteinClassifier
 from arg_utils.labels import DISPLAY_NAMES, NONARG, NUM_CLASSES
 from arg_utils.lora import count_trainable
-from arg_utils.methods import METHODS
 from arg_utils.open_dataset import read_report
+from arg_utils.registry import METHODS
 from arg_utils.splits import PARTS
 from arg_utils.weights import WIDTH
 from arg_utils.workspace import Workspace

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-import arg_utils.hybrid  # noqa: F401  puts itself among the methods
 from arg_utils.config import Profile, load_profile
 from arg_utils.data_source import DataSet, leakage_warnings, load_dataset
 from arg_utils.errors import UserError
@@ -15,8 +14,9 @@ from arg_utils.evaluation import accuracy, macro_f1, per_class_table
 from arg_utils.fasta import Record
 from arg_utils.finetuning import Proteins
 from arg_utils.labels import CLASSES
-from arg_utils.methods import DEFAULT_METHOD, METHODS, Method, weights_identity
+from arg_utils.methods import Method
 from arg_utils.paths import atomic_path, write_text
+from arg_utils.registry import DEFAULT_METHOD, METHODS, weights_identity
 from arg_utils.submission import write_submission
 from arg_utils.training import cap_per_class
 
@@ -82,10 +82,11 @@ def fit_run(
         "trainable_parameters": fitted.trainable_parameters,
         "training_seconds": round(fitted.training_seconds, 2),
         "warnings": leakage_warnings(dataset),
-        **_scores("val", val, fitted),
+        **_scores("val", val, fitted.held_out(val)),
     }  # fmt: skip
     if dataset.test_labels is not None:
-        metrics |= _scores("test", proteins(dataset.test, dataset.test_labels), fitted)
+        test = proteins(dataset.test, dataset.test_labels)
+        metrics |= _scores("test", test, fitted.probabilities(test.sequences))
     metrics["seconds"] = round(time.perf_counter() - begun, 2)
     with atomic_path(out / HISTORY) as temporary:
         fitted.history.to_csv(temporary, index=False)
@@ -94,8 +95,8 @@ def fit_run(
     return metrics
 
 
-def _scores(part: str, data: Proteins, fitted: Method) -> dict:
-    found = fitted.predict(data.sequences)
+def _scores(part: str, data: Proteins, probabilities: np.ndarray) -> dict:
+    found = probabilities.argmax(axis=1)
     table = per_class_table(data.labels, found)
     return {
         f"{part}_macro_f1": macro_f1(data.labels, found),

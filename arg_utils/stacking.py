@@ -8,18 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from arg_utils.calibration import fit_temperature
 from arg_utils.errors import UserError
 from arg_utils.evidence import (
     SEARCH,
     Known,
     assemble,
-    fit_linear,
     hit_evidence,
-    log_chances,
-    minimise,
     profiled,
     strongest_first,
 )
+from arg_utils.heads import fit_linear, log_chances, minimise
 from arg_utils.homology import cluster, search
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.profiles import profile_search
@@ -95,7 +94,7 @@ def unseen_evidence(known: Known, seed: int) -> Unseen:
         fold = np.zeros(len(labels), dtype=np.int64)
     queries = [known.sequences[i] for i in sample]
     family_hits = profile_search(queries, known.sequences, profiled(known.sequences, labels))
-    own = search(queries, known.sequences, **(SEARCH | {"max_hits": 100}))
+    own = search(queries, known.sequences, **SEARCH)
     near = [own[sample[own["query"]] != own["target"]], _apart(family_hits, sample, families)]
     found = [_situation(known, sample, part, near)]
     if fold.any():
@@ -132,15 +131,29 @@ def _situation(
     return assemble(hit_evidence(strongest_first(hits), known.labels, len(sample)), log_p)
 
 
-def weigh(unseen: Unseen) -> torch.Tensor:
-    """Weights [`EVIDENCE`] that all classes share, by penalised maximum likelihood."""
+def weigh(unseen: Unseen, far: float) -> torch.Tensor:
+    """Weights [`EVIDENCE`] that all classes share, by penalised maximum likelihood.
+
+    Parameters
+    ----------
+    far : how much far evidence counts to each unit of near evidence.
+
+    Returns
+    -------
+    Weights whose scores are scaled (temperature) for proteins as frequent as they are.
+    """
     x, y = torch.from_numpy(unseen.found), torch.from_numpy(unseen.labels)
     weights = nn.Parameter(torch.zeros(x.shape[-1]))
-    counts = torch.from_numpy(unseen.balanced / unseen.balanced.mean()).float()
+    mixed = np.where(unseen.far, far, 1.0)
+    counts = unseen.balanced * mixed
+    counts = torch.from_numpy(counts / counts.mean()).float()
 
     def loss() -> torch.Tensor:
         each = F.cross_entropy(x @ weights, y, reduction="none")
-        return (each * counts).mean() + 1e-3 * (weights**2).sum()
+        return (each * counts).mean() + 1e-4 * (weights**2).sum()
 
-    minimise(loss, [weights], 100)
-    return weights.detach()
+    minimise(loss, [weights], 150)
+    found = weights.detach()
+    return found / fit_temperature(
+        unseen.found @ found.numpy(), unseen.labels, unseen.natural * mixed
+    )

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from arg_utils.calibration import expected_calibration_error, reliability, risk_coverage
+from arg_utils.calibration import (
+    abstention_threshold,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+    risk_coverage,
+)
 
 
 def chances(confidences, classes):
@@ -61,3 +67,33 @@ def test_wrong_input_is_named(table, true, message):
         expected_calibration_error(table, true)
     with pytest.raises(ValueError, match=message):
         risk_coverage(table, true)
+
+
+def test_the_temperature_mends_overconfidence():
+    """Scores that claim 0.9 where 0.6 is right."""
+    scores = np.log(chances([0.9] * 10, [0] * 10))
+    true = [0] * 6 + [1, 2, 3, 4]
+    temperature = fit_temperature(scores, true)
+    assert temperature > 1.5
+    scaled = np.exp(scores / temperature)
+    assert (scaled / scaled.sum(axis=1, keepdims=True))[0, 0] == pytest.approx(0.6, abs=0.01)
+    assert fit_temperature(scores * temperature, true) == pytest.approx(temperature**2, rel=0.01)
+
+
+def test_the_temperature_heeds_how_often_each_counts():
+    scores = np.log(chances([0.9] * 2, [0] * 2))
+    sure, unsure = (fit_temperature(scores, [0, 1], weights) for weights in ([99, 1], [1, 1]))
+    assert sure < 1 < unsure
+
+
+def test_the_threshold_answers_most_within_the_risk():
+    table, true = chances([0.9, 0.8, 0.7, 0.6], [0] * 4), [0, 0, 1, 0]
+    assert abstention_threshold(table, true, 0.0) == 0.8
+    assert abstention_threshold(table, true, 0.25) == 0.6
+    assert abstention_threshold(table, true, 0.0, [1, 1, 0, 1]) == 0.6
+    assert abstention_threshold(table, [1, 1, 1, 1], 0.5) == 1.0
+
+
+def test_the_threshold_does_not_part_equals():
+    table = chances([0.9, 0.7, 0.7], [0] * 3)
+    assert abstention_threshold(table, [0, 0, 1], 0.2) == 0.9

@@ -1,69 +1,90 @@
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
-import torch
 
 from arg_utils.evidence import (
     EVIDENCE,
+    NOISE,
     Known,
     assemble,
-    fit_linear,
+    find_hits,
     hit_evidence,
-    neighbour_evidence,
+    profiled,
+    strongest_first,
 )
 from arg_utils.labels import NONARG
 
 
 @pytest.fixture(scope="module")
 def known():
-    """Two families: three proteins of class 5, two of class 11, with telling features."""
+    """Two families: three proteins of class 5, two of class 11."""
     sequences = synthetic.families(np.random.default_rng(8), 1, 3, 0.8)
     sequences += synthetic.families(np.random.default_rng(9), 1, 2, 0.8)
-    features = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [-1, 0], [0, -1]], np.float32)
-    return Known(sequences, features, np.array([5, 5, 5, 11, 11]))
+    return Known(sequences, np.zeros((5, 1), np.float32), np.array([5, 5, 5, 11, 11]))
 
 
-def test_each_class_has_its_best_hit(known):
-    found = hit_evidence([known.sequences[0], known.sequences[4], "M" + "GP" * 40], known)
-    assert found.shape == (3, 15, 4)
-    assert found[0, 5, 1:].tolist() == [1, 1, 1]
-    assert found[1, 11, 1:].tolist() == [1, 1, 1]
-    assert found[0, 5, 0] > 4 > found[0, 11, 0]
-    assert not found[:, [0, NONARG]].any()
+def found(known, queries):
+    hits = find_hits(queries, known.sequences, known.labels)
+    return hit_evidence(hits, known.labels, len(queries))
 
 
-def test_a_query_that_is_known_does_not_speak_for_itself(known):
-    found = hit_evidence(known.sequences[:1], known, own=np.array([0]))
-    assert 0.4 < found[0, 5, 1] < 1
-    alone = known.part(np.array([0, 3]))
-    assert hit_evidence(known.sequences[:1], alone, own=np.array([0]))[0, 5, 1] == 0
+def test_each_class_has_its_strongest_hit(known, own_cache):
+    evidence = found(known, [known.sequences[0], known.sequences[4], "M" + "GP" * 40])
+    assert evidence.shape == (3, 15, 4)
+    assert evidence[0, 5, 1:].tolist() == [1, 1, 1]
+    assert evidence[1, 11, 1:].tolist() == [1, 1, 1]
+    assert evidence[0, 5, 0] > 1.5
+    assert not evidence[0, 11].any()
+    assert not evidence[:, [0, NONARG]].any()
 
 
-def test_neighbours_are_cosines(known):
-    query = np.array([[2, 0]], np.float32)
-    found = neighbour_evidence(query, known)
-    assert found[0, 5].tolist() == pytest.approx([1, 0.8])
-    assert found[0, 11].tolist() == pytest.approx([0, -0.5])
-    assert (found[0, 0] == -1).all(), "a class of which nothing is known"
-    own = neighbour_evidence(known.features[:1], known, own=np.array([0]))
-    assert own[0, 5, 0] == pytest.approx(0.8)
+def test_a_part_keeps_rows_together(known):
+    part = known.part(np.array([3, 0]))
+    assert part.sequences == [known.sequences[3], known.sequences[0]]
+    assert part.labels.tolist() == [11, 5]
 
 
-def test_the_linear_layer_finds_classes_that_a_line_parts(known):
-    layer = fit_linear(known.features, known.labels)
-    found = layer(torch.from_numpy(known.features)).argmax(dim=1)
-    assert found.tolist() == known.labels.tolist()
-    assert not any(p.requires_grad for p in layer.parameters())
+def test_a_hit_no_stronger_than_chance_is_none():
+    hits = pd.DataFrame(
+        {"query": [0, 1], "target": [0, 0], "identity": 0.3, "bits": [NOISE, 2.0 * NOISE],
+         "evalue": 1.0, "query_coverage": 0.5, "target_coverage": 0.6}
+    )  # fmt: skip
+    evidence = hit_evidence(hits, np.array([7]), 2)
+    assert not evidence[0].any()
+    np.testing.assert_allclose(evidence[1, 7], [np.log(2), 0.3, 0.5, 0.6], rtol=1e-6)
+
+
+def test_the_strongest_of_two_searches_comes_first():
+    one = pd.DataFrame({"query": [0, 1], "bits": [50.0, 90.0]})
+    other = pd.DataFrame({"query": [0, 1], "bits": [70.0, 60.0]})
+    merged = strongest_first([one, other])
+    assert merged["query"].tolist() == [0, 0, 1, 1]
+    assert merged["bits"].tolist() == [70, 50, 90, 60]
+
+
+def test_small_families_without_resistance_get_no_profile(own_cache):
+    rng = np.random.default_rng(2)
+    sequences = synthetic.families(rng, 1, 3, 0.8) + synthetic.families(rng, 1, 2, 0.8)
+    labels = np.array([NONARG] * 5)
+    families = profiled(sequences, labels)
+    assert (families[:3] == families[0]).all()
+    assert families[3:].tolist() == [-1, -1]
+    labels[4] = 3
+    families = profiled(sequences, labels)
+    assert families[3] == -1, "a family never mixes two classes"
+    assert families[4] not in (-1, families[0])
 
 
 def test_evidence_is_gated_by_the_best_hit():
-    hits, near = np.zeros((2, 15, 4), np.float32), np.full((2, 15, 2), 0.5, np.float32)
-    hits[0, 3] = 6, 0.9, 1, 0.5
-    found = assemble(hits, near, np.zeros((2, 15), np.float32))
-    assert found.shape == (2, 15, EVIDENCE)
-    half = (EVIDENCE - 4) // 2
-    np.testing.assert_allclose(found[0, :, half : 2 * half], found[0, :, :half])
-    assert not found[1, :, half : 2 * half].any(), "no hit: nothing to lean on"
-    assert found[0, NONARG, -3] == 0
-    assert found[1, NONARG, -3] == 1
-    assert not np.delete(found[:, :, -4:], NONARG, axis=1).any()
+    hits = np.zeros((2, 15, 4), np.float32)
+    hits[0, 3] = 1.5, 0.9, 1, 0.5
+    evidence = assemble(hits, np.full((2, 15), np.log(1 / 15), np.float32))
+    assert evidence.shape == (2, 15, EVIDENCE)
+    assert evidence.dtype == np.float32
+    half = EVIDENCE // 2
+    np.testing.assert_allclose(evidence[0, :, half:], 0.5 * evidence[0, :, :half])
+    assert not evidence[1, :, half:].any(), "no hit: nothing to lean on"
+    assert (evidence[0, NONARG, 5], evidence[0, NONARG, 6]) == (0.5, 0)
+    assert (evidence[1, NONARG, 5], evidence[1, NONARG, 6]) == (0, 1)
+    assert not np.delete(evidence[..., [5, 6, 9]], NONARG, axis=1).any()

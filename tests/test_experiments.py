@@ -19,7 +19,8 @@ from arg_utils.experiments import (
     score_homology,
     score_random,
 )
-from arg_utils.methods import METHODS, Majority
+from arg_utils.methods import Majority
+from arg_utils.registry import METHODS
 from arg_utils.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("settings")

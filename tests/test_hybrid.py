@@ -4,22 +4,22 @@ import numpy as np
 import pytest
 import synthetic
 
-from arg_utils import hybrid
+from arg_utils import heads, hybrid
 from arg_utils.config import load_profile
 from arg_utils.errors import UserError
+from arg_utils.evidence import EVIDENCE
 from arg_utils.finetuning import Proteins
 from arg_utils.hybrid import Hybrid
 from arg_utils.labels import NONARG
-from arg_utils.methods import METHODS
 from arg_utils.weights import WIDTH
 
 CLASSES = (2, 7, 11, NONARG)
 
 
-def told(sequences):
+def told(sequences, features):
     """Features that tell the class by a protein's last residue, with some noise."""
     rng = np.random.default_rng(len(sequences))
-    out = rng.normal(0, 0.3, (len(sequences), WIDTH)).astype(np.float32)
+    out = rng.normal(0, 0.3, (len(sequences), WIDTH * len(features))).astype(np.float32)
     for row, sequence in zip(out, sequences, strict=True):
         row[ord(sequence[-1]) % 7 * 20 :][:20] += 1.5
     return out
@@ -38,15 +38,19 @@ def train():
 
 
 @pytest.fixture(scope="module")
-def fitted(train, tmp_path_factory):
+def val(train):
+    """A family of class 7 that training has not; its last residue tells class 2."""
+    made = synthetic.families(np.random.default_rng(12), 1, 5, 0.9, 100)
+    return Proteins([sequence + "A" for sequence in made], np.array([7] * 5))
+
+
+@pytest.fixture(scope="module")
+def fitted(train, val, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ARG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(heads, "embed", told)
         patch.setattr(hybrid, "embed", told)
-        yield Hybrid().fit(train, train, load_profile("smoke"))
-
-
-def test_it_is_one_of_the_methods():
-    assert METHODS["hybrid"] is Hybrid
+        yield Hybrid().fit(train, val, load_profile("smoke"))
 
 
 def test_relatives_are_known_by_their_hits(fitted, train):
@@ -69,21 +73,26 @@ def test_saved_and_loaded_says_the_same(fitted, train, tmp_path):
     fitted.save(tmp_path)
     queries = train.sequences[:5]
     expected = fitted.probabilities(queries)
-    np.testing.assert_allclose(Hybrid.load(tmp_path).probabilities(queries), expected, atol=1e-6)
+    loaded = Hybrid.load(tmp_path)
+    np.testing.assert_allclose(loaded.probabilities(queries), expected, atol=1e-6)
+    assert loaded.threshold == fitted.threshold
     assert fitted.probabilities([]).shape == (0, 15)
     (tmp_path / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
         Hybrid.load(tmp_path)
 
 
-def test_evidence_is_gathered_near_and_far(fitted, train):
-    """Far evidence lacks relatives; near evidence has them, but not the protein itself."""
-    features = told(train.sequences)
-    known = hybrid.Known(train.sequences, features, train.labels)
-    found, labels = hybrid.unseen_evidence(known, 0)
-    assert len(found) == len(labels) == 2 * len(train.labels)
-    strength = found[..., 0].max(axis=1)
-    near, far = np.split(strength, 2)
-    assert (near > 0.4).mean() > 0.9
-    assert (far > 0.4).mean() < 0.1
-    assert found[: len(near), :, 2].max() < 0.99, "an identical hit is the protein itself"
+def test_validation_is_predicted_before_it_is_learned(fitted, val):
+    """Held out, the features mislead; once known, relatives of the family have hits in it."""
+    held = fitted.held_out(val)
+    assert held.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert (held.argmax(axis=1) == 2).all()
+    relatives = [synthetic.mutant(np.random.default_rng(5), s, 0.9) for s in val.sequences]
+    assert (fitted.probabilities(relatives)[:, 7] > held[:, 7] + 0.1).all()
+    assert len(fitted.known.labels) == 64 + 5
+
+
+def test_what_is_uncertain_lies_below_a_threshold(fitted):
+    assert 0 < fitted.threshold <= 1
+    assert fitted.training_seconds > 0
+    assert fitted.trainable_parameters == 15 * 961 + EVIDENCE

@@ -5,21 +5,14 @@ import pytest
 import synthetic
 import torch
 
-import arg_utils.hybrid  # noqa: F401  puts itself among the methods
 from arg_utils import methods
 from arg_utils.classifier import adapt_head, new_head
 from arg_utils.config import LoraClassifier, load_profile
 from arg_utils.errors import UserError
 from arg_utils.finetuning import Proteins
 from arg_utils.labels import NONARG
-from arg_utils.methods import (
-    DEFAULT_METHOD,
-    METHODS,
-    BestHit,
-    LoraInBlocks,
-    Majority,
-    weights_identity,
-)
+from arg_utils.methods import BestHit, Majority
+from arg_utils.registry import METHODS
 
 SMOKE = load_profile("smoke")
 
@@ -31,14 +24,6 @@ def family():
     one, other = synthetic.protein(rng, 120), synthetic.protein(rng, 120)
     sequences = [synthetic.mutant(rng, one, 0.8) for _ in range(3)] + [other]
     return Proteins([*sequences], np.array([5, 5, 5, 11]))
-
-
-def test_the_names_are_those_of_the_files():
-    assert list(METHODS) == [
-        "majority", "best_hit", "frozen_linear", "lora_classifier", "lora_blocks", "hybrid",
-    ]  # fmt: skip
-    assert DEFAULT_METHOD == "lora_classifier"
-    assert all(METHODS[name].name == name and METHODS[name].title for name in METHODS)
 
 
 def test_majority_is_the_training_sets_most_frequent_class(family, tmp_path):
@@ -101,12 +86,8 @@ def test_a_missing_or_damaged_model_is_named(name, tmp_path, weights):
 
 def test_a_model_of_another_method_is_refused(family, tmp_path, weights):
     Majority().fit(family, family, SMOKE).save(tmp_path)
-    with pytest.raises(UserError, match="does not belong to this model"):
-        METHODS["frozen_linear"].load(tmp_path)
-    with pytest.raises(UserError, match="does not belong to this model"):
-        LoraInBlocks.load(tmp_path)
-
-
-def test_only_what_uses_the_backbone_depends_on_its_weights(weights):
-    assert weights_identity(METHODS["best_hit"]) == "none"
-    assert weights_identity(METHODS["lora_blocks"]) == weights.name
+    for other in ("frozen_linear", "layers_linear"):
+        with pytest.raises(UserError, match="does not belong to this model"):
+            METHODS[other].load(tmp_path)
+    with pytest.raises(UserError, match="it tells no settings"):
+        METHODS["lora_blocks"].load(tmp_path)

@@ -16,7 +16,7 @@ from arg_utils.data_source import load_dataset
 from arg_utils.errors import UserError
 from arg_utils.evaluation import macro_f1
 from arg_utils.labels import CLASSES
-from arg_utils.methods import METHODS
+from arg_utils.registry import METHODS
 from arg_utils.runs import few, fit_run, load_run, proteins, submit_run
 from arg_utils.submission import check_submission
 

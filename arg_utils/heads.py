@@ -1,0 +1,133 @@
+"""Classifiers on frozen features of several layers: logistic regression, and nearest neighbour."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from arg_utils.embeddings import Feature, embed
+from arg_utils.labels import NUM_CLASSES
+from arg_utils.lora import load_state, save_state
+from arg_utils.methods import BestHit, Method
+from arg_utils.weights import WIDTH
+
+FEATURES = (Feature(3), Feature(6), Feature(6, "max"))  # chosen by benchmarks/heads.py
+
+
+class LayersHead(nn.Module):
+    """A linear layer on standardised features of `FEATURES`, fitted by `learn`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        width = WIDTH * len(FEATURES)
+        self.mean = nn.Parameter(torch.zeros(width))
+        self.scale = nn.Parameter(torch.ones(width))
+        self.linear = nn.Linear(width, NUM_CLASSES)
+        self.requires_grad_(False)
+
+    def learn(self, sequences: list[str], labels: np.ndarray) -> np.ndarray:
+        """Fit scale and layer; return the standardised features, float32 [n, 960]."""
+        raw = torch.from_numpy(embed(sequences, FEATURES))
+        self.mean.copy_(raw.mean(dim=0))
+        self.scale.copy_(raw.std(dim=0, unbiased=False) + 1e-6)
+        features = ((raw - self.mean) / self.scale).numpy()
+        self.linear.load_state_dict(fit_linear(features, labels).state_dict())
+        return features
+
+    def standardised(self, sequences: list[str]) -> np.ndarray:
+        """Features float32 [n, 960] on the scale learned."""
+        return ((torch.from_numpy(embed(sequences, FEATURES)) - self.mean) / self.scale).numpy()
+
+    def log_chances(self, sequences: list[str]) -> np.ndarray:
+        """Log-probability of each class, float32 [n, 15]."""
+        return log_chances(self.linear, self.standardised(sequences))
+
+
+def fit_linear(features: np.ndarray, labels: np.ndarray, penalty: float = 1e-3) -> nn.Linear:
+    """Multinomial logistic regression [n, width] -> 15, by L-BFGS, the loss weighted by class.
+
+    A class counts in proportion to the fourth root of its size: nearly one each, as in macro-F1.
+    """
+    layer = nn.Linear(features.shape[1], NUM_CLASSES)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    x, y = torch.from_numpy(features), torch.from_numpy(labels)
+    counts = np.bincount(labels, minlength=NUM_CLASSES)
+    weights = torch.from_numpy(np.maximum(counts, 1)[labels] ** -0.75).float()
+    weights = weights / weights.mean()
+
+    def loss() -> torch.Tensor:
+        each = F.cross_entropy(layer(x), y, reduction="none")
+        return (each * weights).mean() + penalty * (layer.weight**2).sum()
+
+    minimise(loss, list(layer.parameters()), 60)
+    return layer.requires_grad_(False)
+
+
+def minimise(loss: Callable[[], torch.Tensor], parameters: list[nn.Parameter], steps: int) -> None:
+    """Bring the convex function ``loss`` of ``parameters`` to its minimum by L-BFGS."""
+    optimizer = torch.optim.LBFGS(
+        parameters, max_iter=steps, history_size=10, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+
+
+@torch.no_grad()
+def log_chances(linear: nn.Linear, features: np.ndarray) -> np.ndarray:
+    """Log-probability of each class by the linear layer, float32 [n, 15]."""
+    return F.log_softmax(linear(torch.from_numpy(features)), dim=1).numpy()
+
+
+class LayersLinear(Method):
+    """Frozen ESM-2, three pooled vectors a protein, logistic regression weighted by class."""
+
+    name, title = "layers_linear", "frozen ESM-2, 2 layers + linear"
+
+    def fit(self, train, val, profile, seed=0, folder=None):
+        embed(train.sequences, FEATURES)  # into the cache: not part of the training time
+        begun = time.perf_counter()
+        self.head = LayersHead()
+        self.head.learn(train.sequences, train.labels)
+        self.fit_seconds = time.perf_counter() - begun
+        self.trainable_parameters = sum(p.numel() for p in self.head.linear.parameters())
+        return self
+
+    def probabilities(self, sequences):
+        if not len(sequences):
+            return np.zeros((0, NUM_CLASSES), np.float32)
+        return np.exp(self.head.log_chances(list(sequences)))
+
+    def save(self, folder):
+        state = {name: tensor.detach() for name, tensor in self.head.named_parameters()}
+        save_state(state, folder / "model.safetensors")
+
+    @classmethod
+    def load(cls, folder):
+        method = cls()
+        method.head = LayersHead()
+        load_state(method.head, folder / "model.safetensors")
+        return method
+
+
+class NearestNeighbour(BestHit):
+    """The class of the training protein with the most similar frozen features (cosine)."""
+
+    name, title, uses_esm2 = "nearest_neighbour", "nearest neighbour (ESM-2)", True
+
+    def probabilities(self, sequences):
+        known = torch.from_numpy(embed(self.train.sequences, FEATURES))
+        mean, scale = known.mean(dim=0), known.std(dim=0, unbiased=False) + 1e-6
+        known = F.normalize((known - mean) / scale, dim=1)
+        asked = F.normalize((torch.from_numpy(embed(sequences, FEATURES)) - mean) / scale, dim=1)
+        nearest = [int((known @ vector).argmax()) for vector in asked]
+        return np.eye(NUM_CLASSES, dtype=np.float32)[self.train.labels[nearest]]

@@ -1,0 +1,102 @@
+"""Evidence on training proteins as if they were new: what is kept out, and what counts how much."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import synthetic
+import torch
+
+from arg_utils import stacking
+from arg_utils.evidence import EVIDENCE, Known
+from arg_utils.labels import NONARG
+from arg_utils.stacking import Unseen, balance, draw, stand_for, unseen_evidence, weigh
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Four families a class, four proteins each, whose features tell the class."""
+    rng = np.random.default_rng(3)
+    labels = np.repeat([2, 7, 11, NONARG], 16)
+    sequences = [s for _ in range(4) for s in synthetic.families(rng, 4, 4, 0.8, 100)]
+    features = rng.normal(0, 0.3, (64, 20)).astype(np.float32)
+    features[np.arange(64), np.repeat(range(4), 16)] += 2
+    return Known(sequences, features, labels)
+
+
+@pytest.fixture(scope="module")
+def unseen(known, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield unseen_evidence(known, 0)
+
+
+def test_far_evidence_lacks_relatives_and_near_evidence_the_protein_itself(unseen, known):
+    assert unseen.found.shape == (128, 15, EVIDENCE)
+    assert unseen.far.tolist() == [False] * 64 + [True] * 64
+    strength = unseen.found[..., 0].max(axis=1)
+    assert (strength[~unseen.far] > 0.2).mean() > 0.9
+    assert (strength[unseen.far] > 0.2).mean() < 0.1
+    assert unseen.found[~unseen.far][..., 2].max() < 0.99, "an identical hit is the protein itself"
+
+
+def test_the_model_has_not_seen_them_either(known, own_cache):
+    """Features that only name the protein itself must not help."""
+    named = dataclasses.replace(known, features=np.eye(64, dtype=np.float32))
+    found = unseen_evidence(named, 0)
+    chances = found.found[..., 8]
+    own = chances[np.arange(128), found.labels]
+    assert own.max() < 0.6
+
+
+def test_one_family_has_no_far_situation(own_cache):
+    sequences = synthetic.families(np.random.default_rng(6), 1, 6, 0.9, 100)
+    features = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    found = unseen_evidence(Known(sequences, features, np.array([5, 5, 5, 5, 11, 11])), 0)
+    assert len(found.labels) == 6
+    assert not found.far.any()
+
+
+def test_large_families_and_classes_are_sampled(monkeypatch):
+    monkeypatch.setattr(stacking, "PER_FAMILY", 3)
+    monkeypatch.setattr(stacking, "PER_CLASS", 4)
+    labels, families = np.repeat([0, 1], 10), np.repeat(range(4), 5)
+    chosen = draw(labels, families, 0)
+    assert (np.diff(chosen) > 0).all()
+    assert np.bincount(labels[chosen]).tolist() == [4, 4]
+    assert np.bincount(families[chosen]).max() <= 3
+    assert chosen.tolist() != draw(labels, families, 1).tolist()
+
+
+def test_a_sample_stands_for_all():
+    labels, families = np.repeat([0, 1], 10), np.repeat(range(4), 5)
+    weights, sample = np.arange(20.0), np.array([0, 1, 6, 12])
+    counts = stand_for(weights, labels, families, sample)
+    assert counts[:2].sum() == pytest.approx(weights[:5].sum())
+    assert counts[2] == pytest.approx(weights[5:10].sum())
+    assert counts[3] == pytest.approx(weights[10:].sum()), "a family not drawn is made up for"
+
+
+def test_rare_classes_and_small_families_count_for_more():
+    labels, families = np.array([0] * 16 + [1] * 17), np.array([0] * 16 + [1] * 16 + [2])
+    weights = balance(labels, families)
+    assert weights[16] == pytest.approx(weights[32] / 2), "16 relatives: half as much each"
+    total = np.bincount(labels, weights=weights)
+    assert total[0] == pytest.approx(8**0.75)
+    assert total[1] == pytest.approx(9**0.75)
+
+
+def test_weights_follow_what_was_right(unseen):
+    weights = weigh(unseen, 1.0)
+    right = (torch.from_numpy(unseen.found) @ weights).argmax(dim=1).numpy() == unseen.labels
+    assert right.mean() > 0.95
+
+
+def test_far_evidence_counts_as_told():
+    """Near proteins go by column 0, far ones by column 1, against it."""
+    found = np.zeros((4, 15, EVIDENCE), np.float32)
+    labels, far = np.array([3, 4, 3, 4]), np.array([False, False, True, True])
+    found[np.arange(4), labels, 0] = 1 * (1 - 2 * far)
+    unseen = Unseen(found, labels, far, np.ones(4), np.ones(4))
+    assert weigh(unseen, 0.1)[0] > 0.5
+    assert weigh(unseen, 10.0)[0] < -0.5
