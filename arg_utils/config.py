@@ -42,7 +42,7 @@ class LoraBlocks:
     weight_decay: float = 0.01
     epochs: int = 2
     batch_tokens: int = 4096
-    max_per_class: int | None = 96  # proteins a class and epoch, drawn anew each epoch
+    max_per_class: int | None = 128  # proteins a class and epoch, drawn anew each epoch
     watch_per_class: int | None = 30  # validation proteins a class, scored after each epoch
     folds: tuple[int, ...] = (0,)
 

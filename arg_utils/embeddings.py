@@ -35,6 +35,9 @@ class Feature:
 
 
 LAST_MEAN = (Feature(),)
+# Kept with whatever is computed, since they cost next to nothing then: what `heads` works on,
+# chosen by benchmarks/heads.py.
+FEATURES = (Feature(3), Feature(6), Feature(6, "max"))
 
 
 def pool(hidden: torch.Tensor, packing: Packing, pooling: str) -> torch.Tensor:
@@ -77,7 +80,7 @@ def embed(
     features : which hidden states; their vectors are put side by side.
     weights, precision : of the backbone; by default the ones found, and the machine's best.
     progress : show a bar with the rate, and say what came from the cache.
-    cached : look the vectors up and keep them.
+    cached : look the vectors up and keep them, those of ``FEATURES`` too.
 
     Returns
     -------
@@ -86,10 +89,11 @@ def embed(
     weights, precision = weights or load_weights(), precision or best_precision(best_device())
     windows = [sequence[:MAX_RESIDUES] for sequence in sequences]
     keys = [sequence_key(window) for window in windows]
-    caches = [EmbeddingCache(_kind(weights, precision, f)) for f in features] if cached else []
+    made = tuple(dict.fromkeys((*features, *FEATURES))) if cached else tuple(features)
+    caches = [EmbeddingCache(_kind(weights, precision, f)) for f in made] if cached else []
     blocks = np.empty((len(windows), len(features), WIDTH), np.float32)
     missing = np.zeros(len(windows), dtype=bool) if cached else np.ones(len(windows), dtype=bool)
-    for column, cache in enumerate(caches):
+    for column, cache in enumerate(caches[: len(features)]):
         found, values = cache.lookup(keys)
         missing |= ~found
         if found.any():
@@ -100,7 +104,7 @@ def embed(
     if len(todo):
         model = Esm2(weights, precision).to(best_device())
         chosen = [windows[i] for i in todo], [keys[i] for i in todo]
-        computed = _compute(*chosen, features, model, caches, progress)
+        computed = _compute(*chosen, made, model, caches, progress)[:, : len(features)]
         row_of = {keys[place]: row for row, place in enumerate(todo)}
         for place in np.flatnonzero(missing):
             blocks[place] = computed[row_of[keys[place]]]

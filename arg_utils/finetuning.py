@@ -18,10 +18,11 @@ from arg_utils.config import LoraBlocks
 from arg_utils.dataset import shuffled_batches
 from arg_utils.embeddings import pool
 from arg_utils.esm2 import LAYERS, MAX_RESIDUES, Esm2, best_device, token_batches
+from arg_utils.labels import NUM_CLASSES
 from arg_utils.lora import inject, mark_trainable, trainable_state
 from arg_utils.sampling import CappedSample, share_shift
 from arg_utils.training import cap_per_class
-from arg_utils.weights import Weights
+from arg_utils.weights import WIDTH, Weights
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,14 @@ class ProteinClassifier(nn.Module):
         mark_trainable(self, also=("head",))
 
     def forward(self, sequences: list[str]) -> torch.Tensor:
-        """Logits, float32 [n, 15]. Blocks below the lowest adapted one run without autograd."""
+        """Logits, float32 [n, 15]."""
+        return self.head(self.features(sequences))
+
+    def features(self, sequences: list[str]) -> torch.Tensor:
+        """Mean-pooled last states, float32 [n, 320].
+
+        Blocks below the lowest adapted one run without autograd.
+        """
         tokens, packing = self.backbone.pack(sequences)
         with torch.no_grad():
             hidden = self.backbone.embed(tokens)
@@ -77,24 +85,35 @@ class ProteinClassifier(nn.Module):
                 hidden = self.backbone.block(index, hidden, packing)
         for index in range(self.first, LAYERS):
             hidden = self.backbone.block(index, hidden, packing)
-        return self.head(pool(self.backbone.final_norm(hidden), packing, "mean"))
+        return pool(self.backbone.final_norm(hidden), packing, "mean")
 
 
-@torch.inference_mode()
 def predict_logits(
     model: ProteinClassifier, sequences: list[str], batch_tokens: int = 4096, progress: bool = True
 ) -> np.ndarray:
     """Logits float32 [n, 15] of any number of sequences, in the order given."""
+    return _in_batches(model, model.forward, NUM_CLASSES, sequences, batch_tokens, progress)
+
+
+def tuned_features(
+    model: ProteinClassifier, sequences: list[str], batch_tokens: int = 4096, progress: bool = True
+) -> np.ndarray:
+    """What the head of a fine-tuned model sees, float32 [n, 320], in the order given."""
+    return _in_batches(model, model.features, WIDTH, sequences, batch_tokens, progress)
+
+
+@torch.inference_mode()
+def _in_batches(model, compute, width, sequences, batch_tokens, progress) -> np.ndarray:
     model.eval()
     windows = [sequence[:MAX_RESIDUES] for sequence in sequences]
-    out = np.empty((len(windows), model.head.out_features), np.float32)
+    out = np.empty((len(windows), width), np.float32)
     total = sum(map(len, windows))
     with tqdm(
         total=total, unit="residue", unit_scale=True, desc="ESM-2 + LoRA", disable=not progress
     ) as bar:
         for batch in token_batches([len(w) + 2 for w in windows], batch_tokens):
             chosen = [windows[i] for i in batch]
-            out[batch] = model(chosen).float().cpu().numpy()
+            out[batch] = compute(chosen).float().cpu().numpy()
             bar.update(sum(map(len, chosen)))
     return out
 

@@ -8,13 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.embeddings import Feature, embed
+from arg_utils.embeddings import FEATURES, embed
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.lora import load_state, save_state
 from arg_utils.methods import BestHit, Method
 from arg_utils.weights import WIDTH
-
-FEATURES = (Feature(3), Feature(6), Feature(6, "max"))  # chosen by benchmarks/heads.py
 
 
 class LayersHead(nn.Module):
@@ -125,9 +123,11 @@ class NearestNeighbour(BestHit):
     name, title, uses_esm2 = "nearest_neighbour", "nearest neighbour (ESM-2)", True
 
     def probabilities(self, sequences):
+        if not len(sequences):
+            return np.zeros((0, NUM_CLASSES), np.float32)
         known = torch.from_numpy(embed(self.train.sequences, FEATURES))
         mean, scale = known.mean(dim=0), known.std(dim=0, unbiased=False) + 1e-6
         known = F.normalize((known - mean) / scale, dim=1)
         asked = F.normalize((torch.from_numpy(embed(sequences, FEATURES)) - mean) / scale, dim=1)
-        nearest = [int((known @ vector).argmax()) for vector in asked]
-        return np.eye(NUM_CLASSES, dtype=np.float32)[self.train.labels[nearest]]
+        nearest = [(rows @ known.T).argmax(dim=1) for rows in asked.split(1024)]
+        return np.eye(NUM_CLASSES, dtype=np.float32)[self.train.labels[torch.cat(nearest)]]

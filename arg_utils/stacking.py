@@ -150,7 +150,7 @@ def weigh(unseen: Unseen, far: float) -> torch.Tensor:
 
     def loss() -> torch.Tensor:
         each = F.cross_entropy(x @ weights, y, reduction="none")
-        return (each * counts).mean() + 1e-4 * (weights**2).sum()
+        return (each * counts).mean() + 1e-3 * (weights**2).sum()
 
     minimise(loss, [weights], 150)
     found = weights.detach()

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from arg_utils import heads
+from arg_utils.embeddings import FEATURES
 from arg_utils.finetuning import Proteins
-from arg_utils.heads import FEATURES, LayersHead, LayersLinear, NearestNeighbour, fit_linear
+from arg_utils.heads import LayersHead, LayersLinear, NearestNeighbour, fit_linear
 from arg_utils.weights import WIDTH
 
 X = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [-1, 0], [0, -1]], np.float32)
