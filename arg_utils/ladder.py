@@ -11,6 +11,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -55,15 +56,27 @@ def homology_row(work: Workspace, method: str) -> dict:
     return _complete(row, outcomes, true, probabilities, identity)
 
 
+def of_seed(work: Workspace, seed: int) -> Workspace:
+    """The workspace with another seed, and a folder of its own for what is fitted with it."""
+    if seed == work.profile.seed:
+        return work
+    return replace(work, profile=replace(work.profile, seed=seed), folder=work.folder / f"{seed}")
+
+
 def ladder(work: Workspace, methods: Sequence[str]) -> list[dict]:
-    """One row a method and split.
+    """One row a seed of the profile, split and method.
 
     Each holds what `score_random` and `score_homology` give, and: ``ece`` (expected calibration
     error), ``bins`` (one a stretch of identity to the nearest training protein: bin, n, classes,
     macro_f1, accuracy; null where there is none) and ``seconds`` (of training).
     """
     makers = {RANDOM: random_row, HOMOLOGY: homology_row}
-    return [make(work, method) for make in makers.values() for method in methods]
+    return [
+        make(of_seed(work, seed), method)
+        for seed in dict.fromkeys((work.profile.seed, *work.profile.seeds))
+        for make in makers.values()
+        for method in methods
+    ]
 
 
 def _complete(row: dict, outcomes: list[Outcome], true, probabilities, identity) -> dict:

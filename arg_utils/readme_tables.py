@@ -1,7 +1,7 @@
-"""README's numbers, written from results/ so that they cannot drift from what was measured.
+"""Numbers of README and model card, written from results/ so that they cannot drift from it.
 
 python -m arg_utils.readme_tables            # rewrite
-python -m arg_utils.readme_tables --check    # exit code 1 if README is out of date
+python -m arg_utils.readme_tables --check    # exit code 1 if one of them is out of date
 """
 
 import json
@@ -85,6 +85,38 @@ def speed_table(speed: Mapping) -> str:
     ])  # fmt: skip
 
 
+def bins_table(ladder: Mapping, methods: tuple[str, ...] = ("best_hit", "hybrid")) -> str:
+    """Markdown: for each split, a row a stretch of identity, and the whole, of some methods.
+
+    ``ladder`` is ladder.json. A cell is macro-F1 over the classes there, then accuracy.
+    """
+    chosen = {(r["split"], r["method"]): r for r in ladder["rows"] if r["method"] in methods}
+    lines = [
+        f"| split | identity to the nearest known protein | proteins | {' | '.join(methods)} |",
+        f"|---|---|---:|{'---:|' * len(methods)}",
+    ]
+    for split in SPLITS:
+        rows = [chosen[split, name] for name in methods]
+        for number, entry in enumerate(rows[0]["bins"]):
+            cells = [_pair(row["bins"][number]) for row in rows]
+            lines.append(f"| {split} | {entry['bin']} | {entry['n']:,} | {' | '.join(cells)} |")
+        for name, cells in (
+            ("all", [_pair(row) for row in rows]),
+            ("all: 95 % interval", [f"{r['ci_low']:.3f}–{r['ci_high']:.3f}" for r in rows]),
+            ("all: calibration error", [f"{row['ece']:.3f}" for row in rows]),
+        ):
+            lines.append(f"| {split} | {name} | {rows[0]['proteins']:,} | {' | '.join(cells)} |")
+    source = (
+        f"Macro-F1 (over the classes present), accuracy. Measured by `{ladder['command']}`: "
+        f"data {ladder['data']}, weights {ladder['weights']}, profile {ladder['profile']}."
+    )
+    return "\n".join([*lines, "", source])
+
+
+def _pair(row: Mapping) -> str:
+    return f"{_number(row['macro_f1'], '.3f')}, {_number(row['accuracy'], '.3f')}"
+
+
 def _hardest_first(item: tuple) -> tuple[float, str]:
     key, parts = item
     scores = [parts[split]["macro_f1"] for split in reversed(SPLITS) if split in parts]
@@ -126,11 +158,17 @@ def render(readme: str, results: Path) -> str:
     return _replace(readme, "times", times_table(_load(results / "notebook_times.json")))
 
 
-def _replace(readme: str, name: str, block: str) -> str:
+def render_card(card: str, results: Path) -> str:
+    """``card`` with the block ``bins`` anew; errors as of `render`."""
+    ladder = _load(results / "ladder.json", "make ladder")
+    return _replace(card, "bins", bins_table(ladder), "MODEL_CARD.md")
+
+
+def _replace(readme: str, name: str, block: str, file: str = "README.md") -> str:
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     if len(pattern.findall(readme)) != 1:
-        raise UserError(f"README.md must hold {begin} and {end} once, in this order.")
+        raise UserError(f"{file} must hold {begin} and {end} once, in this order.")
     return pattern.sub(lambda _: f"{begin}\n{block}\n{end}", readme)
 
 
@@ -141,20 +179,28 @@ def _load(path: Path, command: str = "make run publish"):
 
 
 def main(arguments: list[str] | None = None, root: Path = paths.ROOT) -> int:
-    """Rewrite README.md, or with ``--check`` only compare; returns the exit code."""
+    """Rewrite README.md and, where there is one, MODEL_CARD.md; or with ``--check`` compare.
+
+    Returns the exit code.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
-    readme = root / "README.md"
+    texts, makers = {}, {"README.md": render}
+    if (root / "MODEL_CARD.md").exists():
+        makers["MODEL_CARD.md"] = render_card
     try:
-        old = readme.read_text(encoding="utf-8")
-        new = render(old, root / "results")
+        for name, make in makers.items():
+            old = (root / name).read_text(encoding="utf-8")
+            texts[name] = old, make(old, root / "results")
     except (UserError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
+    stale = [name for name, (old, new) in texts.items() if old != new]
     if "--check" in arguments:
-        if old != new:
-            print("README.md is out of date: python -m arg_utils.readme_tables", file=sys.stderr)
-        return int(old != new)
-    paths.write_text(readme, new)
+        for name in stale:
+            print(f"{name} is out of date: python -m arg_utils.readme_tables", file=sys.stderr)
+        return int(bool(stale))
+    for name in stale:
+        paths.write_text(root / name, texts[name][1])
     return 0
 
 

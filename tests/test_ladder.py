@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,6 +35,14 @@ def test_homology_rows_pool_the_folds(work):
     found = np.concatenate([o.predictions("test") for o in outcomes])
     assert row["macro_f1"] == macro_f1(true, found)
     assert row["proteins"] == len(true)
+
+
+def test_each_seed_has_rows_and_a_folder_of_its_own(work):
+    twice = replace(work, profile=replace(work.profile, seeds=(0, 3)))
+    rows = ladder.ladder(twice, ["majority"])
+    assert [row["seed"] for row in rows] == [0, 0, 3, 3]
+    assert ladder.of_seed(work, 0) is work
+    assert (work.folder / "3" / "fits" / "random" / "majority").is_dir()
 
 
 def test_the_table_names_methods_and_intervals(work):

@@ -128,6 +128,47 @@ def test_rows_of_the_ladder_come_in_where_there_are_some(root):
     assert "| best hit | 0.993 | 0.330 |" in text
 
 
+def ladder_row(split, method, f1):
+    bins = [{"bin": "no hit", "n": 1200, "classes": 3, "macro_f1": f1, "accuracy": 0.5},
+            {"bin": "<30 %", "n": 0, "classes": 0, "macro_f1": None, "accuracy": None}]  # fmt: skip
+    return {"split": split, "method": method, "macro_f1": f1, "accuracy": 0.75, "ece": 0.0312,
+            "ci_low": 0.1, "ci_high": 0.9, "proteins": 1200, "bins": bins}  # fmt: skip
+
+
+LADDER = {
+    "command": "climb", "data": "d", "weights": "w", "profile": "p",
+    "rows": [ladder_row(s, m, f) for s in ("random", "homology")
+             for m, f in (("majority", 0.1), ("best_hit", 0.4), ("hybrid", 0.6))],
+}  # fmt: skip
+
+
+def test_bins_show_two_methods_side_by_side():
+    lines = readme_tables.bins_table(LADDER).splitlines()
+    assert lines[2] == "| random | no hit | 1,200 | 0.400, 0.500 | 0.600, 0.500 |"
+    assert lines[3] == "| random | <30 % | 0 | –, – | –, – |"
+    assert "| homology | all | 1,200 | 0.400, 0.750 | 0.600, 0.750 |" in lines
+    assert "| homology | all: calibration error | 1,200 | 0.031 | 0.031 |" in lines
+    assert lines[-1].endswith("`climb`: data d, weights w, profile p.")
+
+
+def test_the_model_card_is_kept_up_to_date_too(root, capsys):
+    card = root / "MODEL_CARD.md"
+    card.write_text("# Card\n<!-- bins:begin -->\n<!-- bins:end -->\n")
+    (root / "results" / "ladder.json").unlink(missing_ok=True)
+    assert readme_tables.main([], root) == 2
+    assert "`make ladder` writes it" in capsys.readouterr().err
+    rows = [row | {"title": row["method"], "trainable_parameters": 0} for row in LADDER["rows"]]
+    (root / "results" / "ladder.json").write_text(json.dumps(LADDER | {"rows": rows}))
+    assert readme_tables.main(["--check"], root) == 1
+    assert "MODEL_CARD.md is out of date" in capsys.readouterr().err
+    assert readme_tables.main([], root) == 0
+    assert "0.600, 0.500" in card.read_text()
+    assert readme_tables.main(["--check"], root) == 0
+    card.write_text("# Card")
+    assert readme_tables.main([], root) == 2
+    assert "MODEL_CARD.md must hold" in capsys.readouterr().err
+
+
 def test_rewrite_then_check(root, capsys):
     assert readme_tables.main(["--check"], root) == 1
     assert "out of date" in capsys.readouterr().err

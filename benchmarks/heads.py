@@ -1,0 +1,151 @@
+"""Which frozen features and which head do best on families not seen? Asked of training data only.
+
+    python -m benchmarks.heads          # writes results/heads.json
+
+The training part of the random split is parted anew by homology into five folds; each is
+predicted by a head fitted on the other four. No validation or test protein is used.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from sklearn.decomposition import PCA
+from sklearn.svm import SVC
+from torch import nn
+
+from arg_utils.embeddings import FEATURES, Feature, embed
+from arg_utils.errors import UserError
+from arg_utils.evaluation import accuracy, macro_f1
+from arg_utils.heads import fit_linear, log_chances
+from arg_utils.labels import NUM_CLASSES
+from arg_utils.paths import RESULTS, write_text
+from arg_utils.splits import homology_clusters, homology_folds
+from arg_utils.workspace import open_workspace
+
+Head = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # known, labels, asked -> scores
+SETS = {
+    "layer 6 mean": (Feature(6),),
+    "layer 5 mean": (Feature(5),),
+    "layer 3 mean": (Feature(3),),
+    "layers 3, 6 mean": (Feature(3), Feature(6)),
+    "layers 2, 4, 6 mean": (Feature(2), Feature(4), Feature(6)),
+    "layers 1-6 mean": tuple(Feature(layer) for layer in range(1, 7)),
+    "layer 6 max": (Feature(6, "max"),),
+    "layer 6 mean, max": (Feature(6), Feature(6, "max")),
+    "layers 3, 6 mean, 6 first token": (Feature(3), Feature(6), Feature(6, "bos")),
+    "layers 3, 6 mean, 6 max": FEATURES,
+}
+
+
+def linear(penalty: float = 1e-3, power: float = 0.75) -> Head:
+    """The library's logistic regression."""
+    return lambda x, y, asked: log_chances(fit_linear(x, y, penalty, power), asked)
+
+
+def nearest(x: np.ndarray, y: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Cosine similarity of each class's nearest protein."""
+    known, other = (F.normalize(torch.from_numpy(each), dim=1) for each in (x, asked))
+    out = np.full((len(asked), NUM_CLASSES), -1.0)
+    for label in np.unique(y):
+        out[:, label] = (other @ known[y == label].T).amax(dim=1)
+    return out
+
+
+def perceptron(x: np.ndarray, y: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """One hidden layer of 256, dropout 0.3, 15 epochs of AdamW, class weights as `linear`."""
+    torch.manual_seed(0)
+    weights = torch.from_numpy(np.bincount(y, minlength=NUM_CLASSES)[y] ** -0.75).float()
+    known, true, weights = torch.from_numpy(x), torch.from_numpy(y), weights / weights.mean()
+    net = nn.Sequential(
+        nn.Linear(x.shape[1], 256), nn.GELU(), nn.Dropout(0.3), nn.Linear(256, NUM_CLASSES)
+    )
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=1e-3)
+    for _ in range(15):
+        for batch in torch.randperm(len(true)).split(256):
+            each = F.cross_entropy(net(known[batch]), true[batch], reduction="none")
+            optimizer.zero_grad()
+            (each * weights[batch]).mean().backward()
+            optimizer.step()
+    with torch.inference_mode():
+        return net.eval()(torch.from_numpy(asked)).numpy()
+
+
+def machine(x: np.ndarray, y: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """RBF support-vector machine on 200 components, at most 3,000 proteins, balanced classes."""
+    some = np.random.default_rng(0).permutation(len(y))[:3000]
+    project = PCA(200, whiten=True, random_state=0).fit(x[some])
+    model = SVC(C=10, class_weight="balanced").fit(project.transform(x[some]), y[some])
+    out = np.full((len(asked), NUM_CLASSES), -np.inf)
+    out[:, model.classes_] = model.decision_function(project.transform(asked))
+    return out
+
+
+def trials(quick: bool) -> list[tuple[str, tuple[Feature, ...], str, Head]]:
+    """(features' name, features, head's name, head) of every row."""
+    chosen = "layers 3, 6 mean, 6 max"
+    if quick:
+        return [(chosen, FEATURES, "linear", linear())]
+    rows = [(name, features, "linear", linear()) for name, features in SETS.items()]
+    rows += [
+        (chosen, FEATURES, f"linear, class size^{1 - power:g}", linear(power=power))
+        for power in (0.0, 0.5, 1.0)
+    ]
+    rows += [
+        (chosen, FEATURES, f"linear, penalty {penalty:g}", linear(penalty))
+        for penalty in (1e-4, 1e-2)
+    ]
+    others = {"nearest": nearest, "perceptron": perceptron, "RBF SVM": machine}
+    return rows + [(chosen, FEATURES, name, head) for name, head in others.items()]
+
+
+def score(head: Head, x: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> dict:
+    """Macro-F1 and accuracy of predictions pooled over folds, and seconds."""
+    x = ((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6)).astype(np.float32)
+    found, begun = np.empty(len(labels), np.int64), time.perf_counter()
+    for number in np.unique(fold):
+        rest = fold != number
+        found[~rest] = head(x[rest], labels[rest], x[~rest]).argmax(axis=1)
+    return {
+        "macro_f1": macro_f1(labels, found),
+        "accuracy": accuracy(labels, found),
+        "seconds": round(time.perf_counter() - begun, 1),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Try all, print the table, write ``results/heads.json`` (with ``--quick`` nothing)."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.heads", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the chosen one only, not written")
+    quick = parser.parse_args(arguments).quick
+    try:
+        work = open_workspace()
+        train = work.train
+        fold = homology_folds(train.labels, homology_clusters(train.sequences), seed=1)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    rows = []
+    for name, features, title, head in trials(quick):
+        scores = score(head, embed(train.sequences, features), train.labels, fold)
+        rows.append({"features": name, "head": title, **scores})
+    print(pd.DataFrame(rows).round(3).to_string(index=False))
+    if not quick:
+        content = {
+            "command": "python -m benchmarks.heads",
+            "weights": work.weights.name,
+            "data": f"{work.data.name} [{work.data.identity[:8]}]",
+            "rows": rows,
+        }
+        write_text(RESULTS / "heads.json", json.dumps(content, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
