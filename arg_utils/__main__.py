@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     fit = _command(commands, _fit, "fit", "fit a method on train.fasta and val.fasta")
     _data_option(fit)
     fit.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
-    fit.add_argument("--method", help="see README; by default the course's LoRA classifier")
+    fit.add_argument("--method", help="see README; by default the hybrid")
     fit.add_argument("--profile", help="smoke, laptop or full (else ARG_PROFILE, else laptop)")
     fit.add_argument("--seed", type=int, help="of sampling and initialisation (0)")
     submit = _command(commands, _submit, "submit", "predict test.fasta and write the submission")

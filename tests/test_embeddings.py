@@ -14,7 +14,7 @@ import torch
 from arg_utils import embeddings
 from arg_utils.attention import Packing
 from arg_utils.embedding_cache import SUFFIX
-from arg_utils.embeddings import Feature, embed, pool
+from arg_utils.embeddings import FEATURES, Feature, embed, pool
 from arg_utils.esm2 import Esm2
 
 rng = np.random.default_rng(8)
@@ -132,18 +132,27 @@ def test_kinds_are_kept_apart(weights, no_forward, own_cache):
         (other, FLOAT, Feature()),
         (weights, torch.bfloat16, Feature()),
         (weights, FLOAT, Feature(5)),
-        (weights, FLOAT, Feature(6, "max")),
+        (weights, FLOAT, Feature(6, "bos")),
     ):
         with pytest.raises(AssertionError, match="the backbone ran"):
             embed(PROTEINS[:1], [feature], given, precision, progress=False)
     quick(PROTEINS[:1], weights)
-    assert len(list((own_cache / "embeddings").iterdir())) == 5
+    kinds = 3 * len(FEATURES) + 2  # of each weights and precision those always kept, and two more
+    assert len(list((own_cache / "embeddings").iterdir())) == kinds
+
+
+def test_what_heads_need_is_kept_with_whatever_is_computed(weights, no_forward):
+    quick(PROTEINS, weights)
+    no_forward()
+    found = embed(PROTEINS, FEATURES, weights, FLOAT, progress=False)
+    assert found.shape == (len(PROTEINS), 960)
+    assert np.array_equal(found[:, 320:640], quick(PROTEINS, weights))
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut"])
 def test_a_damaged_shard_is_noticed_and_computed_again(weights, own_cache, harm):
     first = quick(PROTEINS, weights)
-    (path,) = own_cache.glob(f"embeddings/*/*{SUFFIX}")
+    (path,) = own_cache.glob(f"embeddings/*layer6-mean/*{SUFFIX}")
     content = bytearray(path.read_bytes())
     content[-700] ^= 0x40
     path.write_bytes(content if harm == "flip" else content[:-700])
@@ -200,7 +209,7 @@ def test_two_processes_share_a_cache(weights_file, tmp_path, own_cache):
     assert [process.wait(timeout=120) for process in running] == [0, 0]
     first, second = (np.load(tmp_path / f"{i}.npy") for i in (0, 1))
     np.testing.assert_allclose(first, second[::-1], rtol=1e-4, atol=1e-5)
-    assert 1 <= len(list(own_cache.glob(f"embeddings/*/*{SUFFIX}"))) <= 2
+    assert 1 <= len(list(own_cache.glob(f"embeddings/*layer6-mean/*{SUFFIX}"))) <= 2
 
 
 def test_pool_by_hand():

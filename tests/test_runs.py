@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from small_data import write_small_data
 
-from arg_utils import methods, runs
+from arg_utils import registry, runs
 from arg_utils.config import load_profile
 from arg_utils.data_source import load_dataset
 from arg_utils.errors import UserError
@@ -149,7 +149,7 @@ def test_a_run_on_other_weights_is_refused(data, tmp_path, monkeypatch, weights)
     fit_run(data, tmp_path / "run", "frozen_linear", SMOKE)
     fit_run(data, tmp_path / "plain", "majority", SMOKE)
     other = type(weights)(weights.state, "official (fair-esm)", "46f002a9" + "0" * 56)
-    monkeypatch.setattr(methods, "load_weights", lambda: other)
+    monkeypatch.setattr(registry, "load_weights", lambda: other)
     with pytest.raises(UserError, match=r"fitted on .*but official \(fair-esm\) \[46f002a9\]"):
         submit_run(data, tmp_path / "run", tmp_path / "s.csv")
     assert not (tmp_path / "s.csv").exists()
