@@ -184,21 +184,23 @@ class Esm2(nn.Module):
         modules: tuple[nn.Linear, ...],
         factors: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights and biases stacked, in the working precision; kept while nothing changes them.
+        """Weights and biases stacked, in the working precision; kept where they are frozen.
 
-        With the ``factors`` of LoRA, their product is added to the weights.
+        With the ``factors`` of LoRA, their product is added to the weights, anew each time: a
+        fused optimizer changes parameters without raising their version, so nothing tells when.
         """
         tensors = [t for module in modules for t in (module.weight, module.bias)]
         if any(t.requires_grad for t in tensors):
             return self._stack(modules, None)
         if factors:
-            tensors += [t for m in modules if is_adapted(m) for t in (m.lora_A, m.lora_B)]
+            with torch.no_grad():
+                return self._stack(modules, factors)
         state = [self.precision, *((t.data_ptr(), t._version) for t in tensors)]
         found = self._stacked.get(id(modules[0]))
         if found is None or found[0] != state:
             # Tensors born in inference mode could not take part in a later backward pass.
             with torch.inference_mode(False), torch.no_grad():
-                found = self._stacked[id(modules[0])] = (state, self._stack(modules, factors))
+                found = self._stacked[id(modules[0])] = (state, self._stack(modules, None))
         return found[1]
 
     def _stack(self, modules, factors) -> tuple[torch.Tensor, torch.Tensor]:

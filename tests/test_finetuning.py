@@ -12,7 +12,7 @@ from arg_utils.classifier import logits, new_head
 from arg_utils.config import LoraBlocks
 from arg_utils.embeddings import LAST_MEAN, embed
 from arg_utils.finetuning import ProteinClassifier, Proteins, finetune, predict_logits
-from arg_utils.lora import count_trainable
+from arg_utils.lora import count_trainable, trainable_state
 
 SETTINGS = LoraBlocks(
     r=2,
@@ -146,6 +146,34 @@ def test_blocks_below_run_without_autograd(make):
     model.backbone.block = spy
     model(TRAIN.sequences[:2]).sum().backward()
     assert seen == {0: False, 1: False, 2: False, 3: False, 4: False, 5: True}
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_what_is_trained_is_what_is_computed(make, monkeypatch, dropout):
+    """Epoch after epoch, the model says what a fresh one with its parameters says.
+
+    The fused optimizer changes parameters without raising their version: a matrix merged with
+    LoRA's update and kept would go on as it was before training.
+    """
+    settings = change(SETTINGS, dropout=dropout, epochs=3)
+    model, said = make(settings), []
+
+    def compare(given):
+        found = predict_logits(given["model"], VAL.sequences, progress=False)
+        fresh = make(settings)
+        fresh.load_state_dict(trainable_state(given["model"]), strict=False)
+        said.append(found)
+        np.testing.assert_allclose(
+            found, predict_logits(fresh, VAL.sequences, progress=False), rtol=1e-4, atol=1e-5
+        )
+
+    before_each_epoch(monkeypatch, compare)
+    finetune(model, TRAIN, VAL, progress=False)
+    updates = [t for n, t in trainable_state(model).items() if n.endswith("lora_B")]
+    assert updates
+    assert all(t.abs().max() > 0 for t in updates)
+    assert len(said) == 3
+    assert np.abs(said[1] - said[0]).max() > 1e-3 < np.abs(said[2] - said[1]).max()
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(make, tmp_path, monkeypatch, capsys):
