@@ -134,18 +134,6 @@ def _folds_text(folds: Sequence[int] | None) -> str:
     return "" if folds is None else " ".join(map(str, folds))
 
 
-def same_folds_frame(cheap: pd.DataFrame, dear: pd.DataFrame) -> pd.DataFrame:
-    """Every method on the folds of ``dear`` alone: macro-F1 and accuracy, pooled."""
-    both = cheap.merge(dear.drop(columns=["fold", "true", "identity"]), on="position")
-    rows = [
-        {"method": METHODS[name].title, "proteins": len(both),
-         "macro_f1": macro_f1(both["true"], both[name]),
-         "accuracy": accuracy(both["true"], both[name])}
-        for name in both.columns if name in METHODS
-    ]  # fmt: skip
-    return pd.DataFrame(rows).sort_values("macro_f1", ascending=False).round(3)
-
-
 def bins_by_method(predictions: pd.DataFrame, methods: Sequence[str]) -> dict[str, pd.DataFrame]:
     """`evaluation.identity_bins` of each method, under its title."""
     return {

@@ -64,6 +64,14 @@ def test_a_second_fit_is_found(fresh, fits):
     assert first.predictions("val").tolist() == [most] * len(fresh.val.labels)
 
 
+def test_validation_is_scored_by_what_has_not_learned_from_it(fresh, monkeypatch):
+    told = np.tile(np.eye(15, dtype=np.float32)[3], (len(fresh.val.labels), 1))
+    monkeypatch.setattr(METHODS["majority"], "held_out", lambda method, val: told)
+    found = fit_random(fresh, "majority")
+    assert found.predictions("val").tolist() == [3] * len(told)
+    assert 3 not in found.predictions("test")
+
+
 def test_a_trained_method_is_found_with_all_it_gave(fresh, monkeypatch):
     first = fit_random(fresh, "lora_classifier")
     monkeypatch.setattr(METHODS["lora_classifier"], "fit", lambda *_, **__: pytest.fail("fitted"))

@@ -174,22 +174,6 @@ def test_results_are_read_by_title():
     assert rows[0]["method"] == "best_hit"
 
 
-def test_methods_are_compared_on_the_same_folds_only():
-    cheap = pd.DataFrame(
-        {"fold": [0, 0, 1, 1], "position": [4, 7, 1, 2], "true": [0, 14, 0, 0],
-         "identity": [0.2, np.nan, 0.3, 0.1], "majority": [14, 14, 14, 14]}
-    )  # fmt: skip
-    dear = pd.DataFrame(
-        {"fold": [0, 0], "position": [7, 4], "true": [14, 0], "identity": [np.nan, 0.2],
-         "lora_blocks": [14, 0]}
-    )  # fmt: skip
-    table = reports.same_folds_frame(cheap, dear)
-    assert table["method"].tolist() == ["LoRA in the blocks", "majority class"]
-    assert table["proteins"].tolist() == [2, 2]
-    assert table["accuracy"].tolist() == [1, 0.5]
-    assert table["macro_f1"].tolist() == [round(2 / 15, 3), round(2 / 3 / 15, 3)]
-
-
 def test_shares_of_predictions_and_training():
     table = reports.balance_table(np.array([0, 0, 0, 14]), np.array([0, 14]))
     assert table.index.tolist() == list(DISPLAY_NAMES)
@@ -246,10 +230,9 @@ def test_all_that_the_notebooks_show(unlabelled, tmp_path):
     )
     rows = score_random(work, ["majority", "best_hit", *TRAINED])
     pooled, cheap = score_homology(work, ["majority", "best_hit", "frozen_linear"])
-    dear, blocks = score_homology(work, ["lora_blocks"], work.profile.lora_blocks.folds)
+    dear, _ = score_homology(work, ["lora_blocks"], work.profile.lora_blocks.folds)
     frame = reports.results_frame(rows + pooled + dear)
     assert len(frame) == 9
-    assert len(reports.same_folds_frame(cheap, blocks)) == 4
     bins = reports.bins_by_method(cheap, ["best_hit", "frozen_linear"])
     assert [table["n"].sum() for table in bins.values()] == [len(cheap)] * 2
     method = reports.best_on_validation(work, TRAINED)
