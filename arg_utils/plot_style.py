@@ -64,7 +64,7 @@ class SavedFigure:
 def save_figure(fig: Figure, name: str, folder: Path | str | None = None) -> SavedFigure:
     """Write ``fig`` as ``<folder>/<name>.png`` and return it for display.
 
-    The PNG has 110 dots an inch and a palette of 256 colours, which keeps notebooks small.
+    The PNG has 110 dots an inch and a palette of 48 colours, which keeps notebooks small.
     ``folder`` defaults to ``figures`` in the run's output folder (`arg_utils.outputs`).
     """
     target = Path(folder) if folder is not None else output_dir() / "figures"
@@ -72,7 +72,7 @@ def save_figure(fig: Figure, name: str, folder: Path | str | None = None) -> Sav
     with plt.rc_context(STYLE):
         fig.savefig(drawn, format="png", dpi=DPI, facecolor="white")
     image = Image.open(drawn).convert("RGB")
-    image = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    image = image.quantize(48, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     with atomic_path(target / f"{name}.png") as temporary:
         image.save(temporary, format="PNG", optimize=True)
     return SavedFigure(target / f"{name}.png")
