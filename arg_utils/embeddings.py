@@ -35,8 +35,8 @@ class Feature:
 
 
 LAST_MEAN = (Feature(),)
-# Kept with whatever is computed, since they cost next to nothing then: what `heads` works on,
-# chosen by benchmarks/heads.py.
+# Kept with whatever is computed, since they cost next to nothing then: what `heads` works on
+# (compared with others by benchmarks/heads.py).
 FEATURES = (Feature(3), Feature(6), Feature(6, "max"))
 
 
