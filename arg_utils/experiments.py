@@ -15,8 +15,10 @@ from arg_utils.finetuning import Proteins
 from arg_utils.fingerprint import modules_fingerprint
 from arg_utils.heads import LayersLinear, NearestNeighbour
 from arg_utils.hybrid import Hybrid
+from arg_utils.imbalance import IMBALANCE
 from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods import BestHit, Method
+from arg_utils.phmmer import PhmmerHit
 from arg_utils.registry import METHODS
 from arg_utils.runs import proteins, subset
 from arg_utils.splits import FoldParts, homology_fold
@@ -32,8 +34,15 @@ OWN_CODE = {
     FullFinetuning.name: ("block_methods",),
     LayersLinear.name: ("heads",),
     NearestNeighbour.name: ("heads",),
+    PhmmerHit.name: ("phmmer",),
+    **{method.name: ("heads", "imbalance") for method in IMBALANCE},
     Hybrid.name: ("calibration", "evidence", "heads", "hybrid", "profiles", "splits", "stacking"),
 }
+
+
+def fitting_code(method: str) -> str:
+    """16 hex digits over the code that a fit of this method depends on."""
+    return modules_fingerprint((*FITTING_CODE, *OWN_CODE.get(method, ())))
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ def load_fitted(work: Workspace, method: str) -> Method:
 
 def score_random(work: Workspace, methods: Iterable[str]) -> list[dict]:
     """One row a method on the data's own split, with a 95 % interval over homology clusters."""
-    clusters = _scored_clusters(work)
+    clusters = scored_clusters(work)
     rows = []
     for method in methods:
         outcome = fit_random(work, method)
@@ -167,7 +176,7 @@ def _row(work: Workspace, split, outcomes, true, found, groups, set_aside: int) 
     }  # fmt: skip
 
 
-def _scored_clusters(work: Workspace) -> np.ndarray:
+def scored_clusters(work: Workspace) -> np.ndarray:
     """Homology clusters of the scored proteins (found by sequence)."""
     records, table = work.labelled
     cluster_of = dict(zip((r.sequence for r in records), table["cluster"], strict=True))
@@ -181,7 +190,7 @@ def _remembered(
     """Fit and predict, or find both done before with the same data, weights, settings and code."""
     folder = work.folder / "fits" / split
     key = fingerprint(
-        modules_fingerprint((*FITTING_CODE, *OWN_CODE.get(method, ()))),
+        fitting_code(method),
         work.data.identity, work.weights.sha256, best_precision(best_device()), work.profile,
         method, split, train.sequences, {name: part.sequences for name, part in parts.items()},
     )  # fmt: skip

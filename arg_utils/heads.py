@@ -26,13 +26,19 @@ class LayersHead(nn.Module):
         self.linear = nn.Linear(width, NUM_CLASSES)
         self.requires_grad_(False)
 
-    def learn(self, sequences: list[str], labels: np.ndarray) -> np.ndarray:
-        """Fit scale and layer; return the standardised features, float32 [n, 960]."""
+    def learn(
+        self,
+        sequences: list[str],
+        labels: np.ndarray,
+        fit: Callable[[np.ndarray, np.ndarray], nn.Linear] | None = None,
+    ) -> np.ndarray:
+        """Fit scale and layer (by `fit_linear`, or ``fit`` of features and labels); return the
+        standardised features, float32 [n, 960]."""
         raw = torch.from_numpy(embed(sequences, FEATURES))
         self.mean.copy_(raw.mean(dim=0))
         self.scale.copy_(raw.std(dim=0, unbiased=False) + 1e-6)
         features = ((raw - self.mean) / self.scale).numpy()
-        self.linear.load_state_dict(fit_linear(features, labels).state_dict())
+        self.linear.load_state_dict((fit or fit_linear)(features, labels).state_dict())
         return features
 
     def standardised(self, sequences: list[str]) -> np.ndarray:
@@ -94,11 +100,16 @@ class LayersLinear(Method):
 
     name, title = "layers_linear", "frozen ESM-2, 2 layers + linear"
 
+    @classmethod
+    def fit_layer(cls, features: np.ndarray, labels: np.ndarray) -> nn.Linear:
+        """The layer [n, width] -> 15 that this method fits."""
+        return fit_linear(features, labels)
+
     def fit(self, train, val, profile, seed=0, folder=None):
         embed(train.sequences, FEATURES)  # into the cache: not part of the training time
         begun = time.perf_counter()
         self.head = LayersHead()
-        self.head.learn(train.sequences, train.labels)
+        self.head.learn(train.sequences, train.labels, self.fit_layer)
         self.fit_seconds = time.perf_counter() - begun
         self.trainable_parameters = sum(p.numel() for p in self.head.linear.parameters())
         return self

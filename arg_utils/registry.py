@@ -3,7 +3,9 @@
 from arg_utils.block_methods import FullFinetuning, LoraInBlocks
 from arg_utils.heads import LayersLinear, NearestNeighbour
 from arg_utils.hybrid import Hybrid
+from arg_utils.imbalance import IMBALANCE
 from arg_utils.methods import BestHit, FrozenLinear, LoraOnClassifier, Majority, Method
+from arg_utils.phmmer import PhmmerHit
 from arg_utils.weights import load_weights
 
 METHODS: dict[str, type[Method]] = {
@@ -11,9 +13,11 @@ METHODS: dict[str, type[Method]] = {
     for method in (
         Majority,
         BestHit,
+        PhmmerHit,
         NearestNeighbour,
         FrozenLinear,
         LoraOnClassifier,
+        *IMBALANCE,
         LayersLinear,
         LoraInBlocks,
         FullFinetuning,
@@ -21,7 +25,12 @@ METHODS: dict[str, type[Method]] = {
     )
 }
 DEFAULT_METHOD = Hybrid.name
-DEAR = (LoraInBlocks.name, FullFinetuning.name)  # scored on as many folds as the profile affords
+# Scored on as many folds as the profile affords: on those of this part of it.
+DEAR = {
+    LoraInBlocks.name: "lora_blocks",
+    FullFinetuning.name: "full_finetuning",
+    PhmmerHit.name: "lora_blocks",
+}
 
 
 def weights_identity(method: type[Method]) -> str:

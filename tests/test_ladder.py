@@ -25,6 +25,7 @@ def test_a_row_a_method_and_split(work):
         assert row.keys() >= COLUMNS
         assert sum(entry["n"] for entry in row["bins"]) == row["proteins"]
         assert 0 <= row["ece"] <= 1
+        assert sum(entry["n"] for entry in row["reliability"]) == row["proteins"]
         json.dumps(row, allow_nan=False)
 
 
@@ -45,11 +46,32 @@ def test_each_seed_has_rows_and_a_folder_of_its_own(work):
     assert (work.folder / "3" / "fits" / "random" / "majority").is_dir()
 
 
-def test_the_table_names_methods_and_intervals(work):
-    rows = ladder.ladder(work, ["majority"])
-    table = ladder.table(rows)
-    assert table["split"].tolist() == ["random", "homology"]
-    assert table["macro-F1"][0].startswith(f"{rows[0]['macro_f1']:.3f} (")
+def test_the_gain_on_the_best_hit_is_paired(work):
+    row = ladder.homology_row(work, "best_hit")
+    assert (row["gain"], row["gain_low"], row["gain_high"]) == (0, 0, 0)
+    other = ladder.homology_row(work, "majority")
+    assert other["gain"] == pytest.approx(other["macro_f1"] - row["macro_f1"])
+    assert other["gain_low"] <= other["gain_high"]
+
+
+def test_rows_of_other_methods_stay_while_they_hold(work, monkeypatch, tmp_path):
+    monkeypatch.setattr(ladder, "RESULTS", tmp_path)
+    monkeypatch.setattr(ladder, "open_workspace", lambda: work)
+    ladder.main(["--methods", "best_hit"])
+    ladder.main(["--methods", "majority"])
+    place = tmp_path / "ladder.json"
+    written = json.loads(place.read_text())
+    assert [row["method"] for row in written["rows"]] == ["majority", "best_hit"] * 2
+    assert written["command"].endswith("--methods majority best_hit")
+    written["rows"] = [
+        r | ({"code": "old"} if r["split"] == "random" else {}) for r in written["rows"]
+    ]
+    place.write_text(json.dumps(written))
+    ladder.main(["--methods", "best_hit"])
+    rows = json.loads(place.read_text())["rows"]
+    assert [(r["split"], r["method"]) for r in rows] == [
+        ("random", "best_hit"), ("homology", "majority"), ("homology", "best_hit"),
+    ]  # fmt: skip
 
 
 def test_the_command_writes_the_rows(work, monkeypatch, tmp_path, capsys):

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from arg_utils.errors import UserError
-from arg_utils.ladder_tables import describe_ladder, ladder_bins, ladder_frame, read_ladder
+from arg_utils.ladder_tables import (
+    describe_ladder,
+    ladder_bins,
+    ladder_frame,
+    ladder_reliability,
+    read_ladder,
+)
 
 
 def row(split, method, f1, **more):
@@ -57,3 +63,16 @@ def test_no_ladder_is_said(tmp_path, text):
         path.write_text(text)
     with pytest.raises(UserError, match="make ladder"):
         read_ladder(path)
+
+
+def test_reliability_leaves_out_stretches_without_proteins():
+    stretches = [
+        {"low": 0.0, "high": 0.5, "n": 0, "confidence": None, "accuracy": None},
+        {"low": 0.5, "high": 1.0, "n": 4, "confidence": 0.9, "accuracy": 0.75},
+    ]
+    rows = [
+        {"split": "homology", "method": "hybrid", "reliability": stretches},
+        {"split": "homology", "method": "best_hit", "reliability": []},
+    ]
+    table = ladder_reliability(rows, "homology", "hybrid")
+    assert table.to_numpy().tolist() == [[0.5, 1.0, 4, 0.9, 0.75]]

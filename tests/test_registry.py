@@ -3,8 +3,10 @@ from arg_utils.registry import DEAR, DEFAULT_METHOD, METHODS, weights_identity
 
 def test_the_names_are_those_of_the_files():
     assert list(METHODS) == [
-        "majority", "best_hit", "nearest_neighbour", "frozen_linear", "lora_classifier",
-        "layers_linear", "lora_blocks", "full_finetuning", "hybrid",
+        "majority", "best_hit", "best_hit_phmmer", "nearest_neighbour", "frozen_linear",
+        "lora_classifier",
+        "layers_plain", "layers_sqrt", "layers_weighted", "layers_focal", "layers_adjusted",
+        "layers_balanced", "layers_linear", "lora_blocks", "full_finetuning", "hybrid",
     ]  # fmt: skip
     assert all(METHODS[name].name == name and METHODS[name].title for name in METHODS)
     assert len({method.title for method in METHODS.values()}) == len(METHODS)
