@@ -46,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
     _data_option(submit)
     submit.add_argument("--run", dest="fitted", metavar="RUN", type=Path, required=True)
     submit.add_argument("--out", metavar="FILE", type=Path, required=True)
+    submit.add_argument(
+        "--answers",
+        metavar="FILE",
+        type=Path,
+        help="also write probabilities, and what is unsure",
+    )
     check = _command(commands, _check, "check", "check a submission against test.fasta")
     check.add_argument("file", metavar="FILE", type=Path)
     _data_option(check)
@@ -100,8 +106,10 @@ def _fit(options: argparse.Namespace) -> None:
 def _submit(options: argparse.Namespace) -> None:
     from arg_utils.runs import submit_run
 
-    found = submit_run(options.data, options.fitted, options.out)
+    found, unsure = submit_run(options.data, options.fitted, options.out, options.answers)
     print(f"submission: {options.out} ({len(found):,} proteins, checked)")
+    if options.answers:
+        print(f"answers: {options.answers} ({unsure:,} uncertain)")
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Methods that train ESM-2's blocks themselves, end to end: by LoRA, or all their parameters."""
+"""Methods trained on whole sequences: LoRA in ESM-2's blocks, all of them, or the pooling."""
 
 import json
 from pathlib import Path
@@ -59,6 +59,16 @@ class FullFinetuning(LoraInBlocks):
     @staticmethod
     def _settings(profile: Profile) -> LoraBlocks:
         return profile.full_finetuning
+
+
+class AttentionPooling(LoraInBlocks):
+    """Frozen blocks, a learned weight for each residue in the mean, and a linear layer."""
+
+    name, title = "attention_pooling", "frozen ESM-2, attention pooling"
+
+    @staticmethod
+    def _settings(profile: Profile) -> LoraBlocks:
+        return profile.attention_pooling
 
 
 def _metadata(path: Path, name: str) -> str:

@@ -7,6 +7,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from arg_utils.evaluation import check_labels, check_same_length
+from arg_utils.intervals import Interval
 from arg_utils.labels import NUM_CLASSES
 
 
@@ -29,8 +30,7 @@ def reliability(probabilities: ArrayLike, y_true: ArrayLike, bins: int = 15) -> 
         If the rows are no probabilities, the lengths differ or a label is outside 0-14.
     """
     confidence, right = _confidence(probabilities, y_true)
-    edges = np.linspace(0, 1, bins + 1)
-    which = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    edges, which = _stretches(confidence, bins)
     n = np.bincount(which, minlength=bins)
     total = np.where(n > 0, n, np.nan)
     return pd.DataFrame(
@@ -52,9 +52,43 @@ def expected_calibration_error(
     Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599), equation 3.
     Arguments and errors as in `reliability`.
     """
-    table = reliability(probabilities, y_true, bins)
+    return table_error(reliability(probabilities, y_true, bins))
+
+
+def table_error(table: pd.DataFrame) -> float:
+    """The expected calibration error that a table of `reliability` shows."""
     gap = (table["confidence"] - table["accuracy"]).abs().fillna(0)
     return float((gap * table["n"]).sum() / table["n"].sum())
+
+
+def error_if_calibrated(
+    probabilities: ArrayLike, groups: ArrayLike, n: int = 1000, bins: int = 15, seed: int = 0
+) -> Interval:
+    """The calibration error that perfect probabilities would show, were families right as one.
+
+    In each of ``n`` draws a family is given one uniform number, and those of its proteins are right
+    whose confidence exceeds it: each with its own probability, all of them together. Were families
+    right as one, what a model shows within this interval would be no evidence against its
+    probabilities; where their proteins are more independent, the interval is too wide.
+
+    Parameters
+    ----------
+    groups : the family of each protein, shape (n,), any sortable values.
+
+    Returns
+    -------
+    The mean of the draws and the bounds of 95 % of them.
+    """
+    confidence = np.asarray(probabilities, dtype=float).max(axis=1)
+    check_same_length(probabilities=confidence, groups=groups)
+    families, family = np.unique(np.asarray(groups), return_inverse=True)
+    which, rng, errors = _stretches(confidence, bins)[1], np.random.default_rng(seed), []
+    for _ in range(n):
+        right = rng.random(len(families))[family.ravel()] < confidence
+        errors.append(np.abs(np.bincount(which, right - confidence, bins)).sum())
+    errors = np.array(errors) / len(confidence)
+    low, high = np.quantile(errors, [0.025, 0.975])
+    return Interval(float(errors.mean()), float(low), float(high))
 
 
 def risk_coverage(probabilities: ArrayLike, y_true: ArrayLike) -> pd.DataFrame:
@@ -126,6 +160,12 @@ def abstention_threshold(
     last = np.append(confidence[1:] != confidence[:-1], True)  # equal confidences go together
     within = np.flatnonzero((wrong <= risk) & last)
     return float(confidence[within[-1]]) if len(within) else 1.0
+
+
+def _stretches(confidence: NDArray, bins: int) -> tuple[NDArray, NDArray]:
+    """Edges of ``bins`` equal stretches of 0-1, and the stretch of each confidence."""
+    edges = np.linspace(0, 1, bins + 1)
+    return edges, np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
 
 
 def _confidence(probabilities: ArrayLike, y_true: ArrayLike) -> tuple[NDArray, NDArray]:

@@ -36,6 +36,7 @@ class LoraBlocks:
     dropout: float = 0.0  # on two cores, its random numbers take a fifth of a training step
     modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
     top_blocks: int = 3
+    pooling: str = "mean"  # or "attention" (see `pooling`)
     learning_rate: float = 1e-3
     head_learning_rate: float = 1e-3
     warmup: float = 0.1
@@ -52,6 +53,12 @@ def _all_blocks(**changes: object) -> LoraBlocks:
     return LoraBlocks(r=0, top_blocks=6, learning_rate=1e-4, **changes)
 
 
+def _attention_pooling(**changes: object) -> LoraBlocks:
+    """Settings that train no block, but the pooling over residues and the classifier."""
+    settings = {"epochs": 4, "learning_rate": 1e-2, **changes}
+    return LoraBlocks(r=0, top_blocks=0, pooling="attention", **settings)
+
+
 @dataclass(frozen=True)
 class Profile:
     """Everything a run needs to know besides the data and the weights."""
@@ -62,10 +69,15 @@ class Profile:
     lora_classifier: LoraClassifier = field(default_factory=LoraClassifier)
     lora_blocks: LoraBlocks = field(default_factory=LoraBlocks)
     full_finetuning: LoraBlocks = field(default_factory=_all_blocks)
+    attention_pooling: LoraBlocks = field(default_factory=_attention_pooling)
+    phmmer_folds: tuple[int, ...] = (0,)  # minutes each: one is what a laptop affords
     max_records: int | None = None  # per class, of the whole data set: only to try things out
     seeds: tuple[int, ...] = (0,)
     homology_folds: tuple[int, ...] = (0, 1, 2, 3, 4)  # which are tested
 
+
+_WHOLE = {"max_per_class": None, "watch_per_class": None, "batch_tokens": 16384,
+          "folds": (0, 1, 2, 3, 4)}  # fmt: skip
 
 PROFILES: dict[str, Profile] = {
     "smoke": Profile(
@@ -73,27 +85,17 @@ PROFILES: dict[str, Profile] = {
         staged=StagedTraining(epochs=2, max_per_class=8),
         lora_blocks=LoraBlocks(epochs=1, max_per_class=4, watch_per_class=4),
         full_finetuning=_all_blocks(epochs=1, max_per_class=4, watch_per_class=4),
+        attention_pooling=_attention_pooling(epochs=1, max_per_class=4, watch_per_class=4),
         max_records=12,
         homology_folds=(0,),
     ),
     "laptop": Profile("laptop"),
     "full": Profile(
         "full",
-        lora_blocks=LoraBlocks(
-            top_blocks=6,
-            epochs=12,
-            max_per_class=None,
-            watch_per_class=None,
-            batch_tokens=16384,
-            folds=(0, 1, 2, 3, 4),
-        ),
-        full_finetuning=_all_blocks(
-            epochs=12,
-            max_per_class=None,
-            watch_per_class=None,
-            batch_tokens=16384,
-            folds=(0, 1, 2, 3, 4),
-        ),
+        lora_blocks=LoraBlocks(top_blocks=6, epochs=12, **_WHOLE),
+        full_finetuning=_all_blocks(epochs=12, **_WHOLE),
+        attention_pooling=_attention_pooling(epochs=12, **_WHOLE),
+        phmmer_folds=(0, 1, 2, 3, 4),
         seeds=(0, 1, 2),
     ),
 }

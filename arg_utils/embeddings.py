@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from arg_utils.attention import Packing
 from arg_utils.embedding_cache import EmbeddingCache, sequence_key
 from arg_utils.esm2 import (
     BATCH_TOKENS,
@@ -18,6 +17,7 @@ from arg_utils.esm2 import (
     best_precision,
     token_batches,
 )
+from arg_utils.pooling import pool
 from arg_utils.weights import LAYERS, WIDTH, Weights, load_weights
 
 FLUSH_SECONDS = 20.0  # an interrupted run loses no more than this
@@ -38,30 +38,6 @@ LAST_MEAN = (Feature(),)
 # Kept with whatever is computed, since they cost next to nothing then: what `heads` works on
 # (compared with others by benchmarks/heads.py).
 FEATURES = (Feature(3), Feature(6), Feature(6, "max"))
-
-
-def pool(hidden: torch.Tensor, packing: Packing, pooling: str) -> torch.Tensor:
-    """Pool packed hidden states [N, width] to one vector a sequence [B, width].
-
-    The tokens at both ends are left out of ``mean`` and ``max``.
-
-    Raises
-    ------
-    ValueError
-        If ``pooling`` is not one of ``mean``, ``max``, ``bos``.
-    """
-    hidden, starts = hidden[: packing.used], packing.starts.to(hidden.device)
-    if pooling == "bos":
-        return hidden[starts[:-1]]
-    lengths = starts.diff()
-    inside = (packing.positions > 0) & (packing.positions < lengths[packing.sequence] - 1)
-    if pooling == "mean":
-        total = hidden.new_zeros(len(lengths), hidden.shape[1])
-        total = total.index_add(0, packing.sequence[inside], hidden[inside])
-        return total / (lengths - 2)[:, None]
-    if pooling == "max":
-        return torch.segment_reduce(hidden[inside], "max", lengths=lengths - 2)
-    raise ValueError(f"pooling is {pooling!r}; choose mean, max or bos")
 
 
 def embed(

@@ -1,11 +1,10 @@
-"""Scores: macro-F1 over all 15 classes, where they come from, and how sure they are.
+"""Scores: macro-F1 over all 15 classes, and where they come from.
 
 Labels are integers 0-14 in the order of `arg_utils.labels.CLASSES`. Every function raises
 `ValueError` for arrays of different lengths, for empty input and for labels outside 0-14.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,14 +14,6 @@ from arg_utils.labels import DISPLAY_NAMES, NUM_CLASSES
 
 IDENTITY_EDGES = (0.0, 0.30, 0.40, 0.60, 0.90)
 IDENTITY_BINS = ("no hit", "<30 %", "30–40 %", "40–60 %", "60–90 %", "≥90 %")
-
-
-class Interval(NamedTuple):
-    """A score with the ends of its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def check_labels(labels: ArrayLike, name: str = "labels") -> NDArray[np.int64]:
@@ -73,14 +64,16 @@ def f1_from_confusion(counts: NDArray) -> NDArray[np.float64]:
     return np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
 
 
-def macro_f1(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+def macro_f1(y_true: ArrayLike, y_pred: ArrayLike, present_only: bool = False) -> float:
     """The mean F1 of all 15 classes (0-1), the competition's score.
 
     Equal to scikit-learn's ``f1_score(..., labels=range(15), average="macro",
     zero_division=0)``. A class without a true protein counts as 0 whatever is predicted, so a
-    set that lacks a class cannot score 1.
+    set that lacks a class cannot score 1. With ``present_only`` the mean is over the classes that
+    have a true protein.
     """
-    return float(f1_from_confusion(confusion(y_true, y_pred)).mean())
+    scores = f1_from_confusion(confusion(y_true, y_pred))
+    return float(scores[np.unique(y_true)].mean() if present_only else scores.mean())
 
 
 def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
@@ -164,68 +157,6 @@ def confused_proteins(
     )
 
 
-def bootstrap_ci(
-    y_true: ArrayLike, y_pred: ArrayLike, groups: ArrayLike, n: int = 1000, seed: int = 0
-) -> Interval:
-    """The 95 % confidence interval of macro-F1, resampling whole clusters of proteins.
-
-    Homologues succeed or fail together, so proteins are not independent draws; clusters are
-    nearer to that (cluster bootstrap: Field & Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x;
-    percentile interval: Efron 1979, doi:10.1214/aos/1176344552). A class of few clusters is
-    missing from some resamples: it is left out of their mean instead of counting as 0, which
-    would pull the interval below the score.
-
-    Parameters
-    ----------
-    groups : the cluster of each protein, shape (n,), any sortable values.
-    n : number of resamples.
-    """
-    true, pred = check_labels(y_true, "y_true"), check_labels(y_pred, "y_pred")
-    check_same_length(y_true=true, y_pred=pred, groups=groups)
-    clusters, cluster = np.unique(np.asarray(groups), return_inverse=True)
-    matrices = np.zeros((len(clusters), NUM_CLASSES**2))
-    np.add.at(matrices, (cluster.ravel(), true * NUM_CLASSES + pred), 1)
-    score = macro_f1(true, pred)
-    draws = _resampled_scores(matrices, n, np.random.default_rng(seed))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Interval(score, float(low), float(high))
-
-
-def bootstrap_gain(
-    y_true: ArrayLike,
-    y_new: ArrayLike,
-    y_old: ArrayLike,
-    groups: ArrayLike,
-    n: int = 1000,
-    seed: int = 0,
-) -> Interval:
-    """How much macro-F1 one set of answers gains on another, with its 95 % interval.
-
-    Paired: both are scored on the same resamples of clusters, otherwise as in `bootstrap_ci`.
-    """
-    true = check_labels(y_true, "y_true")
-    new, old = check_labels(y_new, "y_new"), check_labels(y_old, "y_old")
-    check_same_length(y_true=true, y_new=new, y_old=old, groups=groups)
-    clusters, cluster = np.unique(np.asarray(groups), return_inverse=True)
-    draws = []
-    for found in (new, old):
-        matrices = np.zeros((len(clusters), NUM_CLASSES**2))
-        np.add.at(matrices, (cluster.ravel(), true * NUM_CLASSES + found), 1)
-        draws.append(_resampled_scores(matrices, n, np.random.default_rng(seed)))
-    low, high = np.quantile(draws[0] - draws[1], [0.025, 0.975])
-    return Interval(macro_f1(true, new) - macro_f1(true, old), float(low), float(high))
-
-
-def _resampled_scores(matrices: NDArray, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Macro-F1 of ``n`` resamples of clusters, whose confusion matrices are (clusters, 225)."""
-    size = len(matrices)
-    weights = rng.multinomial(size, np.full(size, 1 / size), size=n)
-    counts = (weights.astype(float) @ matrices).reshape(n, NUM_CLASSES, NUM_CLASSES)
-    exists = matrices.sum(axis=0).reshape(NUM_CLASSES, NUM_CLASSES).sum(axis=1) > 0
-    counted = (counts.sum(axis=2) > 0) | ~exists  # absent from all the data: a 0, as in macro_f1
-    return (f1_from_confusion(counts) * counted).sum(axis=1) / counted.sum(axis=1)
-
-
 def identity_bins(y_true: ArrayLike, y_pred: ArrayLike, identity: ArrayLike) -> pd.DataFrame:
     """Scores by how near the best training hit of a test protein is.
 
@@ -254,6 +185,5 @@ def identity_bins(y_true: ArrayLike, y_pred: ArrayLike, identity: ArrayLike) -> 
 def _bin_scores(true: NDArray, pred: NDArray) -> tuple[int, int, float, float]:
     if not true.size:
         return 0, 0, np.nan, np.nan
-    present = np.unique(true)
-    scores = f1_from_confusion(confusion(true, pred))[present]
-    return len(true), len(present), float(scores.mean()), float((true == pred).mean())
+    score = macro_f1(true, pred, present_only=True)
+    return len(true), len(np.unique(true)), score, accuracy(true, pred)

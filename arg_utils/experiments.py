@@ -7,17 +7,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from arg_utils.block_methods import FullFinetuning, LoraInBlocks
+from arg_utils.block_methods import AttentionPooling, FullFinetuning, LoraInBlocks
 from arg_utils.checkpoints import fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.esm2 import best_device, best_precision
-from arg_utils.evaluation import accuracy, bootstrap_ci, macro_f1
+from arg_utils.evaluation import accuracy, macro_f1
 from arg_utils.finetuning import Proteins
 from arg_utils.fingerprint import modules_fingerprint
 from arg_utils.heads import LayersLinear, NearestNeighbour
 from arg_utils.hybrid import Hybrid
 from arg_utils.imbalance import IMBALANCE
+from arg_utils.intervals import bootstrap_ci
 from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods import BestHit, Method
+from arg_utils.nonlinear import NONLINEAR
 from arg_utils.phmmer import PhmmerHit
 from arg_utils.registry import METHODS
 from arg_utils.runs import proteins, subset
@@ -28,14 +30,16 @@ from arg_utils.workspace import Workspace
 RANDOM, HOMOLOGY = "random", "homology"
 # What a fit depends on besides data, weights and settings: a change of these makes it anew.
 FITTING_CODE = ("classifier", "dataset", "embeddings", "esm2", "finetuning", "homology", "lora",
-                "lora_product", "methods", "sampling", "training")  # fmt: skip
+                "lora_product", "methods", "pooling", "sampling", "training")  # fmt: skip
 OWN_CODE = {
+    AttentionPooling.name: ("block_methods",),
     LoraInBlocks.name: ("block_methods",),
     FullFinetuning.name: ("block_methods",),
     LayersLinear.name: ("heads",),
     NearestNeighbour.name: ("heads",),
-    PhmmerHit.name: ("phmmer",),
+    PhmmerHit.name: ("phmmer", "splits"),
     **{method.name: ("heads", "imbalance") for method in IMBALANCE},
+    **{method.name: ("calibration", "heads", "nonlinear") for method in NONLINEAR},
     Hybrid.name: ("calibration", "evidence", "heads", "hybrid", "profiles", "splits", "stacking"),
 }
 

@@ -16,13 +16,15 @@ from arg_utils.checkpoints import fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.classifier import merged_head
 from arg_utils.config import LoraBlocks
 from arg_utils.dataset import shuffled_batches
-from arg_utils.embeddings import pool
 from arg_utils.esm2 import LAYERS, MAX_RESIDUES, Esm2, best_device, token_batches
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.lora import inject, mark_trainable, trainable_state
+from arg_utils.pooling import AttentionPool, pool
 from arg_utils.sampling import CappedSample, share_shift
 from arg_utils.training import cap_per_class
 from arg_utils.weights import WIDTH, Weights
+
+NEW = ("head", "attention")  # what is on top of the backbone: always trained
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,14 @@ class Proteins:
 
 
 class ProteinClassifier(nn.Module):
-    """ESM-2 with LoRA in its top blocks, mean pooling over residues, and a linear layer.
+    """ESM-2, with LoRA in its top blocks or without, pooling over residues, and a linear layer.
 
     Parameters
     ----------
     head : a trained classifier on frozen mean-pooled features of the last layer. A fresh LoRA
         changes nothing, so training starts from exactly what ``head`` achieves.
-    settings : which layers are adapted; ``r = 0`` trains every parameter of those blocks instead.
+    settings : which layers are adapted (``r = 0`` trains every parameter of those blocks instead),
+        and whether the pooling is a plain mean or learned (`AttentionPool`).
     """
 
     def __init__(
@@ -56,10 +59,11 @@ class ProteinClassifier(nn.Module):
         self.settings = settings
         self.backbone = Esm2(weights, precision).to(device)
         self.head = merged_head(head).to(device)
+        self.attention = AttentionPool().to(device) if settings.pooling == "attention" else None
         self.first = LAYERS - settings.top_blocks
         blocks = range(self.first, LAYERS)
         if settings.r == 0:
-            mark_trainable(self, also=("head", *(f"backbone.layers.{i}" for i in blocks)))
+            mark_trainable(self, also=(*NEW, *(f"backbone.layers.{i}" for i in blocks)))
             return
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -67,14 +71,14 @@ class ProteinClassifier(nn.Module):
                 [self.backbone.layers[i] for i in blocks],
                 settings.r, settings.alpha, settings.dropout, settings.modules,
             )  # fmt: skip
-        mark_trainable(self, also=("head",))
+        mark_trainable(self, also=NEW)
 
     def forward(self, sequences: list[str]) -> torch.Tensor:
         """Logits, float32 [n, 15]."""
         return self.head(self.features(sequences))
 
     def features(self, sequences: list[str]) -> torch.Tensor:
-        """Mean-pooled last states, float32 [n, 320].
+        """Pooled last states, float32 [n, 320].
 
         Blocks below the lowest adapted one run without autograd.
         """
@@ -85,7 +89,8 @@ class ProteinClassifier(nn.Module):
                 hidden = self.backbone.block(index, hidden, packing)
         for index in range(self.first, LAYERS):
             hidden = self.backbone.block(index, hidden, packing)
-        return pool(self.backbone.final_norm(hidden), packing, "mean")
+        hidden = self.backbone.final_norm(hidden)
+        return self.attention(hidden, packing) if self.attention else pool(hidden, packing, "mean")
 
 
 def predict_logits(
@@ -126,7 +131,7 @@ def finetune(
     checkpoint: Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Train the LoRA parameters and the head; leave the best epoch's in the model.
+    """Train what is trainable (LoRA or blocks, pooling, head); leave the best epoch's in the model.
 
     Every epoch draws its own sample of at most ``max_per_class`` proteins a class. AdamW; the rate
     rises over the first ``warmup`` of all steps, then falls as a half cosine.
@@ -171,11 +176,12 @@ def finetune(
         )
         history[0]["best"] = True
     for epoch in range(len(history), settings.epochs + 1):
-        torch.manual_seed(seed * 1000 + epoch)  # dropout, the same after an interruption
         begun = time.perf_counter()
-        loss = _train_epoch(
-            model, train, epochs[epoch - 1], shift, optimizer, schedule, epoch, progress
-        )
+        with torch.random.fork_rng():  # dropout, the same after an interruption
+            torch.manual_seed(seed * 1000 + epoch)
+            loss = _train_epoch(
+                model, train, epochs[epoch - 1], shift, optimizer, schedule, epoch, progress
+            )
         row = _row(epoch, loss, model, watched, progress, time.perf_counter() - begun)
         row["learning_rate"] = float(schedule.get_last_lr()[0])
         row["best"] = row["val_macro_f1"] > max(r["val_macro_f1"] for r in history)
@@ -201,7 +207,8 @@ def _epoch_batches(train: Proteins, settings: LoraBlocks, seed: int, epoch: int)
 
 def _optimizer(model: ProteinClassifier, settings: LoraBlocks, steps: int):
     head = list(model.head.parameters())
-    adapted = [p for p in model.backbone.parameters() if p.requires_grad]
+    others = (model.backbone, model.attention) if model.attention else (model.backbone,)
+    adapted = [p for part in others for p in part.parameters() if p.requires_grad]
     groups = [
         {"params": adapted, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
         {"params": head, "lr": settings.head_learning_rate, "weight_decay": 0.0},

@@ -1,7 +1,8 @@
 """Classifiers on frozen features of several layers: logistic regression, and nearest neighbour."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,60 +16,82 @@ from arg_utils.methods import BestHit, Method
 from arg_utils.weights import WIDTH
 
 
-class LayersHead(nn.Module):
-    """A linear layer on standardised features of `FEATURES`, fitted by `learn`."""
+class Standardised(nn.Module):
+    """Frozen features of `FEATURES`, on a scale learned from some proteins."""
 
     def __init__(self) -> None:
         super().__init__()
         width = WIDTH * len(FEATURES)
-        self.mean = nn.Parameter(torch.zeros(width))
-        self.scale = nn.Parameter(torch.ones(width))
-        self.linear = nn.Linear(width, NUM_CLASSES)
-        self.requires_grad_(False)
+        self.mean = nn.Parameter(torch.zeros(width), requires_grad=False)
+        self.scale = nn.Parameter(torch.ones(width), requires_grad=False)
+
+    def learn_scale(self, sequences: Sequence[str]) -> np.ndarray:
+        """Take mean and deviation of these proteins; return their features, float32 [n, 960]."""
+        raw = torch.from_numpy(embed(sequences, FEATURES))
+        self.mean.copy_(raw.mean(dim=0))
+        self.scale.copy_(raw.std(dim=0, unbiased=False) + 1e-6)
+        return ((raw - self.mean) / self.scale).numpy()
+
+    def standardised(self, sequences: Sequence[str]) -> np.ndarray:
+        """Features float32 [n, 960] on the scale learned."""
+        return ((torch.from_numpy(embed(sequences, FEATURES)) - self.mean) / self.scale).numpy()
+
+
+class LayersHead(Standardised):
+    """A linear layer on standardised features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(self.mean.numel(), NUM_CLASSES).requires_grad_(False)
 
     def learn(
         self,
-        sequences: list[str],
+        sequences: Sequence[str],
         labels: np.ndarray,
         fit: Callable[[np.ndarray, np.ndarray], nn.Linear] | None = None,
     ) -> np.ndarray:
         """Fit scale and layer (by `fit_linear`, or ``fit`` of features and labels); return the
         standardised features, float32 [n, 960]."""
-        raw = torch.from_numpy(embed(sequences, FEATURES))
-        self.mean.copy_(raw.mean(dim=0))
-        self.scale.copy_(raw.std(dim=0, unbiased=False) + 1e-6)
-        features = ((raw - self.mean) / self.scale).numpy()
+        features = self.learn_scale(sequences)
         self.linear.load_state_dict((fit or fit_linear)(features, labels).state_dict())
         return features
 
-    def standardised(self, sequences: list[str]) -> np.ndarray:
-        """Features float32 [n, 960] on the scale learned."""
-        return ((torch.from_numpy(embed(sequences, FEATURES)) - self.mean) / self.scale).numpy()
-
-    def log_chances(self, sequences: list[str]) -> np.ndarray:
+    def log_chances(self, sequences: Sequence[str]) -> np.ndarray:
         """Log-probability of each class, float32 [n, 15]."""
         return log_chances(self.linear, self.standardised(sequences))
 
 
+def inverse_size(groups: np.ndarray, power: float, counts: np.ndarray | None = None) -> np.ndarray:
+    """How much each member counts, float64 [n], for a group to count as its size to 1 - ``power``.
+
+    ``counts`` is what each member adds to its group's size, one unless given.
+    """
+    return np.bincount(groups, weights=counts)[groups].astype(float) ** -power
+
+
 def fit_linear(
-    features: np.ndarray, labels: np.ndarray, penalty: float = 1e-3, power: float = 0.75
+    features: np.ndarray,
+    labels: np.ndarray,
+    penalty: float = 1e-3,
+    power: float = 0.75,
+    lost: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
 ) -> nn.Linear:
     """Multinomial logistic regression [n, width] -> 15, by L-BFGS, the loss weighted by class.
 
     A class counts as its size to 1 - ``power``: by default the fourth root, nearly one each, as in
     macro-F1. ``penalty`` is on the squared weights. Both were chosen by benchmarks/heads.py.
+    ``lost`` gives the loss [n] of scores [n, 15] and classes [n], cross-entropy unless given.
     """
     layer = nn.Linear(features.shape[1], NUM_CLASSES)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
+    lost = lost or partial(F.cross_entropy, reduction="none")
     x, y = torch.from_numpy(features), torch.from_numpy(labels)
-    counts = np.bincount(labels, minlength=NUM_CLASSES)
-    weights = torch.from_numpy(np.maximum(counts, 1)[labels] ** -power).float()
+    weights = torch.from_numpy(inverse_size(labels, power)).float()
     weights = weights / weights.mean()
 
     def loss() -> torch.Tensor:
-        each = F.cross_entropy(layer(x), y, reduction="none")
-        return (each * weights).mean() + penalty * (layer.weight**2).sum()
+        return (lost(layer(x), y) * weights).mean() + penalty * (layer.weight**2).sum()
 
     minimise(loss, list(layer.parameters()), 60)
     return layer.requires_grad_(False)
@@ -99,6 +122,7 @@ class LayersLinear(Method):
     """Frozen ESM-2, three pooled vectors a protein, logistic regression weighted by class."""
 
     name, title = "layers_linear", "frozen ESM-2, 2 layers + linear"
+    head_kind: type[Standardised] = LayersHead
 
     @classmethod
     def fit_layer(cls, features: np.ndarray, labels: np.ndarray) -> nn.Linear:
@@ -108,11 +132,15 @@ class LayersLinear(Method):
     def fit(self, train, val, profile, seed=0, folder=None):
         embed(train.sequences, FEATURES)  # into the cache: not part of the training time
         begun = time.perf_counter()
-        self.head = LayersHead()
-        self.head.learn(train.sequences, train.labels, self.fit_layer)
+        self.head = self.head_kind()
+        self._learn(train, seed)
         self.fit_seconds = time.perf_counter() - begun
-        self.trainable_parameters = sum(p.numel() for p in self.head.linear.parameters())
+        scale = self.head.mean.numel() + self.head.scale.numel()
+        self.trainable_parameters = sum(p.numel() for p in self.head.parameters()) - scale
         return self
+
+    def _learn(self, train, seed: int) -> None:
+        self.head.learn(train.sequences, train.labels, self.fit_layer)
 
     def probabilities(self, sequences):
         if not len(sequences):
@@ -126,7 +154,7 @@ class LayersLinear(Method):
     @classmethod
     def load(cls, folder):
         method = cls()
-        method.head = LayersHead()
+        method.head = cls.head_kind()
         load_state(method.head, folder / "model.safetensors")
         return method
 
@@ -139,9 +167,8 @@ class NearestNeighbour(BestHit):
     def probabilities(self, sequences):
         if not len(sequences):
             return np.zeros((0, NUM_CLASSES), np.float32)
-        known = torch.from_numpy(embed(self.train.sequences, FEATURES))
-        mean, scale = known.mean(dim=0), known.std(dim=0, unbiased=False) + 1e-6
-        known = F.normalize((known - mean) / scale, dim=1)
-        asked = F.normalize((torch.from_numpy(embed(sequences, FEATURES)) - mean) / scale, dim=1)
+        scale = Standardised()
+        known = F.normalize(torch.from_numpy(scale.learn_scale(self.train.sequences)), dim=1)
+        asked = F.normalize(torch.from_numpy(scale.standardised(sequences)), dim=1)
         nearest = [(rows @ known.T).argmax(dim=1) for rows in asked.split(1024)]
         return np.eye(NUM_CLASSES, dtype=np.float32)[self.train.labels[torch.cat(nearest)]]

@@ -45,10 +45,6 @@ class Hybrid(Method):
     The weights are learned on the training part; the validation part chooses how much of the far
     situation goes into them. Once it has been predicted, both parts are what is known when
     anything else is.
-
-    Attributes
-    ----------
-    threshold : the probability below which an answer is better called uncertain.
     """
 
     name, title = "hybrid", "hybrid: homology and ESM-2"
@@ -78,7 +74,7 @@ class Hybrid(Method):
 
     @property
     def threshold(self) -> float:
-        """See the class."""
+        """See `Method`; of the far answers above it, at most `RISK` were wrong in training."""
         return float(self.model.threshold)
 
     def _know(self, proteins: Proteins) -> Known:

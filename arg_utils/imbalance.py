@@ -5,11 +5,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.heads import LayersLinear, minimise
+from arg_utils.heads import LayersLinear, fit_linear
 from arg_utils.labels import NUM_CLASSES
 
 GAMMA = 2.0  # of the focal loss, its paper's choice
-OBJECTIVES = ("plain", "sqrt", "weighted", "focal", "adjusted", "balanced")
+POWERS = {"plain": 0.0, "sqrt": 0.5, "weighted": 1.0}  # see `heads.inverse_size`
+TITLES = {
+    "plain": "plain",
+    "sqrt": "root of size",
+    "weighted": "class-weighted",
+    "focal": "focal",
+    "adjusted": "logit-adjusted",
+    "balanced": "balanced sample",
+}
 
 
 def fit_objective(
@@ -29,29 +37,23 @@ def fit_objective(
     ValueError
         If there is no such objective.
     """
-    if objective not in OBJECTIVES:
-        raise ValueError(f"objective is {objective!r}; choose one of {', '.join(OBJECTIVES)}")
+    if objective not in TITLES:
+        raise ValueError(f"objective is {objective!r}; choose one of {', '.join(TITLES)}")
     if objective == "balanced":
         features, labels = _resampled(features, labels, seed)
-    layer = nn.Linear(features.shape[1], NUM_CLASSES)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    x, y = torch.from_numpy(features), torch.from_numpy(labels)
+    lost = {"focal": _focal, "adjusted": _adjusted(labels)}.get(objective)
+    return fit_linear(features, labels, penalty, POWERS.get(objective, 0.0), lost)
+
+
+def _focal(scores: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    each = F.cross_entropy(scores, true, reduction="none")
+    return (1 - torch.exp(-each)) ** GAMMA * each
+
+
+def _adjusted(labels: np.ndarray):
     counts = np.maximum(np.bincount(labels, minlength=NUM_CLASSES), 1)
-    power = {"weighted": 1.0, "sqrt": 0.5}.get(objective, 0.0)
-    weights = torch.from_numpy(counts[labels] ** -power).float()
-    weights = weights / weights.mean()
     shares = torch.from_numpy(counts / counts.sum()).float().log()
-    shift = shares if objective == "adjusted" else torch.zeros(NUM_CLASSES)
-
-    def loss() -> torch.Tensor:
-        each = F.cross_entropy(layer(x) + shift, y, reduction="none")
-        if objective == "focal":
-            each = (1 - torch.exp(-each)) ** GAMMA * each
-        return (each * weights).mean() + penalty * (layer.weight**2).sum()
-
-    minimise(loss, list(layer.parameters()), 60)
-    return layer.requires_grad_(False)
+    return lambda scores, true: F.cross_entropy(scores + shares, true, reduction="none")
 
 
 def _resampled(
@@ -62,45 +64,23 @@ def _resampled(
     return features[drawn], labels[drawn]
 
 
-class PlainLinear(LayersLinear):
-    """`LayersLinear` without class weights."""
+class _Treated(LayersLinear):
+    """`LayersLinear` with another treatment of rare classes."""
 
-    name, title = "layers_plain", "2 layers + linear, plain"
-    objective = "plain"
+    objective: str
 
     @classmethod
     def fit_layer(cls, features, labels):
         return fit_objective(features, labels, cls.objective)
 
 
-class SqrtLinear(PlainLinear):
-    """`LayersLinear`, a class weighted to the root of its size."""
-
-    name, title, objective = "layers_sqrt", "2 layers + linear, root of size", "sqrt"
-
-
-class WeightedLinear(PlainLinear):
-    """`LayersLinear`, all classes weighted alike."""
-
-    name, title, objective = "layers_weighted", "2 layers + linear, class-weighted", "weighted"
+def _method(objective: str) -> type[_Treated]:
+    names = {
+        "name": f"layers_{objective}",
+        "title": f"2 layers + linear, {TITLES[objective]}",
+        "objective": objective,
+    }
+    return type(f"{objective.title()}Linear", (_Treated,), names)
 
 
-class FocalLinear(PlainLinear):
-    """`LayersLinear` with the focal loss."""
-
-    name, title, objective = "layers_focal", "2 layers + linear, focal", "focal"
-
-
-class AdjustedLinear(PlainLinear):
-    """`LayersLinear` with the logit-adjusted loss."""
-
-    name, title, objective = "layers_adjusted", "2 layers + linear, logit-adjusted", "adjusted"
-
-
-class BalancedLinear(PlainLinear):
-    """`LayersLinear` on a sample with all classes equally often."""
-
-    name, title, objective = "layers_balanced", "2 layers + linear, balanced sample", "balanced"
-
-
-IMBALANCE = (PlainLinear, SqrtLinear, WeightedLinear, FocalLinear, AdjustedLinear, BalancedLinear)
+IMBALANCE = tuple(_method(objective) for objective in TITLES)

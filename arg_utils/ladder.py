@@ -1,7 +1,7 @@
 """All methods on both splits, with intervals, calibration and bins of identity: one table.
 
     make ladder                           # writes results/ladder.json
-    python -m arg_utils.ladder --methods best_hit hybrid
+    python -m arg_utils.ladder --methods best_hit hybrid --out mine.json
 
 Fits are kept in ``runs/``: what was done before is not done again. Rows that the file holds of
 other methods stay, if they are of the same data, weights, profile and code.
@@ -10,16 +10,18 @@ other methods stay, if they are of the same data, weights, profile and code.
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from arg_utils.calibration import expected_calibration_error, reliability
+from arg_utils.calibration import error_if_calibrated, reliability, table_error
 from arg_utils.errors import UserError
-from arg_utils.evaluation import bootstrap_gain, identity_bins
+from arg_utils.evaluation import identity_bins, per_class_table
 from arg_utils.experiments import (
     HOMOLOGY,
     RANDOM,
@@ -32,6 +34,7 @@ from arg_utils.experiments import (
     scored_clusters,
 )
 from arg_utils.homology import best_hits
+from arg_utils.intervals import bootstrap_gain
 from arg_utils.ladder_tables import ladder_frame, read_ladder
 from arg_utils.methods import BestHit
 from arg_utils.paths import RESULTS, write_text
@@ -46,16 +49,16 @@ def random_row(work: Workspace, method: str) -> dict:
     hits = best_hits(work.scored.sequences, work.train.sequences).set_index("query")["identity"]
     identity = hits.reindex(range(len(work.scored.labels))).to_numpy()
     part, simple = work.scored_part, fit_random(work, BestHit.name)
-    row |= _gain(work, outcome.labels[part], outcome.predictions(part), simple.predictions(part),
-                 scored_clusters(work))  # fmt: skip
-    return _complete(row, [outcome], outcome.labels[part], outcome.probabilities[part], identity)
+    true, groups = outcome.labels[part], scored_clusters(work)
+    row |= _gain(work, true, outcome.predictions(part), simple.predictions(part), groups)
+    return _complete(row, [outcome], true, outcome.probabilities[part], identity, groups)
 
 
 def homology_row(work: Workspace, method: str) -> dict:
     """One method on the tested homology folds, pooled; columns as in `ladder`."""
     folds = work.tested_folds
     if method in DEAR:
-        folds = [fold for fold in folds if fold in getattr(work.profile, DEAR[method]).folds]
+        folds = [fold for fold in folds if fold in DEAR[method](work.profile)]
     (row,), predictions = score_homology(work, [method], folds)
     outcomes = [fit_fold(work, method, fold)[0] for fold in folds]
     probabilities = np.concatenate([outcome.probabilities["test"] for outcome in outcomes])
@@ -63,7 +66,7 @@ def homology_row(work: Workspace, method: str) -> dict:
     simple = [fit_fold(work, BestHit.name, fold)[0].predictions("test") for fold in folds]
     groups = work.labelled[1]["cluster"].to_numpy()[predictions["position"]]
     row |= _gain(work, true, predictions[method].to_numpy(), np.concatenate(simple), groups)
-    return _complete(row, outcomes, true, probabilities, identity)
+    return _complete(row, outcomes, true, probabilities, identity, groups)
 
 
 def of_seed(work: Workspace, seed: int) -> Workspace:
@@ -77,10 +80,11 @@ def ladder(work: Workspace, methods: Sequence[str]) -> list[dict]:
     """One row a seed of the profile, split and method.
 
     Each holds what `score_random` and `score_homology` give, and: ``ece`` (expected calibration
-    error), ``reliability`` (the table behind it), ``gain`` with ``gain_low`` and ``gain_high`` (in
-    macro-F1 on the best hit, paired 95 % interval), ``code`` (that fits depend on), ``bins`` (one a
-    stretch of identity to the nearest training protein: bin, n, classes, macro_f1, accuracy; null
-    where there is none) and ``seconds`` (of training).
+    error), ``reliability`` (the table behind it), ``ece_calibrated`` with ``…_low`` and ``…_high``
+    (see `error_if_calibrated`), ``gain`` with ``gain_low`` and ``gain_high`` (in macro-F1 on the
+    best hit, paired 95 % interval), ``per_class`` (class, precision, recall, f1, support), ``code``
+    (that fits depend on), ``bins`` (one a stretch of identity to the nearest training protein: bin,
+    n, classes, macro_f1, accuracy; null where there is none) and ``seconds`` (of training).
     """
     makers = {RANDOM: random_row, HOMOLOGY: homology_row}
     return [
@@ -96,14 +100,13 @@ def _gain(work: Workspace, true, found, simple, groups) -> dict:
     return {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
 
 
-def kept_rows(work: Workspace, new: Sequence[dict]) -> list[dict]:
-    """Rows of the file that still hold and that ``new`` has not measured again."""
-    place = RESULTS / "ladder.json"
+def kept_rows(work: Workspace, new: Sequence[dict], old: Sequence[dict]) -> list[dict]:
+    """Those of the ``old`` rows that still hold and that ``new`` has not measured again."""
     measured = {(row["split"], row["method"], row["seed"]) for row in new}
     here = {name: new[0][name] for name in ("data", "weights", "profile")}
     return [
         row
-        for row in (read_ladder(place)["rows"] if place.is_file() else [])
+        for row in old
         if (row["split"], row["method"], row["seed"]) not in measured
         and row["method"] in METHODS
         and {name: row[name] for name in here} == here
@@ -111,16 +114,36 @@ def kept_rows(work: Workspace, new: Sequence[dict]) -> list[dict]:
     ]
 
 
+def _old_rows(place: Path) -> list[dict]:
+    """The rows that ``place`` holds, none if there is no such file; fails where it cannot serve."""
+    if place.is_dir():
+        raise UserError(f"{place} is a folder; name a file.")
+    rows = read_ladder(place)["rows"] if place.exists() else []
+    if any(
+        not {"split", "method", "seed", "data", "weights", "profile"} <= row.keys() for row in rows
+    ):
+        raise UserError(f"{place} holds something else than a ladder; name another file.")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(place.parent, os.W_OK):
+        raise UserError(f"{place.parent} may not be written to; name another file.")
+    return rows
+
+
 def _in_order(row: dict) -> tuple:
     return row["seed"], (RANDOM, HOMOLOGY).index(row["split"]), list(METHODS).index(row["method"])
 
 
-def _complete(row: dict, outcomes: list[Outcome], true, probabilities, identity) -> dict:
+def _complete(row: dict, outcomes: list[Outcome], true, probabilities, identity, groups) -> dict:
     bins = identity_bins(true, probabilities.argmax(axis=1), identity)
+    table, perfect = reliability(probabilities, true), error_if_calibrated(probabilities, groups)
     return row | {
         "code": fitting_code(row["method"]),
-        "ece": expected_calibration_error(probabilities, true),
-        "reliability": _records(reliability(probabilities, true)),
+        "ece": table_error(table),
+        "reliability": _records(table),
+        "ece_calibrated": perfect.value,
+        "ece_calibrated_low": perfect.low,
+        "ece_calibrated_high": perfect.high,
+        "per_class": _records(per_class_table(true, probabilities.argmax(axis=1))),
         "bins": _records(bins),
         "seconds": sum(outcome.seconds for outcome in outcomes),
     }
@@ -137,25 +160,32 @@ def _plain(value: object) -> object:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fit what is not fitted yet, print the table, write ``results/ladder.json``."""
+    """Fit what is not fitted yet, print the table, write it to the file named."""
     parser = argparse.ArgumentParser(prog="python -m arg_utils.ladder", description=__doc__)
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--out", metavar="FILE", type=Path, help="else results/ladder.json")
     options = parser.parse_args(arguments)
+    place = options.out or RESULTS / "ladder.json"
     try:
+        old = _old_rows(place)  # before hours of fitting
         work = open_workspace()
         rows = ladder(work, options.methods)
+        rows = sorted([*rows, *kept_rows(work, rows, old)], key=_in_order)
+        print(ladder_frame(rows).to_string(index=False))
+        methods = dict.fromkeys(row["method"] for row in rows)
+        named = f" --out {options.out}" if options.out else ""
+        content = {
+            "command": f"python -m arg_utils.ladder --methods {' '.join(methods)}{named}",
+            "profile": work.profile.name, "weights": work.weights.name,
+            "data": f"{work.data.name} [{work.data.identity[:8]}]", "rows": rows,
+        }  # fmt: skip
+        write_text(place, json.dumps(content, indent=1) + "\n")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    rows = sorted([*rows, *kept_rows(work, rows)], key=_in_order)
-    methods = dict.fromkeys(row["method"] for row in rows)
-    content = {
-        "command": f"python -m arg_utils.ladder --methods {' '.join(methods)}",
-        "profile": work.profile.name, "weights": work.weights.name,
-        "data": f"{work.data.name} [{work.data.identity[:8]}]", "rows": rows,
-    }  # fmt: skip
-    write_text(RESULTS / "ladder.json", json.dumps(content, indent=1) + "\n")
-    print(ladder_frame(rows).to_string(index=False))
+    except OSError as error:
+        print(f"error: {place} cannot be written ({error.strerror or error}).", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -37,11 +37,13 @@ def describe_ladder(content: dict) -> str:
 
 
 def ladder_frame(rows: Sequence[dict]) -> pd.DataFrame:
-    """A row a split and method, the best macro-F1 of each split first."""
+    """A row a split, method and seed, the best macro-F1 of each split first."""
+    seeds = len({row.get("seed") for row in rows}) > 1
     frame = pd.DataFrame(
         {
             "split": row["split"],
             "method": row["title"],
+            **({"seed": row["seed"]} if seeds else {}),
             "macro-F1": round(row["macro_f1"], 3),
             "95 % interval": f"{row['ci_low']:.3f}–{row['ci_high']:.3f}",
             "gain on best hit": _gain(row),
@@ -67,9 +69,10 @@ def _gain(row: dict) -> str:
 def ladder_bins(rows: Sequence[dict], split: str, methods: Sequence[str]) -> dict:
     """Scores by identity to the nearest training protein, a table under each method's title.
 
-    Columns: bin, n, classes, macro_f1, accuracy (missing where no protein is).
+    Columns: bin, n, classes, macro_f1, accuracy (missing where no protein is). Of several seeds,
+    the first.
     """
-    chosen = {row["method"]: row for row in rows if row["split"] == split}
+    chosen = {row["method"]: row for row in reversed(rows) if row["split"] == split}
     return {
         chosen[name]["title"]: pd.DataFrame(chosen[name]["bins"]).astype(
             {"macro_f1": float, "accuracy": float}
@@ -79,10 +82,37 @@ def ladder_bins(rows: Sequence[dict], split: str, methods: Sequence[str]) -> dic
     }
 
 
+def ladder_classes(rows: Sequence[dict], split: str, methods: Sequence[str]) -> pd.DataFrame:
+    """F1 of each class on one split, a column a method, and how many proteins are of the class."""
+    chosen = [_first(rows, split, method) for method in methods]
+    first = pd.DataFrame(chosen[0]["per_class"])
+    table = first[["class", "support"]].rename(columns={"support": "proteins"})
+    for row in chosen:
+        table[row["title"]] = pd.DataFrame(row["per_class"])["f1"].round(3)
+    return table
+
+
 def ladder_reliability(rows: Sequence[dict], split: str, method: str) -> pd.DataFrame:
-    """Confidence against accuracy of one method on one split, the stretches without proteins left
-    out: confidence from, to, proteins, mean confidence, accuracy."""
-    (row,) = [row for row in rows if (row["split"], row["method"]) == (split, method)][-1:]
-    table = pd.DataFrame(row["reliability"]).astype({"confidence": float, "accuracy": float})
-    names = ["confidence from", "to", "proteins", "mean confidence", "accuracy"]
-    return table[table["n"] > 0].set_axis(names, axis=1).round(3).reset_index(drop=True)
+    """Confidence against accuracy of one method on one split, as `calibration.reliability` has it.
+
+    Of several seeds, the first.
+    """
+    row = _first(rows, split, method)
+    return pd.DataFrame(row["reliability"]).astype({"confidence": float, "accuracy": float})
+
+
+def describe_calibration(rows: Sequence[dict], method: str) -> str:
+    """A line a split: the calibration error, and what perfect probabilities would show."""
+    lines = []
+    for split in dict.fromkeys(row["split"] for row in rows):
+        row = _first(rows, split, method)
+        low, high = row["ece_calibrated_low"], row["ece_calibrated_high"]
+        lines.append(
+            f"{split} split: calibration error {row['ece']:.3f}; perfect probabilities would show "
+            f"{row['ece_calibrated']:.3f} ({low:.3f} to {high:.3f})"
+        )
+    return "\n".join(lines)
+
+
+def _first(rows: Sequence[dict], split: str, method: str) -> dict:
+    return next(row for row in rows if (row["split"], row["method"]) == (split, method))

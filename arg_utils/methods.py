@@ -30,11 +30,13 @@ class Method(ABC):
     uses_esm2 : whether its results depend on the backbone's weights.
     trainable_parameters : how many numbers the last training step of ``fit`` could change.
     history : one row an epoch of training; empty where there is none.
+    threshold : the probability below which an answer is better called uncertain; 0: never.
     """
 
     name: str
     title: str
     uses_esm2 = True
+    threshold: float = 0.0
 
     def __init__(self) -> None:
         self.trainable_parameters = 0

@@ -9,26 +9,34 @@ from collections.abc import Sequence
 import numpy as np
 import pyhmmer
 from pyhmmer.easel import Alphabet, DigitalSequenceBlock, TextSequence
+from tqdm import tqdm
 
-from arg_utils.homology import answer_key, cached_answer, cluster, threads
+from arg_utils.homology import answer_key, cached_answer, threads
 from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods import BestHit
-from arg_utils.splits import CLUSTER_COVERAGE
+from arg_utils.splits import representatives
 
-CLOSE = 0.7  # identity at which one protein stands for others: a third of the targets remain
 EVALUE = 1e-3
+BLOCK = 250  # queries searched, and kept, at a time: an interruption loses no more
 
 
-def phmmer_best(queries: Sequence[str], targets: Sequence[str]) -> np.ndarray:
+def phmmer_best(
+    queries: Sequence[str], targets: Sequence[str], progress: bool = True
+) -> np.ndarray:
     """Position of the target hit with most bits, int64 [n]; -1 without a hit at `EVALUE`.
 
-    Cached, as MMseqs2's answers are.
+    Cached by blocks of queries, as MMseqs2's answers are.
     """
+    best = np.full(len(queries), -1, dtype=np.int64)
     if not len(queries) or not len(targets):
-        return np.full(len(queries), -1, dtype=np.int64)
+        return best
     options = ["phmmer", pyhmmer.__version__, str(EVALUE)]
-    key = answer_key("phmmer", options, queries, targets)
-    return cached_answer(key, lambda: _search(queries, targets)).astype(np.int64)
+    blocks = range(0, len(queries), BLOCK)
+    for start in tqdm(blocks, desc="phmmer", unit="block", disable=not progress):
+        asked = queries[start : start + BLOCK]
+        key = answer_key("phmmer", options, asked, targets)
+        best[start : start + BLOCK] = cached_answer(key, lambda a=asked: _search(a, targets))
+    return best
 
 
 def _search(queries: Sequence[str], targets: Sequence[str]) -> np.ndarray:
@@ -50,14 +58,14 @@ def _digital(alphabet: Alphabet, sequences: Sequence[str]) -> DigitalSequenceBlo
 class PhmmerHit(BestHit):
     """The class of the protein phmmer hits with most bits; no hit: not an ARG.
 
-    Of proteins alike at `CLOSE` one is searched for all, since phmmer takes minutes as it is.
+    Only representatives are searched, since phmmer takes minutes as it is.
     """
 
     name, title = "best_hit_phmmer", "best hit (phmmer)"
 
     def probabilities(self, sequences):
         known = self.train
-        first = np.unique(cluster(known.sequences, CLOSE, CLUSTER_COVERAGE), return_index=True)[1]
+        first = representatives(known.sequences)[0]
         best = phmmer_best(list(sequences), [known.sequences[i] for i in first])
         found = np.where(best < 0, NONARG, known.labels[first[best]])
         return np.eye(NUM_CLASSES, dtype=np.float32)[found]

@@ -2,10 +2,12 @@
 
     plots.save_figure(plots.class_counts({"train": counts}), "class_counts")
 
-The style lives in `plot_style`, figures of data in `plots_data`, of scores in `plots_scores`.
+The style lives in `plot_style`, figures of data in `plots_data`, of scores in `plots_scores`,
+of probabilities in `plots_calibration`.
 """
 
 from arg_utils.plot_style import SavedFigure, save_figure
+from arg_utils.plots_calibration import reliability_diagram, risk_coverage_curve
 from arg_utils.plots_data import (
     amino_acid_frequencies,
     cap_effect,
@@ -23,8 +25,6 @@ from arg_utils.plots_scores import (
     learning_curves,
     methods_comparison,
     per_class_f1,
-    reliability_diagram,
-    risk_coverage_curve,
 )
 
 __all__ = [

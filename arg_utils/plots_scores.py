@@ -8,7 +8,6 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from arg_utils.calibration import expected_calibration_error, reliability
 from arg_utils.config import SEED_VAL_F1
 from arg_utils.labels import DISPLAY_NAMES, NUM_CLASSES
 from arg_utils.plot_style import (
@@ -17,7 +16,6 @@ from arg_utils.plot_style import (
     GREY,
     MARKERS,
     PALETTE,
-    SKY,
     VERMILLION,
     class_axis,
     legend_below,
@@ -185,59 +183,6 @@ def _interval_dots(axis, rows, part: pd.DataFrame, color: str, marker: str, labe
     axis.plot(score, rows, marker, color=color, markersize=7, label=label)
     for end, where, value in zip(ends, rows, score, strict=True):
         axis.text(end + 0.018, where, f"{value:.3f}", va="center", fontsize=8, color=color)
-
-
-def reliability_diagram(probabilities: ArrayLike, y_true: ArrayLike, bins: int = 15) -> Figure:
-    """Accuracy against confidence, and below how many proteins have each confidence.
-
-    Arguments as in `arg_utils.calibration.reliability`.
-    """
-    table = reliability(probabilities, y_true, bins)
-    error = expected_calibration_error(probabilities, y_true, bins)
-    fig, axes = new_figure(2, 1, figsize=(5.6, 6.2), sharex=True, height_ratios=[3, 1])
-    upper, lower = axes[:, 0]
-    upper.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="perfectly calibrated")
-    upper.plot(table["confidence"], table["accuracy"], "o-", color=BLUE, label="this model")
-    upper.set_title(f"expected calibration error {error:.3f}")
-    upper.set_ylabel("accuracy")
-    upper.set_ylim(0, 1.03)
-    upper.legend(loc="lower right", frameon=False)
-    middle = (table["low"] + table["high"]) / 2
-    lower.bar(middle, table["n"], width=0.9 / bins, color=SKY)
-    lower.set_yscale("symlog", linthresh=1)
-    lower.set_ylabel("proteins\n(log scale)")
-    lower.set_xlabel("confidence (probability of the predicted class)")
-    lower.set_xlim(0, 1.01)
-    return fig
-
-
-def risk_coverage_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
-    """Error rate among the answered proteins against the share answered, one line a method.
-
-    ``curves`` gives the table of `arg_utils.calibration.risk_coverage` for each method's name.
-    """
-    fig, axes = new_figure(figsize=(7, 4.6))
-    axis = axes[0, 0]
-    for number, (name, curve) in enumerate(curves.items()):
-        color = PALETTE[number % len(PALETTE)]
-        axis.step(curve["coverage"] * 100, curve["risk"] * 100, where="post", color=color)
-        last = curve.iloc[-1] * 100
-        axis.plot(
-            last["coverage"],
-            last["risk"],
-            MARKERS[number % len(MARKERS)],
-            color=color,
-            label=f"{name}: {last['risk']:.1f} % when all are answered",
-            clip_on=False,
-        )
-    axis.set_xlim(0, 100)
-    # the first few answers swing between 0 and 100 % wrong: let the rest set the scale
-    settled = [curve["risk"][curve["coverage"] >= 0.1].max() for curve in curves.values()]
-    axis.set_ylim(0, max(*settled, 0.01) * 115)
-    axis.set_xlabel("proteins answered, most confident first (%)")
-    axis.set_ylabel("wrong among the answered (%)")
-    legend_below(fig, columns=1 if len(curves) < 3 else 2)
-    return fig
 
 
 def f1_by_identity_bin(tables: Mapping[str, pd.DataFrame]) -> Figure:

@@ -72,9 +72,9 @@ def _search(queries, known, families, options) -> np.ndarray:
             source = write_by_position(folder / f"{what}.fasta", sequences)
             run_mmseqs("createdb", source, folder / what, "--shuffle", "0")  # key = position
         places = np.flatnonzero(families >= 0)
-        first = places[np.unique(families[places], return_index=True)[1]]
         order = places[np.argsort(families[places], kind="stable")]
-        leader = np.repeat(first, np.unique(families[places], return_counts=True)[1])
+        first, size = np.unique(families[order], return_index=True, return_counts=True)[1:]
+        leader = np.repeat(order[first], size)
         rows = zip(leader.tolist(), order.tolist(), strict=True)
         table = folder / "families.tsv"
         table.write_text("".join(f"{a}\t{b}\n" for a, b in rows))

@@ -9,12 +9,14 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import fmean
 
 from arg_utils import paths
+from arg_utils.card_tables import SPLITS, bins_table, external_table, splits_table
 from arg_utils.errors import UserError
 from arg_utils.splits import FOLDS
 
-SPLITS = ("random", "homology")
+CARD = "MODEL_CARD.md"
 
 
 def results_table(rows: Iterable[Mapping]) -> str:
@@ -24,9 +26,12 @@ def results_table(rows: Iterable[Mapping]) -> str:
     trainable_parameters, minutes, ci_low, ci_high, profile, weights. Intervals are 95 %.
     """
     methods: dict[tuple[str, str], dict[str, Mapping]] = {}
+    seeds: dict[tuple, dict[int, Mapping]] = {}
     for row in rows:
-        key = (row["method"], row.get("profile") or "")
-        methods.setdefault(key, {})[row["split"]] = row
+        key = (row["method"], row.get("profile") or "", row["split"])
+        seeds.setdefault(key, {})[row.get("seed", 0)] = row  # measured twice: the last one
+    for (method, profile, split), measured in seeds.items():
+        methods.setdefault((method, profile), {})[split] = _mean(list(measured.values()))
     lines = [
         "| method | macro-F1, random split | macro-F1, homology split (95 % interval) "
         "| accuracy, homology | trained parameters | minutes | profile |",
@@ -45,6 +50,16 @@ def results_table(rows: Iterable[Mapping]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _mean(rows: list[Mapping]) -> Mapping:
+    """The mean of several seeds' scores and interval ends, with ``seeds``: how many."""
+    means = {
+        name: fmean(row[name] for row in rows)
+        for name in ("macro_f1", "accuracy", "ci_low", "ci_high", "minutes")
+        if all(row.get(name) is not None for row in rows)
+    }
+    return {**rows[0], **means, "seeds": len(rows)}
 
 
 def times_table(times: Mapping) -> str:
@@ -85,38 +100,6 @@ def speed_table(speed: Mapping) -> str:
     ])  # fmt: skip
 
 
-def bins_table(ladder: Mapping, methods: tuple[str, ...] = ("best_hit", "hybrid")) -> str:
-    """Markdown: for each split, a row a stretch of identity, and the whole, of some methods.
-
-    ``ladder`` is ladder.json. A cell is macro-F1 over the classes there, then accuracy.
-    """
-    chosen = {(r["split"], r["method"]): r for r in ladder["rows"] if r["method"] in methods}
-    lines = [
-        f"| split | identity to the nearest known protein | proteins | {' | '.join(methods)} |",
-        f"|---|---|---:|{'---:|' * len(methods)}",
-    ]
-    for split in SPLITS:
-        rows = [chosen[split, name] for name in methods]
-        for number, entry in enumerate(rows[0]["bins"]):
-            cells = [_pair(row["bins"][number]) for row in rows]
-            lines.append(f"| {split} | {entry['bin']} | {entry['n']:,} | {' | '.join(cells)} |")
-        for name, cells in (
-            ("all", [_pair(row) for row in rows]),
-            ("all: 95 % interval", [f"{r['ci_low']:.3f}–{r['ci_high']:.3f}" for r in rows]),
-            ("all: calibration error", [f"{row['ece']:.3f}" for row in rows]),
-        ):
-            lines.append(f"| {split} | {name} | {rows[0]['proteins']:,} | {' | '.join(cells)} |")
-    source = (
-        f"Macro-F1 (over the classes present), accuracy. Measured by `{ladder['command']}`: "
-        f"data {ladder['data']}, weights {ladder['weights']}, profile {ladder['profile']}."
-    )
-    return "\n".join([*lines, "", source])
-
-
-def _pair(row: Mapping) -> str:
-    return f"{_number(row['macro_f1'], '.3f')}, {_number(row['accuracy'], '.3f')}"
-
-
 def _hardest_first(item: tuple) -> tuple[float, str]:
     key, parts = item
     scores = [parts[split]["macro_f1"] for split in reversed(SPLITS) if split in parts]
@@ -136,6 +119,8 @@ def _score(row: Mapping) -> str:
     text = _number(row.get("macro_f1"), ".3f")
     if row.get("ci_low") is not None and row.get("ci_high") is not None:
         text += f" ({row['ci_low']:.3f}–{row['ci_high']:.3f})"
+    if row.get("seeds", 1) > 1:
+        text += f", mean of {row['seeds']} seeds"
     folds = row.get("folds")
     if folds is not None and len(folds) < FOLDS:
         text += f", {len(folds)} of {FOLDS} folds"
@@ -159,9 +144,24 @@ def render(readme: str, results: Path) -> str:
 
 
 def render_card(card: str, results: Path) -> str:
-    """``card`` with the block ``bins`` anew; errors as of `render`."""
+    """``card`` with the block ``bins`` anew, and ``external`` and ``other`` where they are marked.
+
+    Errors as of `render`.
+    """
     ladder = _load(results / "ladder.json", "make ladder")
-    return _replace(card, "bins", bins_table(ladder), "MODEL_CARD.md")
+    card = _replace(card, "bins", bins_table(ladder), CARD)
+    for name, file, command, make in (
+        ("external", "external.json", "python -m benchmarks.external", external_table),
+        (
+            "other",
+            "ladder_other.json",
+            "ARG_DATA=DIR python -m arg_utils.ladder --out results/ladder_other.json",
+            splits_table,
+        ),
+    ):
+        if f"<!-- {name}:" in card:
+            card = _replace(card, name, make(_load(results / file, command)), CARD)
+    return card
 
 
 def _replace(readme: str, name: str, block: str, file: str = "README.md") -> str:
@@ -185,8 +185,8 @@ def main(arguments: list[str] | None = None, root: Path = paths.ROOT) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     texts, makers = {}, {"README.md": render}
-    if (root / "MODEL_CARD.md").exists():
-        makers["MODEL_CARD.md"] = render_card
+    if (root / CARD).exists():
+        makers[CARD] = render_card
     try:
         for name, make in makers.items():
             old = (root / name).read_text(encoding="utf-8")

@@ -1,10 +1,14 @@
 """All methods by name, in the order of tables: from knowing nothing to the best."""
 
-from arg_utils.block_methods import FullFinetuning, LoraInBlocks
+from collections.abc import Callable
+
+from arg_utils.block_methods import AttentionPooling, FullFinetuning, LoraInBlocks
+from arg_utils.config import Profile
 from arg_utils.heads import LayersLinear, NearestNeighbour
 from arg_utils.hybrid import Hybrid
 from arg_utils.imbalance import IMBALANCE
 from arg_utils.methods import BestHit, FrozenLinear, LoraOnClassifier, Majority, Method
+from arg_utils.nonlinear import NONLINEAR
 from arg_utils.phmmer import PhmmerHit
 from arg_utils.weights import load_weights
 
@@ -19,17 +23,20 @@ METHODS: dict[str, type[Method]] = {
         LoraOnClassifier,
         *IMBALANCE,
         LayersLinear,
+        *NONLINEAR,
+        AttentionPooling,
         LoraInBlocks,
         FullFinetuning,
         Hybrid,
     )
 }
 DEFAULT_METHOD = Hybrid.name
-# Scored on as many folds as the profile affords: on those of this part of it.
-DEAR = {
-    LoraInBlocks.name: "lora_blocks",
-    FullFinetuning.name: "full_finetuning",
-    PhmmerHit.name: "lora_blocks",
+# Dear ones: the homology folds that the profile affords.
+DEAR: dict[str, Callable[[Profile], tuple[int, ...]]] = {
+    AttentionPooling.name: lambda profile: profile.attention_pooling.folds,
+    LoraInBlocks.name: lambda profile: profile.lora_blocks.folds,
+    FullFinetuning.name: lambda profile: profile.full_finetuning.folds,
+    PhmmerHit.name: lambda profile: profile.phmmer_folds,
 }
 
 

@@ -17,7 +17,7 @@ from arg_utils.labels import CLASSES
 from arg_utils.methods import Method
 from arg_utils.paths import atomic_path, write_text
 from arg_utils.registry import DEFAULT_METHOD, METHODS, weights_identity
-from arg_utils.submission import write_submission
+from arg_utils.submission import write_answers, write_submission
 from arg_utils.training import cap_per_class
 
 RUN_FILE, METRICS, HISTORY = "run.json", "metrics.json", "history.csv"
@@ -131,17 +131,38 @@ def load_run(run: Path | str) -> Method:
     return kind.load(run)
 
 
-def submit_run(data: Path | str, run: Path | str, out: Path | str) -> np.ndarray:
+def submit_run(
+    data: Path | str, run: Path | str, out: Path | str, answers: Path | str | None = None
+) -> tuple[np.ndarray, int]:
     """Predict ``test.fasta`` of a data folder with a run, and write the checked submission.
+
+    Parameters
+    ----------
+    answers : a further file, of classes and probabilities (`submission.write_answers`).
 
     Returns
     -------
-    Class indices int64 [n], in the test file's order.
+    Class indices int64 [n], in the test file's order, and how many are better called uncertain.
+
+    Raises
+    ------
+    UserError
+        If data or run are at fault, or both files are to be the same; nothing is written then.
     """
-    dataset = load_dataset(Path(data), parts=("test",))
-    found = load_run(run).predict([record.sequence for record in dataset.test])
-    write_submission([record.id for record in dataset.test], found.tolist(), out)
-    return found
+    files = [Path(out), *([] if answers is None else [Path(answers)])]
+    if len({file.resolve() for file in files}) < len(files):
+        raise UserError(f"{out} is named for submission and answers; name two files.")
+    for file in files:
+        if file.is_dir():
+            raise UserError(f"{file} is a folder; name a file.")
+    dataset, method = load_dataset(Path(data), parts=("test",)), load_run(run)
+    ids = [record.id for record in dataset.test]
+    chances = method.probabilities([record.sequence for record in dataset.test])
+    found = chances.argmax(axis=1)
+    write_submission(ids, found.tolist(), out)
+    if answers is not None:
+        write_answers(ids, chances, method.threshold, answers)
+    return found, int((chances.max(axis=1) < method.threshold).sum())
 
 
 def _method(name: str) -> type[Method]:

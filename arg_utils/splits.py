@@ -27,6 +27,7 @@ PARTS = ("train", "val", "test")
 FOLDS = 5
 IDENTITY = 0.4  # of a pair that counts as related, 0-1
 CLUSTER_COVERAGE = 0.8  # of both, to belong to one cluster
+CLOSE = 0.7  # identity at which one protein stands for others in a search
 RELATED_COVERAGE = 0.5  # of either, to be related
 COLUMNS = ("id", "class", "random", "cluster", "fold")
 
@@ -83,8 +84,7 @@ def random_split(labels: Sequence[int], seed: int = 0) -> np.ndarray:
 def homology_clusters(sequences: Sequence[str]) -> np.ndarray:
     """Families: clusters, merged where their members are linked.
 
-    Links are sought between representatives at 70 % identity, which stand for all members at a
-    third of the cost of comparing all with all.
+    Links are sought between `representatives`, a third of the cost of comparing all with all.
 
     Returns
     -------
@@ -92,13 +92,24 @@ def homology_clusters(sequences: Sequence[str]) -> np.ndarray:
         Family of each sequence, numbered by first appearance.
     """
     groups = cluster(sequences, IDENTITY, CLUSTER_COVERAGE)
-    close = cluster(sequences, 0.7, CLUSTER_COVERAGE)
-    first = np.unique(close, return_index=True)[1]
+    first, leader = representatives(sequences)
     some = [sequences[position] for position in first]
     links = related(search(some, some, sensitivity=4, min_identity=IDENTITY))
-    left = np.concatenate([np.arange(len(close)), first[links["query"]]])
-    right = np.concatenate([first[close], first[links["target"]]])
+    left = np.concatenate([np.arange(len(leader)), first[links["query"]]])
+    right = np.concatenate([leader, first[links["target"]]])
     return connect(groups, left, right)
+
+
+def representatives(sequences: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """One protein for those alike at `CLOSE`, the first of each group.
+
+    Returns
+    -------
+    Positions of the representatives, int64 ascending, and that of each protein's own, int64 [n].
+    """
+    close = cluster(sequences, CLOSE, CLUSTER_COVERAGE)
+    first = np.unique(close, return_index=True)[1]
+    return first, first[close]
 
 
 def related(hits: pd.DataFrame) -> pd.DataFrame:

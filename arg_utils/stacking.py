@@ -18,11 +18,11 @@ from arg_utils.evidence import (
     profiled,
     strongest_first,
 )
-from arg_utils.heads import fit_linear, log_chances, minimise
-from arg_utils.homology import cluster, search
+from arg_utils.heads import fit_linear, inverse_size, log_chances, minimise
+from arg_utils.homology import search
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.profiles import profile_search
-from arg_utils.splits import CLUSTER_COVERAGE, homology_clusters, homology_folds
+from arg_utils.splits import homology_clusters, homology_folds, representatives
 from arg_utils.training import cap_per_class
 
 PER_FAMILY, PER_CLASS = 20, 2500  # proteins whose evidence is gathered, at most
@@ -61,8 +61,8 @@ def balance(labels: np.ndarray, families: np.ndarray) -> np.ndarray:
 
     Between one each and one a protein, for macro-F1 on families not seen before.
     """
-    share = np.bincount(families)[families] ** -0.25
-    return share * np.bincount(labels, weights=share)[labels] ** -0.25
+    share = inverse_size(families, 0.25)
+    return share * inverse_size(labels, 0.25, share)
 
 
 def stand_for(
@@ -98,7 +98,7 @@ def unseen_evidence(known: Known, seed: int) -> Unseen:
     near = [own[sample[own["query"]] != own["target"]], _apart(family_hits, sample, families)]
     found = [_situation(known, sample, part, near)]
     if fold.any():
-        first = np.unique(cluster(known.sequences, 0.7, CLUSTER_COVERAGE), return_index=True)[1]
+        first = representatives(known.sequences)[0]
         others = search(queries, [known.sequences[i] for i in first], **SEARCH)
         others = others.assign(target=first[others["target"]])
         far = [_apart(others, sample, fold), _apart(family_hits, sample, fold)]

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from arg_utils.errors import UserError
-from arg_utils.labels import NUM_CLASSES
+from arg_utils.labels import CLASSES, NUM_CLASSES
 from arg_utils.paths import write_text
 
 HEADER = "id,label"
+UNSURE = "uncertain"
 VALID = frozenset(str(index) for index in range(NUM_CLASSES))
 
 
@@ -35,6 +37,30 @@ def write_submission(ids: Sequence[str], labels: Sequence[int], path: Path | str
     text = "\n".join([HEADER, *lines]) + "\n"
     _check(text, ids, str(path))
     return write_text(path, text)
+
+
+def write_answers(
+    ids: Sequence[str], probabilities: np.ndarray, threshold: float, path: Path | str
+) -> Path:
+    """Write what a reader wants to know beside the submission, whole or not at all.
+
+    Columns: id, class, probability (of that class), answer: the class, or ``uncertain`` where the
+    probability is below ``threshold``.
+
+    Parameters
+    ----------
+    probabilities : float [n, 15].
+    """
+    best = probabilities.argmax(axis=1)
+    names, chance = [CLASSES[label] for label in best], probabilities.max(axis=1)
+    columns = {
+        "id": list(ids),
+        "class": names,
+        "probability": chance.round(4),
+        "answer": np.where(chance >= threshold, names, UNSURE),
+    }
+    table = pd.DataFrame(columns)
+    return write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def check_submission(path: Path | str, test_ids: Sequence[str]) -> None:

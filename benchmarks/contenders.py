@@ -23,7 +23,6 @@ from arg_utils import attention
 from arg_utils.classifier import new_head
 from arg_utils.config import LoraBlocks
 from arg_utils.dataset import shuffled_batches
-from arg_utils.embeddings import pool
 from arg_utils.esm2 import (
     BATCH_TOKENS,
     MAX_RESIDUES,
@@ -35,6 +34,7 @@ from arg_utils.esm2 import (
 from arg_utils.finetuning import ProteinClassifier
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.lora import inject
+from arg_utils.pooling import pool
 from arg_utils.weights import HEADS, LAYERS, WIDTH, Weights
 from benchmarks.batches import PADDING, by_length, file_order, mean_residue, padded
 from benchmarks.hugging_face import add_peft, new_classifier

@@ -16,17 +16,16 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from sklearn.decomposition import PCA
-from sklearn.svm import SVC
-from torch import nn
 
 from arg_utils.embeddings import FEATURES, Feature, embed
 from arg_utils.errors import UserError
 from arg_utils.evaluation import accuracy, macro_f1
 from arg_utils.heads import fit_linear, log_chances
 from arg_utils.labels import NUM_CLASSES
+from arg_utils.nonlinear import PER_CLASS, fit_machine, fit_perceptron, machine_scores
 from arg_utils.paths import RESULTS, write_text
 from arg_utils.splits import homology_clusters, homology_folds
+from arg_utils.training import cap_per_class
 from arg_utils.workspace import open_workspace
 
 Head = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # known, labels, asked -> scores
@@ -59,32 +58,14 @@ def nearest(x: np.ndarray, y: np.ndarray, asked: np.ndarray) -> np.ndarray:
 
 
 def perceptron(x: np.ndarray, y: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """One hidden layer of 256, dropout 0.3, 15 epochs of AdamW, class weights as `linear`."""
-    torch.manual_seed(0)
-    weights = torch.from_numpy(np.bincount(y, minlength=NUM_CLASSES)[y] ** -0.75).float()
-    known, true, weights = torch.from_numpy(x), torch.from_numpy(y), weights / weights.mean()
-    net = nn.Sequential(
-        nn.Linear(x.shape[1], 256), nn.GELU(), nn.Dropout(0.3), nn.Linear(256, NUM_CLASSES)
-    )
-    optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=1e-3)
-    for _ in range(15):
-        for batch in torch.randperm(len(true)).split(256):
-            each = F.cross_entropy(net(known[batch]), true[batch], reduction="none")
-            optimizer.zero_grad()
-            (each * weights[batch]).mean().backward()
-            optimizer.step()
-    with torch.inference_mode():
-        return net.eval()(torch.from_numpy(asked)).numpy()
+    """The library's perceptron."""
+    return fit_perceptron(x, y)(torch.from_numpy(asked)).numpy()
 
 
 def machine(x: np.ndarray, y: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """RBF support-vector machine on 200 components, at most 3,000 proteins, balanced classes."""
-    some = np.random.default_rng(0).permutation(len(y))[:3000]
-    project = PCA(200, whiten=True, random_state=0).fit(x[some])
-    model = SVC(C=10, class_weight="balanced").fit(project.transform(x[some]), y[some])
-    out = np.full((len(asked), NUM_CLASSES), -np.inf)
-    out[:, model.classes_] = model.decision_function(project.transform(asked))
-    return out
+    """The library's Gaussian support-vector machine, on its sample of proteins a class."""
+    some = cap_per_class(y, PER_CLASS, 0)
+    return machine_scores(fit_machine(x[some], y[some]), asked)
 
 
 def trials(quick: bool) -> list[tuple[str, tuple[Feature, ...], str, Head]]:
@@ -101,7 +82,7 @@ def trials(quick: bool) -> list[tuple[str, tuple[Feature, ...], str, Head]]:
         (chosen, FEATURES, f"linear, penalty {penalty:g}", linear(penalty))
         for penalty in (1e-4, 1e-2)
     ]
-    others = {"nearest": nearest, "perceptron": perceptron, "RBF SVM": machine}
+    others = {"nearest": nearest, "perceptron": perceptron, "Gaussian SVM": machine}
     return rows + [(chosen, FEATURES, name, head) for name, head in others.items()]
 
 

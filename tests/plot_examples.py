@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from arg_utils import plots
-from arg_utils.calibration import risk_coverage
+from arg_utils.calibration import reliability, risk_coverage
 from arg_utils.evaluation import confusion, identity_bins, per_class_table
 
 RNG = np.random.default_rng(0)
@@ -56,6 +56,10 @@ CURVES = {
     "frozen + linear": risk_coverage(CHANCES, LABELS),
     "LoRA in the blocks": risk_coverage(CHANCES, np.where(RNG.random(N) < 0.3, PREDICTED, LABELS)),
 }
+RELIABILITY = {
+    "random split": reliability(CHANCES, LABELS),
+    "homology split": reliability(CHANCES[::2], LABELS[::2]),
+}
 BINS = {
     "best hit": identity_bins(LABELS, PREDICTED, IDENTITY),
     "LoRA": identity_bins(LABELS, np.where(RNG.random(N) < 0.5, PREDICTED, LABELS), IDENTITY),
@@ -78,7 +82,7 @@ FIGURES = {
     "per_class_f1": lambda: plots.per_class_f1(per_class_table(LABELS, PREDICTED)),
     "methods_comparison": lambda: plots.methods_comparison(RESULTS),
     "class_balance": lambda: plots.class_balance(PREDICTED, LABELS),
-    "reliability_diagram": lambda: plots.reliability_diagram(CHANCES, LABELS),
+    "reliability_diagram": lambda: plots.reliability_diagram(RELIABILITY),
     "risk_coverage_curve": lambda: plots.risk_coverage_curve(CURVES),
     "f1_by_identity_bin": lambda: plots.f1_by_identity_bin(BINS),
     "embedding_map": lambda: plots.embedding_map(POINTS, LABELS, "t-SNE"),

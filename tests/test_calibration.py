@@ -1,12 +1,15 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from arg_utils.calibration import (
     abstention_threshold,
+    error_if_calibrated,
     expected_calibration_error,
     fit_temperature,
     reliability,
     risk_coverage,
+    table_error,
 )
 
 
@@ -97,3 +100,26 @@ def test_the_threshold_answers_most_within_the_risk():
 def test_the_threshold_does_not_part_equals():
     table = chances([0.9, 0.7, 0.7], [0] * 3)
     assert abstention_threshold(table, [0, 0, 1], 0.2) == 0.9
+
+
+def test_families_that_are_right_as_one_show_an_error_without_fault():
+    """Ten families of a hundred: the error of perfect probabilities is far from zero."""
+    table = np.full((1000, 15), 0.3 / 14)
+    table[:, 4] = 0.7
+    families = error_if_calibrated(table, np.arange(1000) // 100, n=2000)
+    # the share of ten families right is binomial (10, 0.7)
+    share = np.random.default_rng(1).binomial(10, 0.7, 100_000) / 10
+    assert families.value == pytest.approx(np.abs(share - 0.7).mean(), abs=0.01)
+    assert families.low < 0.01
+    assert families.high == pytest.approx(0.3, abs=0.05)
+    single = error_if_calibrated(table, np.arange(1000))
+    assert single.high < 0.05
+    assert error_if_calibrated(table, ["a"] * 1000).low == pytest.approx(0.3, abs=0.01)
+    with pytest.raises(ValueError, match="groups has 2"):
+        error_if_calibrated(table, [1, 2])
+
+
+def test_the_error_of_a_table_is_that_of_its_probabilities():
+    table = pd.DataFrame({"n": [1, 0, 3], "confidence": [0.2, np.nan, 0.8],
+                          "accuracy": [0.0, np.nan, 1.0]})  # fmt: skip
+    assert table_error(table) == pytest.approx(0.2)

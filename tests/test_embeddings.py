@@ -12,9 +12,8 @@ import synthetic
 import torch
 
 from arg_utils import embeddings
-from arg_utils.attention import Packing
 from arg_utils.embedding_cache import SUFFIX
-from arg_utils.embeddings import FEATURES, Feature, embed, pool
+from arg_utils.embeddings import FEATURES, Feature, embed
 from arg_utils.esm2 import Esm2
 
 rng = np.random.default_rng(8)
@@ -210,15 +209,3 @@ def test_two_processes_share_a_cache(weights_file, tmp_path, own_cache):
     first, second = (np.load(tmp_path / f"{i}.npy") for i in (0, 1))
     np.testing.assert_allclose(first, second[::-1], rtol=1e-4, atol=1e-5)
     assert 1 <= len(list(own_cache.glob(f"embeddings/*layer6-mean/*{SUFFIX}"))) <= 2
-
-
-def test_pool_by_hand():
-    packing = Packing.from_lengths([5, 3])
-    hidden = torch.full((packing.rows, 2), torch.nan)
-    hidden[: packing.used, 0] = torch.tensor([9.0, 1, 2, 6, 9, 7, 4, 7])
-    hidden[: packing.used, 1] = -hidden[: packing.used, 0]
-    assert pool(hidden, packing, "mean").tolist() == [[3, -3], [4, -4]]
-    assert pool(hidden, packing, "max").tolist() == [[6, -1], [4, -4]]
-    assert pool(hidden, packing, "bos").tolist() == [[9, -9], [7, -7]]
-    with pytest.raises(ValueError, match="choose mean, max or bos"):
-        pool(hidden, packing, "median")

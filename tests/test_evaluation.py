@@ -66,38 +66,6 @@ def test_no_mistakes_no_rows():
     assert ev.confused_proteins(TRUE, TRUE, np.full((400, 15), 1 / 15), ["x"] * 400).empty
 
 
-def test_bootstrap_equals_the_slow_way():
-    groups = RNG.integers(0, 60, 400)
-    fast = ev.bootstrap_ci(TRUE, PRED, groups, n=200, seed=3)
-    draws = np.random.default_rng(3).multinomial(60, np.full(60, 1 / 60), size=200)
-    slow = [
-        sklearn_macro(np.repeat(TRUE, weights[groups]), np.repeat(PRED, weights[groups]))
-        for weights in draws
-    ]
-    np.testing.assert_allclose(fast[1:], np.quantile(slow, [0.025, 0.975]))
-    assert fast.value == ev.macro_f1(TRUE, PRED)
-
-
-def test_fewer_clusters_give_a_wider_interval():
-    single = ev.bootstrap_ci(TRUE, PRED, np.arange(400))
-    blocks = ev.bootstrap_ci(TRUE, PRED, [str(i // 40) for i in range(400)])
-    assert single.low < single.value < single.high
-    # ten blocks of independent proteins: about the same width; ten blocks failing together: wider
-    together = np.where(np.arange(400) // 40 < 4, TRUE, (TRUE + 1) % 15)
-    clustered = ev.bootstrap_ci(TRUE, together, np.arange(400) // 40)
-    apart = ev.bootstrap_ci(TRUE, together, np.arange(400))
-    assert clustered.high - clustered.low > 2 * (apart.high - apart.low)
-    assert blocks.low < blocks.value < blocks.high
-
-
-def test_a_class_missing_from_a_resample_is_not_a_zero():
-    """One cluster a class and no mistake: every resample is perfect, and so is the interval."""
-    true = np.arange(15)
-    assert ev.bootstrap_ci(true, true, true) == (1.0, 1.0, 1.0)
-    lacking = np.arange(14)  # but a class that the data lack stays one, as in macro_f1
-    assert ev.bootstrap_ci(lacking, lacking, lacking, n=50).high < 1
-
-
 def test_identity_bins_have_closed_lower_edges():
     identity = [np.nan, 0.0, 0.2999, 0.30, 0.40, 0.60, 0.90, 1.0]
     true = [0, 1, 1, 2, 3, 4, 5, 5]
@@ -135,8 +103,6 @@ def test_wrong_labels_are_named(function, true, pred, message):
 
 
 def test_other_lengths_and_units_are_checked():
-    with pytest.raises(ValueError, match="groups has 2"):
-        ev.bootstrap_ci([0], [0], [1, 2])
     with pytest.raises(ValueError, match="identity has 1"):
         ev.identity_bins([0, 1], [0, 1], [0.5])
     with pytest.raises(ValueError, match="not in per cent"):

@@ -11,7 +11,7 @@ from arg_utils import experiments, splits
 from arg_utils.config import StagedTraining
 from arg_utils.data_source import load_dataset
 from arg_utils.errors import UserError
-from arg_utils.evaluation import accuracy, bootstrap_ci, macro_f1
+from arg_utils.evaluation import accuracy, macro_f1
 from arg_utils.experiments import (
     fit_fold,
     fit_random,
@@ -19,6 +19,7 @@ from arg_utils.experiments import (
     score_homology,
     score_random,
 )
+from arg_utils.intervals import bootstrap_ci
 from arg_utils.methods import Majority
 from arg_utils.registry import METHODS
 from arg_utils.workspace import Workspace

@@ -5,7 +5,7 @@ import torch
 from arg_utils import heads
 from arg_utils.embeddings import FEATURES
 from arg_utils.finetuning import Proteins
-from arg_utils.heads import LayersHead, LayersLinear, NearestNeighbour, fit_linear
+from arg_utils.heads import LayersHead, LayersLinear, NearestNeighbour, fit_linear, inverse_size
 from arg_utils.weights import WIDTH
 
 X = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [-1, 0], [0, -1]], np.float32)
@@ -60,3 +60,12 @@ def test_a_method_on_frozen_layers(kind, told, tmp_path):
         assert known.probabilities([]).shape == (0, 15)
     assert method.training_seconds >= 0
     assert method.trainable_parameters == (15 * 961 if kind is LayersLinear else 0)
+
+
+def test_a_group_counts_as_a_power_of_its_size():
+    groups = np.array([0] * 16 + [1] * 81)
+    weights = inverse_size(groups, 0.75)
+    assert np.bincount(groups, weights=weights).tolist() == pytest.approx([2, 3])
+    assert inverse_size(groups, 0.0).tolist() == [1.0] * 97
+    counted = inverse_size(np.array([0, 0]), 1.0, np.array([0.5, 1.5]))
+    assert counted.tolist() == [0.5, 0.5]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from arg_utils.heads import fit_linear, log_chances
-from arg_utils.imbalance import IMBALANCE, OBJECTIVES, fit_objective
+from arg_utils.imbalance import IMBALANCE, TITLES, fit_objective
 
 ONE = np.ones((100, 1), np.float32)
 Y = np.array([3] * 90 + [4] * 10)
@@ -15,7 +15,7 @@ def chance_of_the_rare(objective: str) -> float:
 
 
 def test_plain_is_right_and_the_others_favour_the_rare_class():
-    chance = {objective: chance_of_the_rare(objective) for objective in OBJECTIVES}
+    chance = {objective: chance_of_the_rare(objective) for objective in TITLES}
     assert chance["plain"] == pytest.approx(0.1, abs=0.01)
     assert chance["sqrt"] == pytest.approx(1 / 4, abs=0.01)  # root of 90 to 10: three to one
     assert chance["weighted"] == pytest.approx(0.5, abs=0.01)
@@ -29,7 +29,7 @@ def test_adjusted_logits_leave_out_the_shares():
     assert scores[3] == pytest.approx(scores[4], abs=0.05)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", list(TITLES))
 def test_clear_classes_are_found(objective):
     x = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [-1, 0], [0, -1]], np.float32)
     y = np.array([5, 5, 5, 11, 11])
@@ -44,7 +44,8 @@ def test_an_unknown_objective_is_refused():
 
 
 def test_a_method_each_objective_and_none_is_the_default():
-    assert tuple(method.objective for method in IMBALANCE) == OBJECTIVES
+    assert tuple(method.objective for method in IMBALANCE) == tuple(TITLES)
     default = fit_linear(ONE, Y)
     for method in IMBALANCE:
         assert not torch.allclose(method.fit_layer(ONE, Y).bias, default.bias, atol=1e-4)
+    assert [method.__name__ for method in IMBALANCE][:2] == ["PlainLinear", "SqrtLinear"]

@@ -26,6 +26,8 @@ def test_a_row_a_method_and_split(work):
         assert sum(entry["n"] for entry in row["bins"]) == row["proteins"]
         assert 0 <= row["ece"] <= 1
         assert sum(entry["n"] for entry in row["reliability"]) == row["proteins"]
+        assert sum(entry["support"] for entry in row["per_class"]) == row["proteins"]
+        assert 0 <= row["ece_calibrated_low"] <= row["ece_calibrated_high"] <= 1
         json.dumps(row, allow_nan=False)
 
 
@@ -83,6 +85,29 @@ def test_the_command_writes_the_rows(work, monkeypatch, tmp_path, capsys):
     assert written["command"].endswith("--methods majority")
     assert written["weights"] == work.weights.name
     assert "majority" in capsys.readouterr().out
+
+
+def test_another_file_may_be_named_and_a_faulty_one_is_refused(work, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(ladder, "open_workspace", lambda: work)
+    place = tmp_path / "mine" / "ladder.json"
+    assert ladder.main(["--methods", "majority", "--out", str(place)]) == 0
+    written = json.loads(place.read_text())
+    assert len(written["rows"]) == 2
+    assert written["command"].endswith(f"majority --out {place}")
+    (tmp_path / "file").touch()
+    for wrong, words in (
+        (tmp_path, "is a folder; name a file"),
+        (tmp_path / "file" / "x.json", "cannot be written"),
+    ):
+        assert ladder.main(["--methods", "majority", "--out", str(wrong)]) == 2
+        assert words in capsys.readouterr().err
+    place.write_text('{"rows": [{"method": "majority"}]}')
+    assert ladder.main(["--methods", "majority", "--out", str(place)]) == 2
+    assert "something else than a ladder" in capsys.readouterr().err
+    place.write_text("[]")
+    assert ladder.main(["--methods", "majority", "--out", str(place)]) == 2
+    assert f"{place} cannot be read" in capsys.readouterr().err
+    assert place.read_text() == "[]"
 
 
 def test_an_unknown_method_is_refused(capsys):

@@ -5,8 +5,10 @@ import pytest
 
 from arg_utils.errors import UserError
 from arg_utils.ladder_tables import (
+    describe_calibration,
     describe_ladder,
     ladder_bins,
+    ladder_classes,
     ladder_frame,
     ladder_reliability,
     read_ladder,
@@ -65,14 +67,40 @@ def test_no_ladder_is_said(tmp_path, text):
         read_ladder(path)
 
 
-def test_reliability_leaves_out_stretches_without_proteins():
+def test_reliability_is_of_the_first_seed():
     stretches = [
         {"low": 0.0, "high": 0.5, "n": 0, "confidence": None, "accuracy": None},
         {"low": 0.5, "high": 1.0, "n": 4, "confidence": 0.9, "accuracy": 0.75},
     ]
+    calibrated = {"ece_calibrated": 0.06, "ece_calibrated_low": 0.04, "ece_calibrated_high": 0.11}
     rows = [
-        {"split": "homology", "method": "hybrid", "reliability": stretches},
         {"split": "homology", "method": "best_hit", "reliability": []},
-    ]
+        {"split": "homology", "method": "hybrid", "reliability": stretches, "ece": 0.08,
+         **calibrated},
+        {"split": "homology", "method": "hybrid", "reliability": [], "ece": 0.5},
+    ]  # fmt: skip
     table = ladder_reliability(rows, "homology", "hybrid")
-    assert table.to_numpy().tolist() == [[0.5, 1.0, 4, 0.9, 0.75]]
+    assert table["n"].tolist() == [0, 4]
+    assert np.isnan(table["accuracy"][0])
+    assert describe_calibration(rows, "hybrid") == (
+        "homology split: calibration error 0.080; perfect probabilities would show "
+        "0.060 (0.040 to 0.110)"
+    )
+
+
+def test_classes_side_by_side():
+    def of(method, f1):
+        classes = [{"class": "rifampin", "precision": 1.0, "recall": 0.1, "f1": f1, "support": 9}]
+        return row("random", method, f1, per_class=classes)
+
+    table = ladder_classes([of("one", 0.12345), of("two", 0.5)], "random", ["two", "one"])
+    assert table.to_dict("records") == [
+        {"class": "rifampin", "proteins": 9, "Two": 0.5, "One": 0.123}
+    ]
+
+
+def test_seeds_are_told_apart():
+    rows = [row("random", "one", 0.5, seed=0), row("random", "one", 0.75, seed=1)]
+    assert ladder_frame(rows)["seed"].tolist() == [1, 0]
+    assert "seed" not in ladder_frame(rows[:1])
+    assert ladder_bins(rows, "random", ["one"])["One"]["macro_f1"][0] == 0.5

@@ -56,8 +56,12 @@ def test_from_fit_to_checked_submission(data, tmp_path, capsys, weights):
     assert "val macro-F1: 0." in said
     assert "test macro-F1: 0." in said
     assert f"run: {run}\n" in said
-    assert main(["submit", "--data", str(data), "--run", str(run), "--out", str(out)]) == 0
-    assert f"submission: {out} (30 proteins, checked)" in capsys.readouterr().out
+    arguments = ["submit", "--data", str(data), "--run", str(run), "--out", str(out)]
+    assert main([*arguments, "--answers", str(out.with_name("answers.csv"))]) == 0
+    said = capsys.readouterr().out
+    assert f"submission: {out} (30 proteins, checked)" in said
+    unsure = out.with_name("answers.csv").read_text().count(",uncertain\n")
+    assert f"answers: {out.with_name('answers.csv')} ({unsure} uncertain)" in said
     check_submission(out, [record.id for record in load_dataset(data).test])
     assert main(["check", str(out), "--data", str(data)]) == 0
     assert f"check: {out} is a valid submission (30 proteins)" in capsys.readouterr().out
@@ -189,8 +193,12 @@ def test_a_damaged_model_is_named(data, run, tmp_path, capsys):
 def test_what_cannot_be_written_is_named(data, run, tmp_path, capsys):
     folder = tmp_path / "folder"
     folder.mkdir()
-    said = fails(capsys, "submit", "--data", data, "--run", run, "--out", folder)
-    assert "folder" in said
+    arguments = ["submit", "--data", data, "--run", run]
+    assert "is a folder; name a file" in fails(capsys, *arguments, "--out", folder)
+    out = tmp_path / "s.csv"
+    said = fails(capsys, *arguments, "--out", out, "--answers", folder)
+    assert f"{folder} is a folder" in said
+    assert not out.exists()
     assert list(folder.iterdir()) == []
     (tmp_path / "file").write_text("x")
     arguments = ["fit", "--data", data, "--method", "majority", "--out"]

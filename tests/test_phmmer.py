@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from arg_utils import phmmer
 from arg_utils.finetuning import Proteins
@@ -24,6 +25,24 @@ def test_the_answer_is_kept(settings, monkeypatch):
     first = phmmer_best([changed(A, 5)], [B, A])
     monkeypatch.setattr(phmmer, "_search", None)
     assert phmmer_best([changed(A, 5)], [B, A]).tolist() == first.tolist() == [1]
+
+
+def test_an_interrupted_search_goes_on_after_the_last_block(settings, monkeypatch):
+    monkeypatch.setattr(phmmer, "BLOCK", 2)
+    whole, asked = phmmer._search, []
+
+    def broken(queries, targets):
+        asked.append(len(queries))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return whole(queries, targets)
+
+    monkeypatch.setattr(phmmer, "_search", broken)
+    queries = [changed(A, 5), changed(B, 5), C, changed(B, 4), changed(A, 4)]
+    with pytest.raises(KeyboardInterrupt):
+        phmmer_best(queries, [A, B])
+    assert phmmer_best(queries, [A, B]).tolist() == [0, 1, -1, 1, 0]
+    assert asked == [2, 2, 2, 1], "the first block was not searched again"
 
 
 def test_the_class_is_that_of_the_hit(settings):

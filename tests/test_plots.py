@@ -8,8 +8,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from arg_utils import plots
+from arg_utils.calibration import table_error
 from arg_utils.evaluation import confusion, per_class_table
 from arg_utils.labels import DISPLAY_NAMES
+from arg_utils.plot_style import DPI
 
 
 def ticks(labels):
@@ -237,9 +239,11 @@ def test_class_balance_compares_shares():
 
 
 def test_reliability_and_risk_show_their_tables(figures):
-    upper, lower = figures["reliability_diagram"].axes
-    assert "expected calibration error" in upper.get_title()
-    assert sum(bar.get_height() for bar in lower.patches) == examples.N
+    lower = figures["reliability_diagram"].axes[1]
+    names = [text.get_text() for text in figures["reliability_diagram"].legends[0].get_texts()]
+    error = table_error(examples.RELIABILITY["random split"])
+    assert names[1] == f"random split: calibration error {error:.3f}"
+    assert sum(bar.get_height() for bar in lower.patches) == examples.N + (examples.N + 1) // 2
     axis = figures["risk_coverage_curve"].axes[0]
     assert len(axis.lines) == 2 * len(examples.CURVES)
     risk = examples.CURVES["frozen + linear"]["risk"] * 100
@@ -290,12 +294,23 @@ def test_save_figure_is_a_small_palette_png(tmp_path, figures, monkeypatch):
     assert image.format == "PNG"
     assert image.mode == "P"
     width = figures["confusion_counts"].get_figwidth()
-    assert image.width == pytest.approx(width * 110, abs=2)
+    assert image.width == pytest.approx(width * DPI, abs=2)
     assert saved.path.stat().st_size < 80_000
     assert saved._repr_png_() == saved.path.read_bytes()
     assert repr(saved) == "figure matrix.png"
     monkeypatch.setenv("ARG_OUTPUT", str(tmp_path / "out"))
     assert plots.save_figure(figures["composition"], "c").path == tmp_path / "out/figures/c.png"
+
+
+def test_the_ends_of_a_colour_scale_survive_the_palette(tmp_path, figures):
+    """Few pixels are as dark as the ends: they must keep their hue."""
+    saved = plots.save_figure(figures["composition"], "composition", tmp_path)
+    fig, image = figures["composition"], Image.open(saved.path).convert("RGB")
+    scale = fig.axes[-1].get_window_extent()
+    x = int((scale.x0 + scale.x1) / 2)
+    top, bottom = (image.getpixel((x, int(image.height - y))) for y in (scale.y1 - 4, scale.y0 + 4))
+    assert top[0] > 1.5 * top[2], "brown, not grey"
+    assert bottom[2] > 1.5 * bottom[1], "purple, not grey"
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path):

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from test_card_tables import EXTERNAL, LADDER
 
 from arg_utils import paths, readme_tables
 
@@ -128,27 +129,15 @@ def test_rows_of_the_ladder_come_in_where_there_are_some(root):
     assert "| best hit | 0.993 | 0.330 |" in text
 
 
-def ladder_row(split, method, f1):
-    bins = [{"bin": "no hit", "n": 1200, "classes": 3, "macro_f1": f1, "accuracy": 0.5},
-            {"bin": "<30 %", "n": 0, "classes": 0, "macro_f1": None, "accuracy": None}]  # fmt: skip
-    return {"split": split, "method": method, "macro_f1": f1, "accuracy": 0.75, "ece": 0.0312,
-            "ci_low": 0.1, "ci_high": 0.9, "proteins": 1200, "bins": bins}  # fmt: skip
+def test_seeds_are_averaged_and_a_repeated_one_replaced():
+    def row(seed, f1, low):
+        return {"split": "random", "method": "m", "seed": seed, "macro_f1": f1, "ci_low": low,
+                "ci_high": 1.0, "minutes": 2.0, "profile": "full"}  # fmt: skip
 
-
-LADDER = {
-    "command": "climb", "data": "d", "weights": "w", "profile": "p",
-    "rows": [ladder_row(s, m, f) for s in ("random", "homology")
-             for m, f in (("majority", 0.1), ("best_hit", 0.4), ("hybrid", 0.6))],
-}  # fmt: skip
-
-
-def test_bins_show_two_methods_side_by_side():
-    lines = readme_tables.bins_table(LADDER).splitlines()
-    assert lines[2] == "| random | no hit | 1,200 | 0.400, 0.500 | 0.600, 0.500 |"
-    assert lines[3] == "| random | <30 % | 0 | –, – | –, – |"
-    assert "| homology | all | 1,200 | 0.400, 0.750 | 0.600, 0.750 |" in lines
-    assert "| homology | all: calibration error | 1,200 | 0.031 | 0.031 |" in lines
-    assert lines[-1].endswith("`climb`: data d, weights w, profile p.")
+    rows = [row(0, 0.1, 0.0), row(0, 0.4, 0.2), row(1, 0.6, 0.3), row(2, 0.5, 0.4)]
+    line = readme_tables.results_table(rows).splitlines()[-1]
+    assert line.startswith("| m | 0.500 (0.300–1.000), mean of 3 seeds | – |")
+    assert "seeds" not in readme_tables.results_table(rows[:2])
 
 
 def test_the_model_card_is_kept_up_to_date_too(root, capsys):
@@ -164,6 +153,12 @@ def test_the_model_card_is_kept_up_to_date_too(root, capsys):
     assert readme_tables.main([], root) == 0
     assert "0.600, 0.500" in card.read_text()
     assert readme_tables.main(["--check"], root) == 0
+    card.write_text(card.read_text() + "<!-- external:begin -->\n<!-- external:end -->\n")
+    assert readme_tables.main([], root) == 2
+    assert "`python -m benchmarks.external` writes it" in capsys.readouterr().err
+    (root / "results" / "external.json").write_text(json.dumps(EXTERNAL))
+    assert readme_tables.main([], root) == 0
+    assert "Macro-F1 over 2 classes" in card.read_text()
     card.write_text("# Card")
     assert readme_tables.main([], root) == 2
     assert "MODEL_CARD.md must hold" in capsys.readouterr().err

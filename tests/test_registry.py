@@ -1,4 +1,6 @@
+from arg_utils.config import PROFILES
 from arg_utils.registry import DEAR, DEFAULT_METHOD, METHODS, weights_identity
+from arg_utils.splits import FOLDS
 
 
 def test_the_names_are_those_of_the_files():
@@ -6,7 +8,8 @@ def test_the_names_are_those_of_the_files():
         "majority", "best_hit", "best_hit_phmmer", "nearest_neighbour", "frozen_linear",
         "lora_classifier",
         "layers_plain", "layers_sqrt", "layers_weighted", "layers_focal", "layers_adjusted",
-        "layers_balanced", "layers_linear", "lora_blocks", "full_finetuning", "hybrid",
+        "layers_balanced", "layers_linear", "layers_perceptron", "layers_ensemble", "layers_svm",
+        "attention_pooling", "lora_blocks", "full_finetuning", "hybrid",
     ]  # fmt: skip
     assert all(METHODS[name].name == name and METHODS[name].title for name in METHODS)
     assert len({method.title for method in METHODS.values()}) == len(METHODS)
@@ -16,6 +19,9 @@ def test_the_default_is_the_best_that_fits_a_laptop():
     assert DEFAULT_METHOD == "hybrid"
     assert DEFAULT_METHOD not in DEAR
     assert set(DEAR) <= set(METHODS)
+    for profile in PROFILES.values():
+        assert all(set(folds(profile)) <= set(range(FOLDS)) for folds in DEAR.values())
+    assert all(folds(PROFILES["laptop"]) == (0,) for folds in DEAR.values())
 
 
 def test_only_what_uses_the_backbone_depends_on_its_weights(weights):

@@ -67,7 +67,15 @@ def test_from_data_to_submission(method, data, tmp_path, monkeypatch, weights):
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(data / "test.fasta", other)
-    found = submit_run(other, run, tmp_path / "sub" / "submission.csv")
+    out, answers = tmp_path / "sub" / "submission.csv", tmp_path / "sub" / "answers.csv"
+    found, unsure = submit_run(other, run, out, answers)
+    told = pd.read_csv(answers)
+    assert told["id"].tolist() == [r.id for r in dataset.test]
+    assert told["class"].tolist() == [CLASSES[i] for i in found]
+    assert (told["answer"] == "uncertain").sum() == unsure
+    assert (unsure > 0) == (method == "hybrid"), "the others have no threshold"
+    with pytest.raises(UserError, match="name two files"):
+        submit_run(other, run, out, tmp_path / "sub" / ".." / "sub" / "submission.csv")
     check_submission(tmp_path / "sub" / "submission.csv", [r.id for r in dataset.test])
     assert macro_f1(dataset.test_labels, found) == metrics["test_macro_f1"]
     sequences = [record.sequence for record in dataset.test]

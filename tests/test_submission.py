@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from arg_utils.errors import UserError
-from arg_utils.submission import check_submission, write_submission
+from arg_utils.submission import check_submission, write_answers, write_submission
 
 IDS = ["SEQ0", "SEQ1", "SEQ2"]
 GOOD = "id,label\nSEQ0,0\nSEQ1,14\nSEQ2,3\n"
@@ -80,3 +80,15 @@ def test_a_file_that_cannot_be_read(tmp_path):
     (tmp_path / "s.csv").write_bytes(b"PK\x03\x04\xff")
     with pytest.raises(UserError, match="not UTF-8"):
         check_submission(tmp_path / "s.csv", IDS)
+
+
+def test_answers_say_what_is_uncertain(tmp_path):
+    chances = np.full((3, 15), 0.01)
+    chances[0, 11], chances[1, 14], chances[2, 2] = 0.86, 0.5, 0.7
+    path = write_answers(["a", "b,1", "c"], chances, 0.7, tmp_path / "answers.csv")
+    assert path.read_text().splitlines() == [
+        "id,class,probability,answer",
+        "a,beta_lactam,0.86,beta_lactam",
+        '"b,1",nonarg,0.5,uncertain',
+        "c,polymyxin,0.7,polymyxin",
+    ]

