@@ -1,0 +1,158 @@
+"""What does each part of the hybrid bring on families not seen? Asked of training data only.
+
+    python -m benchmarks.stacking          # writes results/stacking.json
+
+The training part of the random split is parted by homology into five folds. The evidence on a fold
+comes from the four others: hits in them, and a head fitted on their features. The weights of the
+evidence are learned on four folds and judged on the fifth. No validation or test protein is used.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from arg_utils.calibration import expected_calibration_error
+from arg_utils.errors import UserError
+from arg_utils.evaluation import accuracy, macro_f1
+from arg_utils.evidence import SEARCH, assemble, hit_evidence, profiled, strongest_first
+from arg_utils.heads import Standardised
+from arg_utils.homology import search
+from arg_utils.intervals import bootstrap_gain
+from arg_utils.labels import NUM_CLASSES
+from arg_utils.paths import RESULTS, write_text
+from arg_utils.profiles import profile_search
+from arg_utils.splits import homology_clusters, homology_folds, representatives
+from arg_utils.stacking import Unseen, balance, draw, weigh
+from arg_utils.workspace import open_workspace
+from benchmarks.heads import linear, nearest, perceptron
+
+Head = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+CHOSEN = "all hits, linear layer"  # as the hybrid has it
+SHARPNESS = 10.0  # of the nearest neighbour's cosines as logits; the weights rescale it
+# Which hits, and which heads, whose log-probabilities are averaged.
+VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    CHOSEN: ("all", ("linear",)),
+    "all hits, no model": ("all", ()),
+    "no hits, linear layer": ("none", ("linear",)),
+    "hits of proteins, linear layer": ("proteins", ("linear",)),
+    "hits of profiles, linear layer": ("profiles", ("linear",)),
+    "all hits, perceptron": ("all", ("perceptron",)),
+    "all hits, nearest neighbour": ("all", ("nearest",)),
+    "all hits, mean of the three": ("all", ("linear", "perceptron", "nearest")),
+}
+
+
+def heads() -> dict[str, Head]:
+    """Known features, their classes, and features asked about -> log-probabilities [n, 15]."""
+
+    def sharpened(x, y, asked):
+        return SHARPNESS * nearest(x, y, asked)
+
+    return {"linear": linear(), "perceptron": perceptron, "nearest": sharpened}
+
+
+def hits_apart(sequences: list[str], labels: np.ndarray, fold: np.ndarray) -> dict[str, np.ndarray]:
+    """`hit_evidence` of each protein from other folds, by kind of hit."""
+    first = representatives(sequences)[0]
+    single = search(sequences, [sequences[i] for i in first], **SEARCH)
+    single = single.assign(target=first[single["target"]])
+    family = profile_search(sequences, sequences, profiled(sequences, labels))
+    single, family = (
+        hits[fold[hits["query"]] != fold[hits["target"]]] for hits in (single, family)
+    )
+    kinds = {"all": [single, family], "proteins": [single], "profiles": [family], "none": []}
+    empty = single.iloc[:0]
+    return {
+        kind: hit_evidence(strongest_first(tables or [empty]), labels, len(labels))
+        for kind, tables in kinds.items()
+    }
+
+
+def held_out(head: Head, x: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Log-probabilities float32 [n, 15] of each fold by a head fitted on the others."""
+    out = np.empty((len(labels), NUM_CLASSES), np.float32)
+    for number in np.unique(fold):
+        rest = fold != number
+        scores = torch.from_numpy(np.asarray(head(x[rest], labels[rest], x[~rest]), np.float32))
+        out[~rest] = F.log_softmax(scores, dim=1).numpy()
+    return out
+
+
+def crossed(
+    found: np.ndarray, labels: np.ndarray, families: np.ndarray, fold: np.ndarray
+) -> np.ndarray:
+    """Probabilities [n, 15] of each fold, by weights learned on the evidence of the others."""
+    out = np.empty((len(labels), NUM_CLASSES), np.float32)
+    for number in np.unique(fold):
+        rest = np.flatnonzero(fold != number)
+        rest = rest[draw(labels[rest], families[rest], 0)]
+        ones = np.ones(len(rest))
+        counted = balance(labels[rest], families[rest])
+        unseen = Unseen(found[rest], labels[rest], ones.astype(bool), counted, ones)
+        scores = torch.from_numpy(found[fold == number]) @ weigh(unseen, 1.0)
+        out[fold == number] = F.softmax(scores, dim=1).numpy()
+    return out
+
+
+def compare(
+    hits: Mapping[str, np.ndarray],
+    log_p: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    families: np.ndarray,
+    fold: np.ndarray,
+) -> list[dict]:
+    """A row a variant: scores, and what it gains on `CHOSEN` (paired 95 % interval)."""
+    nothing = np.full((len(labels), NUM_CLASSES), -np.log(NUM_CLASSES), np.float32)
+    chances = {}
+    for name, (kind, used) in VARIANTS.items():
+        mean = np.mean([log_p[each] for each in used], axis=0) if used else nothing
+        chances[name] = crossed(assemble(hits[kind], mean), labels, families, fold)
+    base, rows = chances[CHOSEN].argmax(axis=1), []
+    for name, each in chances.items():
+        found = each.argmax(axis=1)
+        gain = bootstrap_gain(labels, found, base, families)
+        rows.append({
+            "evidence": name, "macro_f1": macro_f1(labels, found),
+            "accuracy": accuracy(labels, found), "ece": expected_calibration_error(each, labels),
+            "gain": gain.value, "gain_low": gain.low, "gain_high": gain.high,
+        })  # fmt: skip
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compare all, print the table, write ``results/stacking.json``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stacking", description=__doc__)
+    parser.parse_args(arguments)
+    try:
+        work = open_workspace()
+        sequences, labels = work.train.sequences, work.train.labels
+        families = homology_clusters(sequences)
+        fold = homology_folds(labels, families, seed=1)
+        x = Standardised().learn_scale(sequences)
+        log_p = {name: held_out(head, x, labels, fold) for name, head in heads().items()}
+        rows = compare(hits_apart(sequences, labels, fold), log_p, labels, families, fold)
+        print(pd.DataFrame(rows).round(3).to_string(index=False))
+        content = {
+            "command": "python -m benchmarks.stacking",
+            "weights": work.weights.name,
+            "data": f"{work.data.name} [{work.data.identity[:8]}]",
+            "rows": rows,
+        }
+        write_text(RESULTS / "stacking.json", json.dumps(content, indent=1) + "\n")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {RESULTS} cannot be written ({error.strerror or error}).", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
