@@ -65,10 +65,21 @@ def test_what_tells_the_class_is_worth_more_than_what_does_not():
     assert rows["all hits, perceptron"]["gain_high"] < 0
 
 
+def test_partings_are_averaged():
+    def row(f1, gain):
+        scores = {"macro_f1": f1, "accuracy": 1.0, "ece": 0.0, "gain": gain}
+        return {"evidence": "x", **scores, "gain_low": gain - 1, "gain_high": gain + 1}
+
+    (mean,) = stacking.averaged([[row(0.25, 0.0)], [row(0.75, 1.0)]])
+    assert (mean["macro_f1"], mean["gain"]) == (0.5, 0.5)
+    assert mean["gains"] == [[0.0, -1.0, 1.0], [1.0, 0.0, 2.0]]
+
+
 @pytest.mark.usefixtures("settings")
 def test_the_table_is_printed_and_written(work, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(stacking, "RESULTS", tmp_path)
     monkeypatch.setattr(stacking, "open_workspace", lambda: work)
+    monkeypatch.setattr(stacking, "SEEDS", (1,))
     assert stacking.main([]) == 0
     assert stacking.CHOSEN in capsys.readouterr().out
     written = json.loads((tmp_path / "stacking.json").read_text())
