@@ -4,27 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from arg_utils.errors import UserError
+from arg_utils.errors import exit_code
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code (0, 2 for a fault of the input, 130 when stopped)."""
     options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on where it was", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output (head, say) has gone
-        sys.stderr.close()
-        return 0
-    except OSError as error:  # a folder that may not be written to, a full disk
-        print(f"error: {error.filename or 'system'}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: options.run(options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from arg_utils.paths import atomic_path, cache_dir
 
 SOURCE = Path(__file__).parent / "csrc" / "attention.cpp"
-SOURCES = (SOURCE, SOURCE.with_name("attention_bf16.h"))
+SOURCES = (SOURCE, *(SOURCE.with_name(f"attention_{kind}.h") for kind in ("bf16", "amx")))
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 KERNEL_DIM, KERNEL_TYPES = 16, (torch.float32, torch.bfloat16)
 ROUND = 128

@@ -1,4 +1,8 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and the exit codes of commands."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -6,3 +10,24 @@ class UserError(Exception):
 
     The command line prints it and exits with code 2; a notebook shows it as the last line.
     """
+
+
+def exit_code(command: Callable[[], None], place: Path | str = "system") -> int:
+    """Run a command: 0, or 2 after one sentence about a fault of the input, 130 when stopped.
+
+    ``place`` is named where the system does not say which file or folder it refuses.
+    """
+    try:
+        command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output (head, say) has gone
+        sys.stderr.close()
+    except OSError as error:  # a folder that may not be written to, a full disk
+        print(f"error: {error.filename or place}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return 0

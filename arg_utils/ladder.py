@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from arg_utils.calibration import error_if_calibrated, reliability, table_error
-from arg_utils.errors import UserError
+from arg_utils.errors import UserError, exit_code
 from arg_utils.evaluation import identity_bins, per_class_table
 from arg_utils.experiments import (
     HOMOLOGY,
@@ -118,6 +118,8 @@ def _old_rows(place: Path) -> list[dict]:
     """The rows that ``place`` holds, none if there is no such file; fails where it cannot serve."""
     if place.is_dir():
         raise UserError(f"{place} is a folder; name a file.")
+    if place.parent.is_file():
+        raise UserError(f"{place.parent} is a file; name one in a folder.")
     rows = read_ladder(place)["rows"] if place.exists() else []
     if any(
         not {"split", "method", "seed", "data", "weights", "profile"} <= row.keys() for row in rows
@@ -166,27 +168,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", metavar="FILE", type=Path, help="else results/ladder.json")
     options = parser.parse_args(arguments)
     place = options.out or RESULTS / "ladder.json"
-    try:
-        old = _old_rows(place)  # before hours of fitting
-        work = open_workspace()
-        rows = ladder(work, options.methods)
-        rows = sorted([*rows, *kept_rows(work, rows, old)], key=_in_order)
-        print(ladder_frame(rows).to_string(index=False))
-        methods = dict.fromkeys(row["method"] for row in rows)
-        named = f" --out {options.out}" if options.out else ""
-        content = {
-            "command": f"python -m arg_utils.ladder --methods {' '.join(methods)}{named}",
-            "profile": work.profile.name, "weights": work.weights.name,
-            "data": f"{work.data.name} [{work.data.identity[:8]}]", "rows": rows,
-        }  # fmt: skip
-        write_text(place, json.dumps(content, indent=1) + "\n")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {place} cannot be written ({error.strerror or error}).", file=sys.stderr)
-        return 2
-    return 0
+    named = f" --out {options.out}" if options.out else ""
+    return exit_code(lambda: _run(options.methods, place, named), place)
+
+
+def _run(methods: Sequence[str], place: Path, named: str) -> None:
+    old = _old_rows(place)  # before hours of fitting
+    work = open_workspace()
+    rows = ladder(work, methods)
+    rows = sorted([*rows, *kept_rows(work, rows, old)], key=_in_order)
+    print(ladder_frame(rows).to_string(index=False))
+    methods = dict.fromkeys(row["method"] for row in rows)
+    content = {
+        "command": f"python -m arg_utils.ladder --methods {' '.join(methods)}{named}",
+        "profile": work.profile.name, "weights": work.weights.name,
+        "data": f"{work.data.name} [{work.data.identity[:8]}]", "rows": rows,
+    }  # fmt: skip
+    write_text(place, json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from arg_utils.errors import UserError
+from arg_utils.markdown import gain
 from arg_utils.paths import RESULTS
 
 
@@ -46,7 +47,7 @@ def ladder_frame(rows: Sequence[dict]) -> pd.DataFrame:
             **({"seed": row["seed"]} if seeds else {}),
             "macro-F1": round(row["macro_f1"], 3),
             "95 % interval": f"{row['ci_low']:.3f}–{row['ci_high']:.3f}",
-            "gain on best hit": _gain(row),
+            "gain on best hit": gain(row),
             "accuracy": round(row["accuracy"], 3),
             "ECE": round(row["ece"], 3),
             "trained parameters": row["trainable_parameters"],
@@ -57,13 +58,6 @@ def ladder_frame(rows: Sequence[dict]) -> pd.DataFrame:
     )
     order = ["split", "macro-F1"]
     return frame.sort_values(order, ascending=False, kind="stable").reset_index(drop=True)
-
-
-def _gain(row: dict) -> str:
-    """``+0.093 (+0.011 to +0.172)``, paired 95 % interval; empty where it was not measured."""
-    if row.get("gain") is None:
-        return ""
-    return f"{row['gain']:+.3f} ({row['gain_low']:+.3f} to {row['gain_high']:+.3f})"
 
 
 def ladder_bins(rows: Sequence[dict], split: str, methods: Sequence[str]) -> dict:

@@ -12,8 +12,15 @@ from pathlib import Path
 from statistics import fmean
 
 from arg_utils import paths
-from arg_utils.card_tables import SPLITS, bins_table, external_table, splits_table
+from arg_utils.card_tables import (
+    SPLITS,
+    bins_table,
+    external_table,
+    negatives_table,
+    splits_table,
+)
 from arg_utils.errors import UserError
+from arg_utils.markdown import number, score, table
 from arg_utils.splits import FOLDS
 
 CARD = "MODEL_CARD.md"
@@ -32,24 +39,20 @@ def results_table(rows: Iterable[Mapping]) -> str:
         seeds.setdefault(key, {})[row.get("seed", 0)] = row  # measured twice: the last one
     for (method, profile, split), measured in seeds.items():
         methods.setdefault((method, profile), {})[split] = _mean(list(measured.values()))
-    lines = [
-        "| method | macro-F1, random split | macro-F1, homology split (95 % interval) "
-        "| accuracy, homology | trained parameters | minutes | profile |",
-        "|---|---:|---:|---:|---:|---:|---|",
-    ]
+    lines = []
     for (method, profile), parts in sorted(methods.items(), key=_hardest_first):
         random, homology = (parts.get(split, {}) for split in SPLITS)
-        cells = [
-            method,
-            _score(random),
-            _score(homology),
-            _number(homology.get("accuracy"), ".3f"),
-            _number(_either(homology, random, "trainable_parameters"), ","),
-            _number(_either(homology, random, "minutes"), ".1f"),
-            profile or "–",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append((
+            method, profile or "–", _score(random), _score(homology),
+            number(homology.get("accuracy")),
+            number(_either(homology, random, "trainable_parameters"), ","),
+            number(_either(homology, random, "minutes"), ".1f"),
+        ))  # fmt: skip
+    head = (
+        "method", "profile", "macro-F1, random split", "macro-F1, homology split (95 % interval)",
+        "accuracy, homology", "trained parameters", "minutes",
+    )  # fmt: skip
+    return "\n".join(table(head, lines, left=2))
 
 
 def _mean(rows: list[Mapping]) -> Mapping:
@@ -65,32 +68,30 @@ def _mean(rows: list[Mapping]) -> Mapping:
 def times_table(times: Mapping) -> str:
     """Markdown: minutes of each notebook and in all, from notebook_times.json."""
     seconds = times["seconds"]
-    head = f"| notebook | minutes (profile {times['profile']}, {times['cores']} cores) |"
-    rows = [f"| `{name}` | {value / 60:.1f} |" for name, value in seconds.items()]
-    total = f"| all | {sum(seconds.values()) / 60:.1f} |"
-    return "\n".join([head, "|---|---:|", *rows, total])
+    rows = [(f"`{name}`", f"{value / 60:.1f}") for name, value in seconds.items()]
+    rows.append(("all", f"{sum(seconds.values()) / 60:.1f}"))
+    head = ("notebook", f"minutes (profile {times['profile']}, {times['cores']} cores)")
+    return "\n".join(table(head, rows))
 
 
 def speed_table(speed: Mapping) -> str:
     """Markdown: a row a contender, residues a second and peak memory, from speed.json."""
-    lines = [
-        "| | features, residues/s | ours is | peak MB | LoRA training, residues/s | ours is "
-        "| peak MB |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
+    rows = []
     for name, label in speed["labels"].items():
         cells = [label]
         for task, prefix in (("features", "features"), ("training", "lora")):
             times = speed.get(f"{prefix}_vs_{name}")
             cells += [
-                _number(speed["residues_per_second"][task].get(name), ",.0f"),
-                "–" if times is None else f"{times:.1f}×",
-                _number(speed["peak_rss_mb"].get(f"{task}:{name}"), ",.0f"),
+                number(speed["residues_per_second"][task].get(name), ",.0f"),
+                number(times, ".1f") + "×" * (times is not None),
+                number(speed["peak_rss_mb"].get(f"{task}:{name}"), ",.0f"),
             ]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
+    tasks = ("features, residues/s", "LoRA training, residues/s")
+    head = ["", *(name for task in tasks for name in (task, "ours is", "peak MB"))]
     streams = ", ".join(f"{int(n):,}: {mb:,.0f}" for n, mb in speed["features_peak_rss_mb"].items())
     return "\n".join([
-        *lines, "",
+        *table(head, rows), "",
         f"{speed['cores']} cores, {speed['device']}, PyTorch {speed['torch']}, transformers "
         f"{speed['transformers']}, PEFT {speed['peft']}; weights: {speed['weights']}. Medians of "
         f"{speed['repeats']} interleaved repeats. The forward pass reaches "
@@ -110,15 +111,9 @@ def _either(first: Mapping, second: Mapping, name: str) -> float | None:
     return first.get(name) if first.get(name) is not None else second.get(name)
 
 
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
-
-
 def _score(row: Mapping) -> str:
-    """``0.412 (0.350–0.470)``, without the interval if there is none; says if folds lack."""
-    text = _number(row.get("macro_f1"), ".3f")
-    if row.get("ci_low") is not None and row.get("ci_high") is not None:
-        text += f" ({row['ci_low']:.3f}–{row['ci_high']:.3f})"
+    """`markdown.score`, and how many seeds it is the mean of, and which folds lack."""
+    text = score(row)
     if row.get("seeds", 1) > 1:
         text += f", mean of {row['seeds']} seeds"
     folds = row.get("folds")
@@ -144,7 +139,7 @@ def render(readme: str, results: Path) -> str:
 
 
 def render_card(card: str, results: Path) -> str:
-    """``card`` with the block ``bins`` anew, and ``external`` and ``other`` where they are marked.
+    """``card`` with the block ``bins`` anew, and the others that `card_tables` makes if marked.
 
     Errors as of `render`.
     """
@@ -152,6 +147,7 @@ def render_card(card: str, results: Path) -> str:
     card = _replace(card, "bins", bins_table(ladder), CARD)
     for name, file, command, make in (
         ("external", "external.json", "python -m benchmarks.external", external_table),
+        ("negatives", "negatives.json", "python -m benchmarks.negatives", negatives_table),
         (
             "other",
             "ladder_other.json",

@@ -22,7 +22,7 @@ import pandas as pd
 
 from arg_utils.calibration import expected_calibration_error
 from arg_utils.data_source import KEY, labelled_records, load_dataset
-from arg_utils.errors import UserError
+from arg_utils.errors import UserError, exit_code
 from arg_utils.evaluation import accuracy, confusion, f1_from_confusion, identity_bins
 from arg_utils.experiments import fit_random, load_fitted
 from arg_utils.fasta import Record, write_fasta
@@ -162,6 +162,16 @@ def score(
     return row
 
 
+def answers(work: Workspace, sequences: list[str]) -> dict[str, tuple[np.ndarray, float | None]]:
+    """Probabilities [n, 15] and threshold of each of `METHODS`, fitted on the data in use."""
+    out = {}
+    for name in METHODS:
+        fit_random(work, name)
+        method = load_fitted(work, name)
+        out[name] = method.probabilities(sequences), method.threshold or None  # 0: never uncertain
+    return out
+
+
 def evaluate(work: Workspace) -> dict:
     """Every method's scores on the external set, with what they are of."""
     records, counts = external_set(work)
@@ -169,13 +179,8 @@ def evaluate(work: Workspace) -> dict:
     groups = homology_clusters(sequences)
     hits = best_hits(sequences, work.train.sequences).set_index("query")["identity"]
     near = hits.reindex(range(len(records))).to_numpy()
-    chances, thresholds = {}, {}
-    for name in METHODS:
-        fit_random(work, name)
-        method = load_fitted(work, name)
-        chances[name] = method.probabilities(sequences)
-        thresholds[name] = method.threshold or None  # 0: never uncertain
-    base = chances[BASE].argmax(axis=1)
+    found = answers(work, sequences)
+    base = found[BASE][0].argmax(axis=1)
     support = {CLASSES[i]: int((true == i).sum()) for i in np.unique(true)}
     return {
         "command": "python -m benchmarks.external", "weights": work.weights.name,
@@ -184,8 +189,8 @@ def evaluate(work: Workspace) -> dict:
         "note": "no negatives: accuracy is a sensitivity; macro-F1 is over the classes of support",
         "counts": counts, "clusters": len(np.unique(groups)), "support": support,
         "rows": [
-            {"method": name, **score(true, found, base, groups, near, thresholds[name])}
-            for name, found in chances.items()
+            {"method": name, **score(true, chances, base, groups, near, threshold)}
+            for name, (chances, threshold) in found.items()
         ],
     }  # fmt: skip
 
@@ -210,22 +215,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.external", description=__doc__)
     parser.add_argument("--write", metavar="DIR", type=Path, help="only write a data folder")
     folder = parser.parse_args(arguments).write
-    try:
+
+    def run() -> None:
         if folder:
             negatives = [r for r in labelled_records(load_dataset()) if r.label == NONARG]
             print(f"{folder}: {write_folder(folder, read_database()[0], negatives)}")
-            return 0
+            return
         result = evaluate(open_workspace())
         show(result)
         write_text(RESULTS / "external.json", json.dumps(result, indent=1) + "\n")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        where = folder or RESULTS
-        print(f"error: {where} cannot be written ({error.strerror or error}).", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(run, folder or RESULTS)
 
 
 if __name__ == "__main__":

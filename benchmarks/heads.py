@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from arg_utils.embeddings import FEATURES, Feature, embed
-from arg_utils.errors import UserError
+from arg_utils.errors import exit_code
 from arg_utils.evaluation import accuracy, macro_f1
 from arg_utils.heads import fit_linear, log_chances
 from arg_utils.labels import NUM_CLASSES
@@ -105,13 +105,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.heads", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the chosen one only, not written")
     quick = parser.parse_args(arguments).quick
-    try:
-        work = open_workspace()
-        train = work.train
-        fold = homology_folds(train.labels, homology_clusters(train.sequences), seed=1)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: _run(quick), RESULTS)
+
+
+def _run(quick: bool) -> None:
+    work = open_workspace()
+    train = work.train
+    fold = homology_folds(train.labels, homology_clusters(train.sequences), seed=1)
     rows = []
     for name, features, title, head in trials(quick):
         scores = score(head, embed(train.sequences, features), train.labels, fold)
@@ -125,7 +125,6 @@ def main(arguments: list[str] | None = None) -> int:
             "rows": rows,
         }
         write_text(RESULTS / "heads.json", json.dumps(content, indent=1) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from torch import nn
 from arg_utils.block_methods import LoraInBlocks
 from arg_utils.checkpoints import fingerprint
 from arg_utils.config import LoraBlocks
-from arg_utils.errors import UserError
+from arg_utils.errors import UserError, exit_code
 from arg_utils.esm2 import best_device
 from arg_utils.experiments import fitting_code
 from arg_utils.finetuning import ProteinClassifier, finetune
@@ -146,23 +146,18 @@ def sweep(work: Workspace, named: dict[str, int], quick: bool) -> list[dict]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Try all, print the table; ``results/lora_settings.json`` is written after every row."""
-    try:
-        options = _options(arguments)
-        work = open_workspace()
-        for part in ("train", "val"):
-            if not getattr(work, part).sequences:
-                raise UserError(f"{work.data.folder / part}.fasta has no records; it needs some.")
-        named = {"max_per_class": options.max_per_class, "epochs": options.epochs}
-        named = {name: value for name, value in named.items() if value is not None}
-        rows = sweep(work, named, options.quick)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or RESULTS}: {error.strerror or error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: _run(_options(arguments)), RESULTS)
+
+
+def _run(options: argparse.Namespace) -> None:
+    work = open_workspace()
+    for part in ("train", "val"):
+        if not getattr(work, part).sequences:
+            raise UserError(f"{work.data.folder / part}.fasta has no records; it needs some.")
+    named = {"max_per_class": options.max_per_class, "epochs": options.epochs}
+    named = {name: value for name, value in named.items() if value is not None}
+    rows = sweep(work, named, options.quick)
     print(pd.DataFrame(rows)[SHOWN].round(4).to_string(index=False))
-    return 0
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from arg_utils.calibration import expected_calibration_error
-from arg_utils.errors import UserError
+from arg_utils.errors import exit_code
 from arg_utils.evaluation import accuracy, macro_f1
 from arg_utils.evidence import SEARCH, assemble, hit_evidence, profiled, strongest_first
 from arg_utils.heads import Standardised
@@ -143,33 +143,29 @@ def main(arguments: list[str] | None = None) -> int:
     """Compare all, print the table, write ``results/stacking.json``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stacking", description=__doc__)
     parser.parse_args(arguments)
-    try:
-        work = open_workspace()
-        sequences, labels = work.train.sequences, work.train.labels
-        families = homology_clusters(sequences)
-        x, partings = Standardised().learn_scale(sequences), []
-        for seed in SEEDS:
-            fold = homology_folds(labels, families, seed)
-            log_p = {name: held_out(head, x, labels, fold) for name, head in heads().items()}
-            hits = hits_apart(sequences, labels, fold)
-            partings.append(compare(hits, log_p, labels, families, fold))
-        rows = averaged(partings)
-        print(pd.DataFrame(rows).drop(columns="gains").round(3).to_string(index=False))
-        content = {
-            "command": "python -m benchmarks.stacking",
-            "weights": work.weights.name,
-            "data": f"{work.data.name} [{work.data.identity[:8]}]",
-            "partings": len(SEEDS),
-            "rows": rows,
-        }
-        write_text(RESULTS / "stacking.json", json.dumps(content, indent=1) + "\n")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {RESULTS} cannot be written ({error.strerror or error}).", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(_run, RESULTS)
+
+
+def _run() -> None:
+    work = open_workspace()
+    sequences, labels = work.train.sequences, work.train.labels
+    families = homology_clusters(sequences)
+    x, partings = Standardised().learn_scale(sequences), []
+    for seed in SEEDS:
+        fold = homology_folds(labels, families, seed)
+        log_p = {name: held_out(head, x, labels, fold) for name, head in heads().items()}
+        hits = hits_apart(sequences, labels, fold)
+        partings.append(compare(hits, log_p, labels, families, fold))
+    rows = averaged(partings)
+    print(pd.DataFrame(rows).drop(columns="gains").round(3).to_string(index=False))
+    content = {
+        "command": "python -m benchmarks.stacking",
+        "weights": work.weights.name,
+        "data": f"{work.data.name} [{work.data.identity[:8]}]",
+        "partings": len(SEEDS),
+        "rows": rows,
+    }
+    write_text(RESULTS / "stacking.json", json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

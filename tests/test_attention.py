@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import platform
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -14,8 +16,13 @@ from arg_utils import attention as module
 from arg_utils.attention import Packing, attention, padded_attention, rotary_tables
 
 needs_kernel = pytest.mark.skipif(
-    module.load_kernel() is None, reason="no C++ compiler: there is no kernel to test"
+    shutil.which(os.environ.get("CXX", "c++")) is None,
+    reason="no C++ compiler: there is no kernel to test",
 )
+# Builds without some of what the processor has, so that every way is tested where it can be.
+WITHOUT = {"nothing": (), "tiles": ("-mno-amx-bf16",)}
+WITHOUT["dot products"] = (*WITHOUT["tiles"], "-mno-avx512bf16")
+X86 = platform.machine() in ("x86_64", "AMD64")
 LENGTHS = {
     "one": [1],
     "below": [15],
@@ -86,6 +93,11 @@ def test_float32_kernel_against_the_definition(lengths, scale):
 
 
 @needs_kernel
+def test_there_is_a_kernel_wherever_there_is_a_compiler():
+    assert module.load_kernel() is not None
+
+
+@needs_kernel
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 def test_kernel_equals_the_fallback(lengths):
     qkv, grad, packing = example(lengths)
@@ -94,10 +106,21 @@ def test_kernel_equals_the_fallback(lengths):
     assert distance(ours[1], theirs[1]) < 1e-5
 
 
+@pytest.fixture(scope="module", params=WITHOUT if X86 else ["nothing"])
+def without(request):
+    """The kernel, built without what the parameter names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "FLAGS", module.FLAGS + WITHOUT[request.param])
+        module.load_kernel.cache_clear()
+        yield module.load_kernel()
+    module.load_kernel.cache_clear()
+
+
 @needs_kernel
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-def test_bfloat16_kernel(lengths):
+def test_bfloat16_kernel(lengths, without):
     """bfloat16 has 8 significant bits; operands of products are rounded, sums and softmax not."""
+    assert without is not None
     qkv, grad, packing = example(lengths, torch.bfloat16)
     expected = run(plain_attention, qkv.double(), grad.double(), lengths)
     out, slope = run(attention, qkv, grad, packing)

