@@ -58,8 +58,10 @@ def test_what_tells_the_class_is_worth_more_than_what_does_not():
     nothing = np.zeros((64, 15, 4), np.float32)
     hits = {kind: nothing for kind, _ in stacking.VARIANTS.values()}
     rows = {r["evidence"]: r for r in stacking.compare(hits, log_p, LABELS, FAMILIES, FOLD)}
-    assert list(rows) == list(stacking.VARIANTS)
+    assert list(rows) == [*stacking.VARIANTS, *stacking.COUNTED]
     assert rows[stacking.CHOSEN]["accuracy"] == 1
+    assert rows[stacking.CHOSEN]["false_args"] == 0
+    assert rows["all hits, no model"]["false_args"] in (0, 1)  # nothing tells these proteins apart
     assert rows[stacking.CHOSEN]["gain"] == 0
     assert rows["all hits, perceptron"]["accuracy"] < 0.5
     assert rows["all hits, perceptron"]["gain_high"] < 0
@@ -67,12 +69,19 @@ def test_what_tells_the_class_is_worth_more_than_what_does_not():
 
 def test_partings_are_averaged():
     def row(f1, gain):
-        scores = {"macro_f1": f1, "accuracy": 1.0, "ece": 0.0, "gain": gain}
+        scores = {"macro_f1": f1, "accuracy": 1.0, "ece": 0.0, "false_args": 0.0, "gain": gain}
         return {"evidence": "x", **scores, "gain_low": gain - 1, "gain_high": gain + 1}
 
     (mean,) = stacking.averaged([[row(0.25, 0.0)], [row(0.75, 1.0)]])
     assert (mean["macro_f1"], mean["gain"]) == (0.5, 0.5)
     assert mean["gains"] == [[0.0, -1.0, 1.0], [1.0, 0.0, 2.0]]
+
+
+def test_the_chosen_count_is_the_one_of_the_library():
+    chosen = stacking.powers(0.25, 0.25)(LABELS, FAMILIES)
+    np.testing.assert_allclose(chosen, stacking.balance(LABELS, FAMILIES))
+    assert (stacking.powers(0.0, 0.0)(LABELS, FAMILIES) == 1).all()
+    assert (0.25, 0.25) not in stacking.COUNTED.values()
 
 
 @pytest.mark.usefixtures("settings")
@@ -83,5 +92,6 @@ def test_the_table_is_printed_and_written(work, monkeypatch, tmp_path, capsys):
     assert stacking.main([]) == 0
     assert stacking.CHOSEN in capsys.readouterr().out
     written = json.loads((tmp_path / "stacking.json").read_text())
-    assert [row["evidence"] for row in written["rows"]] == list(stacking.VARIANTS)
+    names = [row["evidence"] for row in written["rows"]]
+    assert names == [*stacking.VARIANTS, *stacking.COUNTED]
     assert written["weights"] == work.weights.name
