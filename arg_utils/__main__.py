@@ -26,7 +26,9 @@ def _parser() -> argparse.ArgumentParser:
     _data_option(fit)
     fit.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
     fit.add_argument("--method", help="see README; by default the hybrid")
-    fit.add_argument("--profile", help="smoke, laptop or full (else ARG_PROFILE, else laptop)")
+    fit.add_argument(
+        "--profile", help="smoke, laptop, longer or full (else ARG_PROFILE, else laptop)"
+    )
     fit.add_argument("--seed", type=int, help="of sampling and initialisation (0)")
     submit = _command(commands, _submit, "submit", "predict test.fasta and write the submission")
     _data_option(submit)

@@ -45,11 +45,14 @@ def _pair(row: Mapping) -> str:
 
 def splits_table(ladder: Mapping) -> str:
     """Markdown: a row a split and method of a ladder, without bins; see `bins_table`."""
-    head = ("split", "method", "proteins", *SCORES)
+    head = ("split", "method", "proteins", *SCORES, "minutes of training")
     rows = [
-        (row["split"], row["method"], f"{row['proteins']:,}", *_scores(row), number(row["ece"]))
+        (
+            row["split"], row["method"], f"{row['proteins']:,}", *_scores(row),
+            number(row["ece"]), number(row["minutes"], ".1f"),
+        )
         for row in ladder["rows"]
-    ]
+    ]  # fmt: skip
     return "\n".join([*table(head, rows, left=2), "", source(ladder)])
 
 

@@ -15,7 +15,7 @@ def output_dir(data: str | None = None, profile: str | None = None) -> Path:
     Parameters
     ----------
     data : name of the data set, such as ``open``; by default that of `data_name`.
-    profile : ``smoke``, ``laptop`` or ``full``; by default that of `profile_name`.
+    profile : ``smoke``, ``laptop``, ``longer`` or ``full``; by default that of `profile_name`.
     """
     named = os.environ.get("ARG_OUTPUT")
     if named:

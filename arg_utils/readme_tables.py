@@ -149,6 +149,12 @@ def render_card(card: str, results: Path) -> str:
         ("external", "external.json", "python -m benchmarks.external", external_table),
         ("negatives", "negatives.json", "python -m benchmarks.negatives", negatives_table),
         (
+            "longer",
+            "ladder_longer.json",
+            "ARG_PROFILE=longer python -m arg_utils.ladder --out results/ladder_longer.json",
+            splits_table,
+        ),
+        (
             "other",
             "ladder_other.json",
             "ARG_DATA=DIR python -m arg_utils.ladder --out results/ladder_other.json",

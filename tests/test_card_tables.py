@@ -6,7 +6,8 @@ def ladder_row(split, method, f1):
             {"bin": "<30 %", "n": 0, "classes": 0, "macro_f1": None, "accuracy": None}]  # fmt: skip
     return {"split": split, "method": method, "macro_f1": f1, "accuracy": 0.75, "ece": 0.0312,
             "ece_calibrated": 0.0601, "ece_calibrated_low": 0.04, "ece_calibrated_high": 0.1149,
-            "ci_low": 0.1, "ci_high": 0.9, "proteins": 1200, "bins": bins}  # fmt: skip
+            "ci_low": 0.1, "ci_high": 0.9, "minutes": 2.34, "proteins": 1200,
+            "bins": bins}  # fmt: skip
 
 
 LADDER = {
@@ -50,7 +51,7 @@ def test_another_ladder_has_a_row_a_split_and_method():
     assert len({line.count("|") for line in lines[:-2]}) == 1
     assert lines[3] == (
         "| random | best_hit | 1,200 | 0.400 (0.100–0.900) | +0.038 (+0.001 to +0.071) | 0.750 "
-        "| 0.031 |"
+        "| 0.031 | 2.3 |"
     )
     assert lines[-1] == "Measured by `climb`: data d, weights w, profile p."
 

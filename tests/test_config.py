@@ -14,7 +14,7 @@ def test_the_defaults_are_the_courses_protocol():
     assert staged.learning_rates == (1e-3, 1e-4, 1e-5)
     assert (staged.epochs, staged.batch_size, staged.max_per_class) == (15, 4, None)
     assert (lora.r, lora.alpha, lora.dropout) == (8, 32, 0.1)
-    for name in ("laptop", "full"):
+    for name in ("laptop", "longer", "full"):
         assert PROFILES[name].staged == staged
         assert PROFILES[name].max_records is None
     assert all(profile.lora_classifier == lora for profile in PROFILES.values())
@@ -29,13 +29,13 @@ def test_the_environment_chooses_the_profile(monkeypatch):
     assert load_profile().name == "full"
     assert load_profile("smoke").name == "smoke"
     assert {name: profile.name for name, profile in PROFILES.items()} == {
-        name: name for name in ("smoke", "laptop", "full")
+        name: name for name in ("smoke", "laptop", "longer", "full")
     }
 
 
 def test_an_unknown_profile_is_refused_with_the_known_ones(monkeypatch):
     monkeypatch.setenv("ARG_PROFILE", "Laptop")
-    with pytest.raises(UserError, match="no profile 'Laptop'; choose one of smoke, laptop, full"):
+    with pytest.raises(UserError, match="no profile 'Laptop'; choose one of smoke, laptop, lo"):
         load_profile()
 
 
@@ -47,6 +47,17 @@ def test_every_profile_can_be_run(profile):
     assert set(blocks.folds) <= set(profile.homology_folds) <= set(range(FOLDS))
     assert profile.seed in profile.seeds
     assert list(profile.staged.learning_rates) == sorted(profile.staged.learning_rates)[::-1]
+
+
+def test_longer_trains_blocks_longer_and_compares_on_the_same_proteins():
+    laptop, longer = PROFILES["laptop"], PROFILES["longer"]
+    for name in ("lora_blocks", "full_finetuning", "attention_pooling"):
+        before, after = getattr(laptop, name), getattr(longer, name)
+        assert after.epochs > before.epochs
+        assert after.max_per_class > before.max_per_class
+        assert after.folds == longer.homology_folds
+        same = {"epochs": 0, "max_per_class": 0, "watch_per_class": 0}
+        assert dataclasses.replace(before, **same) == dataclasses.replace(after, **same)
 
 
 def test_settings_cannot_be_changed_by_accident():
