@@ -23,7 +23,7 @@ setup:  ## .venv with requirements.txt; nothing to do, and no network, if it is 
 	@PYTHON="$(PYTHON)" bash .ci/setup
 
 run: setup
-	@$(PY) -m arg_utils.notebooks run </dev/null
+	@$(PY) -m arg_utils.reporting.notebooks run </dev/null
 
 test: setup
 	@bash .ci/test </dev/null
@@ -38,10 +38,10 @@ format: setup
 	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
 
 publish: setup
-	@$(PY) -m arg_utils.notebooks publish && $(PY) -m arg_utils.readme_tables
+	@$(PY) -m arg_utils.reporting.notebooks publish && $(PY) -m arg_utils.reporting.readme_tables
 
 ladder: setup  # fits what no run has fitted before
-	@$(PY) -m arg_utils.ladder $(OPTIONS)
+	@$(PY) -m arg_utils.experiments.ladder $(OPTIONS)
 
 bench: setup  # beside .venv's packages, in .venv/benchmarks: what the library is compared with
 	@$(PY) benchmarks/environment.py

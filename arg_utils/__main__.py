@@ -60,7 +60,7 @@ def _data_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _data(options: argparse.Namespace) -> None:
-    from arg_utils.data_source import leakage_warnings, load_dataset
+    from arg_utils.data.folders import leakage_warnings, load_dataset
 
     dataset = load_dataset(options.data)
     print(f"data: {dataset.name} [{dataset.identity[:8]}] in {dataset.folder}")
@@ -71,14 +71,14 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _weights(options: argparse.Namespace) -> None:
-    from arg_utils.weights import load_weights
+    from arg_utils.esm2.weights import load_weights
 
     print(f"ESM-2 weights: {load_weights().name}")
 
 
 def _fit(options: argparse.Namespace) -> None:
-    from arg_utils.config import load_profile
-    from arg_utils.runs import DEFAULT_METHOD, fit_run
+    from arg_utils.experiments.runs import DEFAULT_METHOD, fit_run
+    from arg_utils.settings import load_profile
 
     method = options.method or DEFAULT_METHOD
     profile = load_profile(options.profile)
@@ -92,7 +92,7 @@ def _fit(options: argparse.Namespace) -> None:
 
 
 def _submit(options: argparse.Namespace) -> None:
-    from arg_utils.runs import submit_run
+    from arg_utils.experiments.runs import submit_run
 
     found, unsure = submit_run(options.data, options.fitted, options.out, options.answers)
     print(f"submission: {options.out} ({len(found):,} proteins, checked)")
@@ -101,8 +101,8 @@ def _submit(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from arg_utils.data_source import load_dataset
-    from arg_utils.submission import check_submission
+    from arg_utils.data.folders import load_dataset
+    from arg_utils.data.submission import check_submission
 
     ids = [record.id for record in load_dataset(options.data, parts=("test",)).test]
     check_submission(options.file, ids)
@@ -110,8 +110,8 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _cache(options: argparse.Namespace) -> None:
-    from arg_utils.embedding_cache import cache_size, clear_cache
-    from arg_utils.paths import cache_dir
+    from arg_utils.esm2.store import cache_size, clear_cache
+    from arg_utils.files import cache_dir
 
     files, size = cache_size()
     print(f"embeddings: {size / 1e6:,.1f} MB in {files} files in {cache_dir('embeddings')}")

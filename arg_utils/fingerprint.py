@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from arg_utils.paths import ROOT
+from arg_utils.files import ROOT
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -20,18 +20,26 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 def code_fingerprint(package: Path | None = None) -> str:
     """16 hex digits over all modules of ``package`` (by default arg_utils) and its C++ sources.
 
+    Those of all rooms, each under its path below ``package``.
     ``__main__.py`` is left out: the command line is not what a notebook runs.
     """
     package = package or ROOT / "arg_utils"
-    modules = [path for path in sorted(package.glob("*.py")) if path.name != "__main__.py"]
-    parts = [f"{path.name}:{_tree(path.read_text(encoding='utf-8'))}" for path in modules]
-    for path in sorted(package.glob("csrc/*")):
-        parts.append(f"csrc/{path.name}:{path.read_text(encoding='utf-8')}")
+    parts = []
+    for path in sorted(package.rglob("*.py")):
+        if path.name != "__main__.py":
+            name = path.relative_to(package).as_posix()
+            parts.append(f"{name}:{_tree(path.read_text(encoding='utf-8'))}")
+    for path in sorted(package.rglob("csrc/*")):
+        name = path.relative_to(package).as_posix()
+        parts.append(f"{name}:{path.read_text(encoding='utf-8')}")
     return _hash(parts)
 
 
 def modules_fingerprint(names: Iterable[str], package: Path | None = None) -> str:
-    """16 hex digits over the named modules of ``package`` (by default arg_utils)."""
+    """16 hex digits over the named modules of ``package`` (by default arg_utils).
+
+    A name is the path below ``package``, without its ending: ``methods/course``.
+    """
     package = package or ROOT / "arg_utils"
     return _hash(_tree((package / f"{name}.py").read_text(encoding="utf-8")) for name in names)
 

@@ -1,8 +1,13 @@
-"""What is trained, how long, and on how much: frozen settings with four named profiles."""
+"""What is trained, how long, and on how much: frozen settings with four named profiles.
+
+Also where a run writes: ``runs/<data>-<profile>/``, or the folder ``ARG_OUTPUT`` names.
+"""
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from arg_utils import files
 from arg_utils.errors import UserError
 
 SEED_VAL_F1 = 0.93  # macro-F1 on validation that the course report gives for this protocol
@@ -122,3 +127,36 @@ def load_profile(name: str | None = None) -> Profile:
     if name not in PROFILES:
         raise UserError(f"There is no profile {name!r}; choose one of {', '.join(PROFILES)}.")
     return PROFILES[name]
+
+
+def profile_name() -> str:
+    """The name of the profile in use."""
+    return load_profile().name
+
+
+def output_dir(data: str, profile: str | None = None) -> Path:
+    """The folder of a run's results, made if missing.
+
+    ``ARG_OUTPUT`` if set, else ``runs/<data>-<profile>``, so that smoke runs and other data
+    never overwrite each other's results.
+
+    Parameters
+    ----------
+    data : name of the data set, such as ``open``.
+    profile : ``smoke``, ``laptop``, ``longer`` or ``full``; by default that of `profile_name`.
+    """
+    named = os.environ.get("ARG_OUTPUT")
+    folder = Path(named) if named else files.RUNS / f"{data}-{profile or profile_name()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def submission_path() -> Path:
+    """Where the submission goes: ``submissions/submission.csv``, its folder made if missing.
+
+    With ``ARG_OUTPUT`` set it is ``submission.csv`` in there, so that a test run leaves yours.
+    """
+    named = os.environ.get("ARG_OUTPUT")
+    folder = Path(named) if named else files.SUBMISSIONS
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "submission.csv"

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from arg_utils.esm2 import encode
+from arg_utils.esm2.batches import encode
 
 NAIVE_BATCH, HF_BATCH = 4, 8
 PADDING = esm.Alphabet.from_architecture("ESM-1b").padding_idx

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from arg_utils.downloads import PinnedWheel
+from arg_utils.data.downloads import PinnedWheel
 from arg_utils.errors import UserError
-from arg_utils.paths import cache_dir
+from arg_utils.files import cache_dir
 
 FOLDER = "AMRfior/databases/ncbi/blast_aa/sequence_aa_blastdb"
 WHEEL = PinnedWheel(

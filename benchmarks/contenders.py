@@ -19,23 +19,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils import attention
-from arg_utils.classifier import new_head
-from arg_utils.config import LoraBlocks
-from arg_utils.dataset import shuffled_batches
-from arg_utils.esm2 import (
-    BATCH_TOKENS,
-    MAX_RESIDUES,
-    Esm2,
-    best_device,
-    best_precision,
-    token_batches,
-)
-from arg_utils.finetuning import ProteinClassifier
+from arg_utils.esm2 import attention
+from arg_utils.esm2.batches import BATCH_TOKENS, MAX_RESIDUES, shuffled_batches, token_batches
+from arg_utils.esm2.lora import inject
+from arg_utils.esm2.model import Esm2, best_device, best_precision
+from arg_utils.esm2.pooling import pool
+from arg_utils.esm2.weights import HEADS, LAYERS, WIDTH, Weights
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.lora import inject
-from arg_utils.pooling import pool
-from arg_utils.weights import HEADS, LAYERS, WIDTH, Weights
+from arg_utils.methods.classifier import new_head
+from arg_utils.methods.finetuning import ProteinClassifier
+from arg_utils.settings import LoraBlocks
 from benchmarks.batches import PADDING, by_length, file_order, mean_residue, padded
 from benchmarks.hugging_face import add_peft, new_classifier
 

@@ -20,19 +20,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arg_utils.calibration import expected_calibration_error
-from arg_utils.data_source import KEY, labelled_records, load_dataset
+from arg_utils.data.fasta import Record, write_fasta
+from arg_utils.data.folders import KEY, labelled_records, load_dataset
+from arg_utils.data.open_sources import ARG_EVALUE
 from arg_utils.errors import UserError, exit_code
-from arg_utils.evaluation import accuracy, confusion, f1_from_confusion, identity_bins
-from arg_utils.experiments import fit_random, load_fitted
-from arg_utils.fasta import Record, write_fasta
-from arg_utils.homology import best_hits
-from arg_utils.intervals import bootstrap_ci, bootstrap_gain
+from arg_utils.experiments.outcomes import fit_random, load_fitted
+from arg_utils.experiments.workspace import Workspace, open_workspace
+from arg_utils.files import RESULTS, write_text
+from arg_utils.homology.mmseqs import best_hits
+from arg_utils.homology.splits import PARTS, homology_clusters, random_split
 from arg_utils.labels import CLASSES, DISPLAY_NAMES, INDEX, NONARG
-from arg_utils.open_sources import ARG_EVALUE
-from arg_utils.paths import RESULTS, write_text
-from arg_utils.splits import PARTS, homology_clusters, random_split
-from arg_utils.workspace import Workspace, open_workspace
+from arg_utils.metrics.calibration import expected_calibration_error
+from arg_utils.metrics.intervals import bootstrap_ci, bootstrap_gain
+from arg_utils.metrics.scores import accuracy, confusion, f1_from_confusion, identity_bins
 from benchmarks.blast_database import FOLDER, WHEEL, read_catalogue
 
 METHODS = ("best_hit", "frozen_linear", "layers_linear", "hybrid")

@@ -17,16 +17,16 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from arg_utils.embeddings import FEATURES, Feature, embed
+from arg_utils.data.proteins import cap_per_class
 from arg_utils.errors import exit_code
-from arg_utils.evaluation import accuracy, macro_f1
-from arg_utils.heads import fit_linear, log_chances
+from arg_utils.esm2.embeddings import FEATURES, Feature, embed
+from arg_utils.experiments.workspace import open_workspace
+from arg_utils.files import RESULTS, write_text
+from arg_utils.homology.splits import homology_clusters, homology_folds
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.nonlinear import PER_CLASS, fit_machine, fit_perceptron, machine_scores
-from arg_utils.paths import RESULTS, write_text
-from arg_utils.splits import homology_clusters, homology_folds
-from arg_utils.training import cap_per_class
-from arg_utils.workspace import open_workspace
+from arg_utils.methods.frozen import fit_linear, log_chances
+from arg_utils.methods.nonlinear import PER_CLASS, fit_machine, fit_perceptron, machine_scores
+from arg_utils.metrics.scores import accuracy, macro_f1
 
 Head = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # known, labels, asked -> scores
 SETS = {

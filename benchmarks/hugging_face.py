@@ -8,9 +8,9 @@ import re
 import torch
 from torch import nn
 
-from arg_utils.config import LoraBlocks
+from arg_utils.esm2.weights import HEADS, LAYERS, VOCABULARY, WIDTH, Weights
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.weights import HEADS, LAYERS, VOCABULARY, WIDTH, Weights
+from arg_utils.settings import LoraBlocks
 
 # fair-esm's names to Hugging Face's: the inverse of `arg_utils.weights`' reader.
 _RENAME = (

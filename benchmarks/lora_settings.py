@@ -21,17 +21,16 @@ from pathlib import Path
 import pandas as pd
 from torch import nn
 
-from arg_utils.block_methods import LoraInBlocks
-from arg_utils.checkpoints import fingerprint
-from arg_utils.config import LoraBlocks
 from arg_utils.errors import UserError, exit_code
-from arg_utils.esm2 import best_device
-from arg_utils.experiments import fitting_code
-from arg_utils.finetuning import ProteinClassifier, finetune
-from arg_utils.lora import ATTENTION_MODULES, BLOCK_MODULES, count_trainable
-from arg_utils.methods import FrozenLinear
-from arg_utils.paths import RESULTS, write_text
-from arg_utils.workspace import Workspace, open_workspace
+from arg_utils.esm2.lora import ATTENTION_MODULES, BLOCK_MODULES, count_trainable
+from arg_utils.esm2.model import best_device
+from arg_utils.experiments.outcomes import fitting_code
+from arg_utils.experiments.workspace import Workspace, open_workspace
+from arg_utils.files import RESULTS, fingerprint, write_text
+from arg_utils.methods.block_methods import LoraInBlocks
+from arg_utils.methods.course import FrozenLinear
+from arg_utils.methods.finetuning import ProteinClassifier, finetune
+from arg_utils.settings import LoraBlocks
 
 COMMAND = "python -m benchmarks.lora_settings"
 UNCHANGED = "nothing"

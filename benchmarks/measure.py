@@ -10,9 +10,9 @@ from statistics import median
 import numpy as np
 import torch
 
-from arg_utils.esm2 import MAX_RESIDUES
-from arg_utils.fasta import Record
-from arg_utils.weights import LAYERS, WIDTH
+from arg_utils.data.fasta import Record
+from arg_utils.esm2.batches import MAX_RESIDUES
+from arg_utils.esm2.weights import LAYERS, WIDTH
 
 FORMULA = (
     "a token's forward pass: 6 layers x (24 x width^2 + 4 x tokens x width) operations, a "

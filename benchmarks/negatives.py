@@ -15,16 +15,16 @@ import sys
 import numpy as np
 import pandas as pd
 
-from arg_utils.data_source import labelled_records
-from arg_utils.downloads import PinnedWheel
+from arg_utils.data.downloads import PinnedWheel
+from arg_utils.data.folders import labelled_records
+from arg_utils.data.open_sources import ARG_EVALUE
 from arg_utils.errors import UserError, exit_code
-from arg_utils.homology import best_hits
-from arg_utils.intervals import bootstrap_ci, bootstrap_gain
+from arg_utils.experiments.workspace import Workspace, open_workspace
+from arg_utils.files import RESULTS, cache_dir, write_text
+from arg_utils.homology.mmseqs import best_hits
+from arg_utils.homology.splits import PARTS, homology_clusters
 from arg_utils.labels import CLASSES, NONARG
-from arg_utils.open_sources import ARG_EVALUE
-from arg_utils.paths import RESULTS, cache_dir, write_text
-from arg_utils.splits import PARTS, homology_clusters
-from arg_utils.workspace import Workspace, open_workspace
+from arg_utils.metrics.intervals import bootstrap_ci, bootstrap_gain
 from benchmarks.blast_database import read_proteins
 from benchmarks.external import BASE, answers, external_set
 

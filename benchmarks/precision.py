@@ -12,12 +12,12 @@ import sys
 import numpy as np
 import torch
 
-from arg_utils.classifier import logits
-from arg_utils.embeddings import embed
-from arg_utils.evaluation import macro_f1
-from arg_utils.methods import FrozenLinear
-from arg_utils.paths import RESULTS, write_text
-from arg_utils.workspace import open_workspace
+from arg_utils.esm2.embeddings import embed
+from arg_utils.experiments.workspace import open_workspace
+from arg_utils.files import RESULTS, write_text
+from arg_utils.methods.classifier import logits
+from arg_utils.methods.course import FrozenLinear
+from arg_utils.metrics.scores import macro_f1
 
 
 def main() -> int:

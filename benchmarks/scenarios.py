@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from arg_utils.classifier import new_head
-from arg_utils.config import StagedTraining
-from arg_utils.data_source import load_dataset
-from arg_utils.embeddings import embed
-from arg_utils.esm2 import best_device, best_precision
-from arg_utils.fasta import Record
-from arg_utils.open_dataset import ensure_open_data
-from arg_utils.training import Examples, train_staged
-from arg_utils.weights import WIDTH, Weights
+from arg_utils.data.fasta import Record
+from arg_utils.data.folders import load_dataset
+from arg_utils.data.open_data import ensure_open_data
+from arg_utils.esm2.embeddings import embed
+from arg_utils.esm2.model import best_device, best_precision
+from arg_utils.esm2.weights import WIDTH, Weights
+from arg_utils.methods.classifier import new_head
+from arg_utils.methods.training import Examples, train_staged
+from arg_utils.settings import StagedTraining
 from benchmarks import contenders
 from benchmarks.measure import forward_flops, product_rate, representative, seconds
 
@@ -180,7 +180,7 @@ def remembered(job: str, quick: bool) -> None:
     ``features:NAME``, ``training:NAME``: that contender on proteins of all lengths;
     ``stream:COUNT``: features of so many proteins cut to 48 residues, as the command line's.
     """
-    from arg_utils.weights import load_weights
+    from arg_utils.esm2.weights import load_weights
 
     task, _, name = job.partition(":")
     if task == "stream":

@@ -52,8 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
         sizes, repeats, held
     )
 
-    from arg_utils.paths import write_text
-    from arg_utils.plot_style import save_figure
+    from arg_utils.files import write_text
+    from arg_utils.reporting.plot_style import save_figure
     from benchmarks import report
 
     write_text(folder / "speed.json", json.dumps(result, indent=1) + "\n")
@@ -80,8 +80,8 @@ def times(sizes: dict, repeats: int, held: dict[str, dict[str, float]]) -> dict:
     import peft
     import transformers
 
-    from arg_utils.esm2 import best_device
-    from arg_utils.weights import load_weights
+    from arg_utils.esm2.model import best_device
+    from arg_utils.esm2.weights import load_weights
     from benchmarks import measure, report, scenarios
 
     transformers.logging.set_verbosity_error()

@@ -20,19 +20,19 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from arg_utils.calibration import expected_calibration_error
 from arg_utils.errors import exit_code
-from arg_utils.evaluation import accuracy, macro_f1
-from arg_utils.evidence import SEARCH, assemble, hit_evidence, profiled, strongest_first
-from arg_utils.heads import Standardised, inverse_size
-from arg_utils.homology import search
-from arg_utils.intervals import bootstrap_gain
+from arg_utils.experiments.workspace import open_workspace
+from arg_utils.files import RESULTS, write_text
+from arg_utils.homology.mmseqs import search
+from arg_utils.homology.profiles import profile_search
+from arg_utils.homology.splits import homology_clusters, homology_folds, representatives
 from arg_utils.labels import NONARG, NUM_CLASSES
-from arg_utils.paths import RESULTS, write_text
-from arg_utils.profiles import profile_search
-from arg_utils.splits import homology_clusters, homology_folds, representatives
-from arg_utils.stacking import Unseen, balance, draw, weigh
-from arg_utils.workspace import open_workspace
+from arg_utils.methods.evidence import SEARCH, assemble, hit_evidence, profiled, strongest_first
+from arg_utils.methods.frozen import Standardised, inverse_size
+from arg_utils.methods.stacking import Unseen, balance, draw, weigh
+from arg_utils.metrics.calibration import expected_calibration_error
+from arg_utils.metrics.intervals import bootstrap_gain
+from arg_utils.metrics.scores import accuracy, macro_f1
 from benchmarks.heads import linear, nearest, perceptron
 
 Head = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]

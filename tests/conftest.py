@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture(scope="session")
 def open_data() -> Path:
     """The folder of the open data set; built if need be, else found within milliseconds."""
-    from arg_utils.open_dataset import ensure_open_data
+    from arg_utils.data.open_data import ensure_open_data
 
     return ensure_open_data()
 
@@ -30,8 +30,8 @@ def weights():
     """
     import torch
 
-    from arg_utils.attention import load_kernel
-    from arg_utils.weights import load_weights
+    from arg_utils.esm2.attention import load_kernel
+    from arg_utils.esm2.weights import load_weights
 
     torch.set_num_threads(1)
     load_kernel()

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from arg_utils import plots
-from arg_utils.calibration import reliability, risk_coverage
-from arg_utils.evaluation import confusion, identity_bins, per_class_table
+from arg_utils.metrics.calibration import reliability, risk_coverage
+from arg_utils.metrics.scores import confusion, identity_bins, per_class_table
+from arg_utils.reporting import plots
 
 RNG = np.random.default_rng(0)
 COUNTS = np.array([406, 1765, 327, 454, 122, 294, 337, 3388, 154, 388, 28, 4579, 133, 201, 7685])

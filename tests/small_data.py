@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arg_utils.fasta import Record, read_fasta, write_fasta
+from arg_utils.data.fasta import Record, read_fasta, write_fasta
 from arg_utils.labels import NUM_CLASSES
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from arg_utils.checkpoints import fingerprint, load_checkpoint, save_checkpoint
-from arg_utils.config import StagedTraining
+from arg_utils.files import fingerprint, load_checkpoint, save_checkpoint
+from arg_utils.settings import StagedTraining
 
 CONTENT = {
     "state": {"weight": torch.arange(6.0).reshape(2, 3), "half": torch.ones(2).bfloat16()},

@@ -2,7 +2,7 @@ import stat
 
 import pytest
 
-from arg_utils.paths import atomic_path, cache_dir, write_text
+from arg_utils.files import atomic_path, cache_dir, write_text
 
 
 def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 import nbformat
 import pytest
 
-from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
+from arg_utils.fingerprint import cells_fingerprint, code_fingerprint, modules_fingerprint
 
 SOURCE = '''"""A module."""
 
@@ -74,6 +74,30 @@ def test_kernels_count_by_name_and_to_the_letter(package):
     kernel.rename(kernel.with_name("shrink.cpp"))
     found.append(code_fingerprint(package))
     assert len(set(found)) == len(found)
+
+
+def test_modules_and_kernels_of_every_room_count_under_their_path(package):
+    found = [code_fingerprint(package)]
+    for place in ("room/scale.py", "room/inner/scale.py", "room/csrc/scale.cpp"):
+        path = package / place
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x = 1\n")
+        found.append(code_fingerprint(package))
+    path.write_text("x = 2\n")
+    found.append(code_fingerprint(package))
+    (package / "room").rename(package / "hall")
+    found.append(code_fingerprint(package))
+    assert len(set(found)) == len(found)
+
+
+def test_named_modules_are_found_by_their_path(package):
+    (package / "room").mkdir()
+    (package / "room" / "scale.py").write_text(SOURCE)
+    before = modules_fingerprint(["room/scale"], package)
+    (package / "scale.py").write_text("x = 1\n")
+    assert modules_fingerprint(["room/scale"], package) == before
+    (package / "room" / "scale.py").write_text(SOURCE.replace("by=2", "by=3"))
+    assert modules_fingerprint(["room/scale"], package) != before
 
 
 def test_it_is_the_same_under_every_python(package):

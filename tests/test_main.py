@@ -8,12 +8,12 @@ import sys
 import pytest
 from small_data import write_small_data
 
-from arg_utils import weights as weights_module
 from arg_utils.__main__ import main
-from arg_utils.data_source import load_dataset
-from arg_utils.downloads import PinnedFile, PinnedWheel
+from arg_utils.data.downloads import PinnedFile, PinnedWheel
+from arg_utils.data.folders import load_dataset
+from arg_utils.data.submission import check_submission
 from arg_utils.errors import UserError
-from arg_utils.submission import check_submission
+from arg_utils.esm2 import weights as weights_module
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +255,7 @@ def test_stopping_says_how_to_go_on(data, monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("arg_utils.data_source.load_dataset", stop)
+    monkeypatch.setattr("arg_utils.data.folders.load_dataset", stop)
     assert main(["data", "--data", str(data)]) == 130
     assert capsys.readouterr().err == "stopped; the same command goes on where it was\n"
 

@@ -2,11 +2,11 @@ import dataclasses
 
 import pytest
 
-from arg_utils.config import PROFILES, LoraClassifier, StagedTraining, load_profile
 from arg_utils.errors import UserError
-from arg_utils.esm2 import LAYERS
-from arg_utils.lora import BLOCK_MODULES
-from arg_utils.splits import FOLDS
+from arg_utils.esm2.lora import BLOCK_MODULES
+from arg_utils.esm2.weights import LAYERS
+from arg_utils.homology.splits import FOLDS
+from arg_utils.settings import PROFILES, LoraClassifier, StagedTraining, load_profile
 
 
 def test_the_defaults_are_the_courses_protocol():

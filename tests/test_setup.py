@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from arg_utils.paths import ROOT
+from arg_utils.files import ROOT
 
 spec = importlib.util.spec_from_file_location("setup_venv", ROOT / ".ci" / "setup_venv.py")
 setup_venv = importlib.util.module_from_spec(spec)

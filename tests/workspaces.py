@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import synthetic
 
-from arg_utils import data_source, splits
+from arg_utils.data import folders
+from arg_utils.experiments.workspace import Workspace, open_workspace
+from arg_utils.homology import splits
 from arg_utils.labels import CLASSES, INDEX, NONARG
-from arg_utils.workspace import Workspace, open_workspace
 
 EMPTY = INDEX["rifampin"]  # a class without a single protein
 MANY = {NONARG: (6, 6), INDEX["beta_lactam"]: (4, 5), INDEX["aminoglycoside"]: (3, 5)}
@@ -73,7 +74,7 @@ def settings(root: Path):
         patch.setenv("ARG_CACHE", str(root / "cache"))
         patch.setenv("ARG_OUTPUT", str(root / "out"))
         patch.setenv("ARG_PROFILE", "smoke")
-        patch.setattr(data_source, "DATA", root / "data")
+        patch.setattr(folders, "DATA", root / "data")
         patch.setattr(splits, "homology_clusters", known_families)
         yield patch
 

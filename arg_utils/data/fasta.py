@@ -16,8 +16,8 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from arg_utils.errors import UserError
+from arg_utils.files import atomic_path
 from arg_utils.labels import CLASSES, INDEX, NONARG
-from arg_utils.paths import atomic_path
 
 NOT_A_RESIDUE = re.compile(r"[^A-Za-z*\s]")
 NUCLEOTIDES = frozenset("ACGTUN")

@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
+from arg_utils.data.fasta import Record, read_fasta, unique_ids, write_fasta
+from arg_utils.data.open_data import ensure_open_data
 from arg_utils.errors import UserError
-from arg_utils.fasta import Record, read_fasta, unique_ids, write_fasta
+from arg_utils.files import DATA, cache_dir
+from arg_utils.homology.splits import PARTS, read_splits, split_table, write_splits
 from arg_utils.labels import CLASSES, parse_label
-from arg_utils.open_dataset import ensure_open_data
-from arg_utils.paths import DATA, cache_dir
-from arg_utils.splits import PARTS, read_splits, split_table, write_splits
+from arg_utils.settings import output_dir
 
 KEY = "test_key.csv"
 
@@ -76,6 +77,19 @@ def resolve_data_dir() -> Path:
     if not Path(choice).is_dir():
         raise UserError(f"ARG_DATA={choice} is no folder; name one, or 'open', or 'kaggle'.")
     return Path(choice)
+
+
+def data_name() -> str:
+    """The name of the data in use: the last part of their folder."""
+    return Path(resolve_data_dir()).resolve().name
+
+
+def current_output_dir() -> Path:
+    """`settings.output_dir` of the data and the profile in use.
+
+    The data are not looked for where ``ARG_OUTPUT`` names the folder: plots alone need none.
+    """
+    return output_dir("" if os.environ.get("ARG_OUTPUT") else data_name())
 
 
 def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS) -> DataSet:

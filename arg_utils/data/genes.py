@@ -13,8 +13,8 @@ from pathlib import Path
 import pyrodigal
 from tqdm import tqdm
 
+from arg_utils.data.fasta import Entry, Record, iter_entries
 from arg_utils.errors import UserError
-from arg_utils.fasta import Entry, Record, iter_entries
 
 # The four bases, U, and the IUPAC codes for "one of several".
 BASES = frozenset("ACGTUNRYSWKMBDHV")

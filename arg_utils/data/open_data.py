@@ -16,12 +16,12 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
-from arg_utils.downloads import file_sha256
-from arg_utils.fasta import Record, write_fasta
+from arg_utils.data.downloads import file_sha256
+from arg_utils.data.fasta import Record, write_fasta
+from arg_utils.data.open_sources import Report, Sources, read_args, read_negatives
+from arg_utils.files import DATA, cache_dir, write_text
+from arg_utils.homology.splits import split_table, write_splits
 from arg_utils.labels import CLASSES
-from arg_utils.open_sources import Report, Sources, read_args, read_negatives
-from arg_utils.paths import DATA, cache_dir, write_text
-from arg_utils.splits import split_table, write_splits
 
 FOLDER = DATA / "open"
 VERSION = 2  # of what is built: raise it, and older builds are replaced

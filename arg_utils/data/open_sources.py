@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arg_utils.downloads import PinnedWheel
-from arg_utils.fasta import Record, iter_fasta, unique_ids
-from arg_utils.genes import call_genes
-from arg_utils.homology import search
+from arg_utils.data.downloads import PinnedWheel
+from arg_utils.data.fasta import Record, iter_fasta, unique_ids
+from arg_utils.data.genes import call_genes
+from arg_utils.files import cache_dir
+from arg_utils.homology.mmseqs import search
 from arg_utils.labels import INDEX, NONARG
-from arg_utils.paths import cache_dir
 
 SEED = 0
 MARKERS = 2000  # at most so many proteins of the marker families: 30 families are few

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from arg_utils.errors import UserError
+from arg_utils.files import write_text
 from arg_utils.labels import CLASSES, NUM_CLASSES
-from arg_utils.paths import write_text
 
 HEADER = "id,label"
 UNSURE = "uncertain"

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from arg_utils.paths import atomic_path, cache_dir
+from arg_utils.files import atomic_path, cache_dir
 
 SOURCE = Path(__file__).parent / "csrc" / "attention.cpp"
 SOURCES = (SOURCE, *(SOURCE.with_name(f"attention_{kind}.h") for kind in ("bf16", "amx")))

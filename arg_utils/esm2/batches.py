@@ -1,15 +1,64 @@
-"""Proteins as a PyTorch data set: encoded with ESM's alphabet, grouped by label, capped a class."""
+"""Proteins as tokens of ESM's alphabet, in batches, and as a PyTorch data set.
+
+The data set is grouped by label and capped a class.
+"""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
+import esm
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from arg_utils.esm2 import encode, token_batches
-from arg_utils.fasta import Record, read_fasta
-from arg_utils.training import cap_per_class
+from arg_utils.data.fasta import Record, read_fasta
+from arg_utils.data.proteins import cap_per_class
+
+MAX_RESIDUES = 1022  # ESM-2 was trained on 1,024 tokens: these and the two at the ends
+BATCH_TOKENS = 4096
+ALPHABET = esm.Alphabet.from_architecture("ESM-1b")
+
+
+@cache
+def _token_table() -> np.ndarray:
+    table = np.full(256, ALPHABET.unk_idx, dtype=np.int64)
+    for token, index in ALPHABET.to_dict().items():
+        if len(token) == 1:
+            table[ord(token)] = index
+    return table
+
+
+def encode(sequence: str, max_residues: int = MAX_RESIDUES) -> np.ndarray:
+    """Token ids in ESM's alphabet: ``<cls>``, up to ``max_residues`` residues, ``<eos>``.
+
+    Returns
+    -------
+    int64 [min(len(sequence), max_residues) + 2]. A letter outside the alphabet becomes ``<unk>``.
+    """
+    residues = np.frombuffer(sequence[:max_residues].encode("ascii", "replace"), dtype=np.uint8)
+    tokens = np.empty(len(residues) + 2, dtype=np.int64)
+    tokens[0], tokens[-1] = ALPHABET.cls_idx, ALPHABET.eos_idx
+    tokens[1:-1] = _token_table()[residues]
+    return tokens
+
+
+def token_batches(lengths: Sequence[int], budget: int = BATCH_TOKENS) -> Iterator[np.ndarray]:
+    """Indices of sequences, longest first, in batches of at most ``budget`` tokens (at least one).
+
+    ``lengths`` are in tokens. Longest first: if memory runs out, it does so at once.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    batch: list[int] = []
+    tokens = 0
+    for index in order:
+        if batch and tokens + lengths[index] > budget:
+            yield np.array(batch)
+            batch, tokens = [], 0
+        batch.append(int(index))
+        tokens += int(lengths[index])
+    if batch:
+        yield np.array(batch)
 
 
 class ProteinSequenceDataset(Dataset):

@@ -8,17 +8,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from arg_utils.embedding_cache import EmbeddingCache, sequence_key
-from arg_utils.esm2 import (
-    BATCH_TOKENS,
-    MAX_RESIDUES,
-    Esm2,
-    best_device,
-    best_precision,
-    token_batches,
-)
-from arg_utils.pooling import pool
-from arg_utils.weights import LAYERS, WIDTH, Weights, load_weights
+from arg_utils.esm2.batches import BATCH_TOKENS, MAX_RESIDUES, token_batches
+from arg_utils.esm2.model import Esm2, best_device, best_precision
+from arg_utils.esm2.pooling import pool
+from arg_utils.esm2.store import EmbeddingCache, sequence_key
+from arg_utils.esm2.weights import LAYERS, WIDTH, Weights, load_weights
 
 FLUSH_SECONDS = 20.0  # an interrupted run loses no more than this
 
@@ -35,7 +29,7 @@ class Feature:
 
 
 LAST_MEAN = (Feature(),)
-# Kept with whatever is computed, since they cost next to nothing then: what `heads` works on
+# Kept with whatever is computed, since they cost next to nothing then: what `frozen` works on
 # (compared with others by benchmarks/heads.py).
 FEATURES = (Feature(3), Feature(6), Feature(6, "max"))
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from arg_utils.errors import UserError
-from arg_utils.paths import atomic_path
+from arg_utils.files import atomic_path
 
 ATTENTION_MODULES = ("q_proj", "k_proj", "v_proj", "out_proj")
 BLOCK_MODULES = (*ATTENTION_MODULES, "fc1", "fc2")

@@ -7,8 +7,7 @@ residual stream and the normalisations stay in float32.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Sequence
 
 import esm
 import numpy as np
@@ -16,57 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.attention import Packing, attention
 from arg_utils.errors import UserError
-from arg_utils.lora_product import is_adapted, lora_factors, merged_product
-from arg_utils.weights import HEADS, LAYERS, WIDTH, Weights, load_weights
+from arg_utils.esm2.attention import Packing, attention
+from arg_utils.esm2.batches import ALPHABET, encode
+from arg_utils.esm2.lora_product import is_adapted, lora_factors, merged_product
+from arg_utils.esm2.weights import HEADS, LAYERS, WIDTH, Weights, load_weights
 
-MAX_RESIDUES = 1022  # ESM-2 was trained on 1,024 tokens: these and the two at the ends
-BATCH_TOKENS = 4096
 TOKEN_DROPOUT = 1 - 0.15 * 0.8  # fair-esm scales embeddings by this when nothing is masked
-
-_ALPHABET = esm.Alphabet.from_architecture("ESM-1b")
-
-
-@cache
-def _token_table() -> np.ndarray:
-    table = np.full(256, _ALPHABET.unk_idx, dtype=np.int64)
-    for token, index in _ALPHABET.to_dict().items():
-        if len(token) == 1:
-            table[ord(token)] = index
-    return table
-
-
-def encode(sequence: str, max_residues: int = MAX_RESIDUES) -> np.ndarray:
-    """Token ids in ESM's alphabet: ``<cls>``, up to ``max_residues`` residues, ``<eos>``.
-
-    Returns
-    -------
-    int64 [min(len(sequence), max_residues) + 2]. A letter outside the alphabet becomes ``<unk>``.
-    """
-    residues = np.frombuffer(sequence[:max_residues].encode("ascii", "replace"), dtype=np.uint8)
-    tokens = np.empty(len(residues) + 2, dtype=np.int64)
-    tokens[0], tokens[-1] = _ALPHABET.cls_idx, _ALPHABET.eos_idx
-    tokens[1:-1] = _token_table()[residues]
-    return tokens
-
-
-def token_batches(lengths: Sequence[int], budget: int = BATCH_TOKENS) -> Iterator[np.ndarray]:
-    """Indices of sequences, longest first, in batches of at most ``budget`` tokens (at least one).
-
-    ``lengths`` are in tokens. Longest first: if memory runs out, it does so at once.
-    """
-    order = np.argsort(-np.asarray(lengths), kind="stable")
-    batch: list[int] = []
-    tokens = 0
-    for index in order:
-        if batch and tokens + lengths[index] > budget:
-            yield np.array(batch)
-            batch, tokens = [], 0
-        batch.append(int(index))
-        tokens += int(lengths[index])
-    if batch:
-        yield np.array(batch)
 
 
 def best_precision(device: torch.device | str = "cpu") -> torch.dtype:
@@ -103,7 +58,7 @@ class Esm2(nn.Module):
     def __init__(self, weights: Weights | None = None, precision: torch.dtype | None = None):
         super().__init__()
         self.weights = weights or load_weights()
-        base = esm.ESM2(LAYERS, WIDTH, HEADS, alphabet=_ALPHABET)
+        base = esm.ESM2(LAYERS, WIDTH, HEADS, alphabet=ALPHABET)
         self.embed_tokens, self.layers = base.embed_tokens, base.layers
         self.emb_layer_norm_after = base.emb_layer_norm_after
         own = {name for name, _ in self.named_parameters()}
@@ -123,7 +78,7 @@ class Esm2(nn.Module):
         """Tokens of all sequences end to end, int64 [N], padded at the end; and their places."""
         tokens = [encode(sequence) for sequence in sequences]
         packing = Packing.from_lengths([len(t) for t in tokens], self.device)
-        spare = np.full(packing.rows - packing.used, _ALPHABET.padding_idx)
+        spare = np.full(packing.rows - packing.used, ALPHABET.padding_idx)
         return torch.from_numpy(np.concatenate([*tokens, spare])).to(self.device), packing
 
     def forward(

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from arg_utils.attention import Packing
-from arg_utils.weights import WIDTH
+from arg_utils.esm2.attention import Packing
+from arg_utils.esm2.weights import WIDTH
 
 
 def pool(hidden: torch.Tensor, packing: Packing, pooling: str) -> torch.Tensor:

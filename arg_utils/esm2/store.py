@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 from safetensors.numpy import load, save
 
-from arg_utils.paths import atomic_path, cache_dir
+from arg_utils.files import atomic_path, cache_dir
 
 KEY_BYTES = 16
 MOST_SHARDS = 8

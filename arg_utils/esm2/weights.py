@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from arg_utils.downloads import PinnedFile, PinnedWheel, file_sha256, is_intact
+from arg_utils.data.downloads import PinnedFile, PinnedWheel, file_sha256, is_intact
 from arg_utils.errors import UserError
-from arg_utils.paths import cache_dir
+from arg_utils.files import cache_dir
 
 MODEL_NAME = "esm2_t6_8M_UR50D"
 LAYERS, WIDTH, HEADS, VOCABULARY = 6, 320, 20, 33

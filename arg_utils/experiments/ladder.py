@@ -1,7 +1,7 @@
 """All methods on both splits, with intervals, calibration and bins of identity: one table.
 
     make ladder                           # writes results/ladder.json
-    python -m arg_utils.ladder --methods best_hit hybrid --out mine.json
+    python -m arg_utils.experiments.ladder --methods best_hit hybrid --out mine.json
 
 Fits are kept in ``runs/``: what was done before is not done again. Rows that the file holds of
 other methods stay, if they are of the same data, weights, profile and code.
@@ -12,17 +12,15 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from arg_utils.calibration import error_if_calibrated, reliability, table_error
 from arg_utils.errors import UserError, exit_code
-from arg_utils.evaluation import identity_bins, per_class_table
-from arg_utils.experiments import (
+from arg_utils.experiments.outcomes import (
     HOMOLOGY,
     RANDOM,
     Outcome,
@@ -33,13 +31,14 @@ from arg_utils.experiments import (
     score_random,
     scored_clusters,
 )
-from arg_utils.homology import best_hits
-from arg_utils.intervals import bootstrap_gain
-from arg_utils.ladder_tables import ladder_frame, read_ladder
-from arg_utils.methods import BestHit
-from arg_utils.paths import RESULTS, write_text
-from arg_utils.registry import DEAR, METHODS
-from arg_utils.workspace import Workspace, open_workspace
+from arg_utils.experiments.workspace import Workspace, open_workspace
+from arg_utils.files import RESULTS, write_text
+from arg_utils.homology.mmseqs import best_hits
+from arg_utils.methods.baselines import BestHit
+from arg_utils.methods.registry import DEAR, METHODS
+from arg_utils.metrics.calibration import error_if_calibrated, reliability, table_error
+from arg_utils.metrics.intervals import bootstrap_gain
+from arg_utils.metrics.scores import identity_bins, per_class_table
 
 
 def random_row(work: Workspace, method: str) -> dict:
@@ -93,6 +92,54 @@ def ladder(work: Workspace, methods: Sequence[str]) -> list[dict]:
         for make in makers.values()
         for method in methods
     ]
+
+
+def read_ladder(path: Path | str = RESULTS / "ladder.json") -> dict:
+    """The ladder: ``command``, ``profile``, ``weights``, ``data`` and ``rows``.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or is no ladder.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        rows = content["rows"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); `make ladder` writes it.") from None
+    if not rows:
+        raise UserError(f"{path} has no rows; `make ladder` writes it.")
+    return content
+
+
+def ladder_frame(rows: Sequence[dict]) -> pd.DataFrame:
+    """A row a split, method and seed, the best macro-F1 of each split first."""
+    seeds = len({row.get("seed") for row in rows}) > 1
+    frame = pd.DataFrame(
+        {
+            "split": row["split"],
+            "method": row["title"],
+            **({"seed": row["seed"]} if seeds else {}),
+            "macro-F1": round(row["macro_f1"], 3),
+            "95 % interval": f"{row['ci_low']:.3f}–{row['ci_high']:.3f}",
+            "gain on best hit": gain(row),
+            "accuracy": round(row["accuracy"], 3),
+            "ECE": round(row["ece"], 3),
+            "trained parameters": row["trainable_parameters"],
+            "minutes": round(row["seconds"] / 60, 1),
+            "folds": " ".join(map(str, row.get("folds", []))),
+        }
+        for row in rows
+    )
+    order = ["split", "macro-F1"]
+    return frame.sort_values(order, ascending=False, kind="stable").reset_index(drop=True)
+
+
+def gain(row: Mapping) -> str:
+    """``+0.093 (+0.011 to +0.172)``: on the best hit; empty where it was not measured."""
+    if row.get("gain") is None:
+        return ""
+    return f"{row['gain']:+.3f} ({row['gain_low']:+.3f} to {row['gain_high']:+.3f})"
 
 
 def _gain(work: Workspace, true, found, simple, groups) -> dict:
@@ -163,7 +210,9 @@ def _plain(value: object) -> object:
 
 def main(arguments: list[str] | None = None) -> int:
     """Fit what is not fitted yet, print the table, write it to the file named."""
-    parser = argparse.ArgumentParser(prog="python -m arg_utils.ladder", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m arg_utils.experiments.ladder", description=__doc__
+    )
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--out", metavar="FILE", type=Path, help="else results/ladder.json")
     options = parser.parse_args(arguments)
@@ -180,7 +229,7 @@ def _run(methods: Sequence[str], place: Path, named: str) -> None:
     print(ladder_frame(rows).to_string(index=False))
     methods = dict.fromkeys(row["method"] for row in rows)
     content = {
-        "command": f"python -m arg_utils.ladder --methods {' '.join(methods)}{named}",
+        "command": f"python -m arg_utils.experiments.ladder --methods {' '.join(methods)}{named}",
         "profile": work.profile.name, "weights": work.weights.name,
         "data": f"{work.data.name} [{work.data.identity[:8]}]", "rows": rows,
     }  # fmt: skip

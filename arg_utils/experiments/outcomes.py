@@ -7,41 +7,50 @@ import numpy as np
 import pandas as pd
 import torch
 
-from arg_utils.block_methods import AttentionPooling, FullFinetuning, LoraInBlocks
-from arg_utils.checkpoints import fingerprint, load_checkpoint, save_checkpoint
-from arg_utils.esm2 import best_device, best_precision
-from arg_utils.evaluation import accuracy, macro_f1
-from arg_utils.finetuning import Proteins
+from arg_utils.data.proteins import Proteins, cap_per_class, proteins, subset
+from arg_utils.esm2.model import best_device, best_precision
+from arg_utils.experiments.workspace import Workspace
+from arg_utils.files import fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.fingerprint import modules_fingerprint
-from arg_utils.heads import LayersLinear, NearestNeighbour
-from arg_utils.hybrid import Hybrid
-from arg_utils.imbalance import IMBALANCE
-from arg_utils.intervals import bootstrap_ci
+from arg_utils.homology.splits import FoldParts, homology_fold
 from arg_utils.labels import NONARG, NUM_CLASSES
-from arg_utils.methods import BestHit, Method
-from arg_utils.nonlinear import NONLINEAR
-from arg_utils.phmmer import PhmmerHit
-from arg_utils.registry import METHODS
-from arg_utils.runs import proteins, subset
-from arg_utils.splits import FoldParts, homology_fold
-from arg_utils.training import cap_per_class
-from arg_utils.workspace import Workspace
+from arg_utils.methods.base import Method
+from arg_utils.methods.baselines import BestHit
+from arg_utils.methods.block_methods import AttentionPooling, FullFinetuning, LoraInBlocks
+from arg_utils.methods.frozen import LayersLinear, NearestNeighbour
+from arg_utils.methods.hybrid import Hybrid
+from arg_utils.methods.imbalance import IMBALANCE
+from arg_utils.methods.nonlinear import NONLINEAR
+from arg_utils.methods.phmmer import PhmmerHit
+from arg_utils.methods.registry import METHODS
+from arg_utils.metrics.intervals import bootstrap_ci
+from arg_utils.metrics.scores import accuracy, macro_f1
 
 RANDOM, HOMOLOGY = "random", "homology"
 # What a fit depends on besides data, weights and settings: a change of these makes it anew.
-FITTING_CODE = ("classifier", "dataset", "embeddings", "esm2", "finetuning", "homology", "lora",
-                "lora_product", "methods", "pooling", "sampling", "training")  # fmt: skip
+FITTING_CODE = (
+    "data/proteins", "esm2/batches", "esm2/embeddings", "esm2/lora", "esm2/lora_product",
+    "esm2/model", "esm2/pooling", "homology/mmseqs", "methods/base", "methods/baselines",
+    "methods/classifier", "methods/course", "methods/finetuning", "methods/sampling",
+    "methods/training",
+)  # fmt: skip
 OWN_CODE = {
-    AttentionPooling.name: ("block_methods",),
-    LoraInBlocks.name: ("block_methods",),
-    FullFinetuning.name: ("block_methods",),
-    LayersLinear.name: ("heads",),
-    NearestNeighbour.name: ("heads",),
-    PhmmerHit.name: ("phmmer", "splits"),
-    **{method.name: ("heads", "imbalance") for method in IMBALANCE},
-    **{method.name: ("calibration", "heads", "nonlinear") for method in NONLINEAR},
-    Hybrid.name: ("calibration", "evidence", "heads", "hybrid", "profiles", "splits", "stacking"),
-}
+    AttentionPooling.name: ("methods/block_methods",),
+    LoraInBlocks.name: ("methods/block_methods",),
+    FullFinetuning.name: ("methods/block_methods",),
+    LayersLinear.name: ("methods/frozen",),
+    NearestNeighbour.name: ("methods/frozen",),
+    PhmmerHit.name: ("homology/splits", "methods/phmmer"),
+    **{method.name: ("methods/frozen", "methods/imbalance") for method in IMBALANCE},
+    **{
+        method.name: ("methods/frozen", "methods/nonlinear", "metrics/calibration")
+        for method in NONLINEAR
+    },
+    Hybrid.name: (
+        "homology/profiles", "homology/splits", "methods/evidence", "methods/frozen",
+        "methods/hybrid", "methods/stacking", "metrics/calibration",
+    ),
+}  # fmt: skip
 
 
 def fitting_code(method: str) -> str:

@@ -2,43 +2,22 @@
 
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from arg_utils.config import Profile, load_profile
-from arg_utils.data_source import DataSet, leakage_warnings, load_dataset
+from arg_utils.data.folders import DataSet, leakage_warnings, load_dataset
+from arg_utils.data.proteins import Proteins, few, proteins
+from arg_utils.data.submission import write_answers, write_submission
 from arg_utils.errors import UserError
-from arg_utils.evaluation import accuracy, macro_f1, per_class_table
-from arg_utils.fasta import Record
-from arg_utils.finetuning import Proteins
+from arg_utils.files import atomic_path, write_text
 from arg_utils.labels import CLASSES
-from arg_utils.methods import Method
-from arg_utils.paths import atomic_path, write_text
-from arg_utils.registry import DEFAULT_METHOD, METHODS, weights_identity
-from arg_utils.submission import write_answers, write_submission
-from arg_utils.training import cap_per_class
+from arg_utils.methods.base import Method
+from arg_utils.methods.registry import DEFAULT_METHOD, METHODS, weights_identity
+from arg_utils.metrics.scores import accuracy, macro_f1, per_class_table
+from arg_utils.settings import Profile, load_profile
 
 RUN_FILE, METRICS, HISTORY = "run.json", "metrics.json", "history.csv"
-
-
-def proteins(records: Sequence[Record], labels: np.ndarray | None = None) -> Proteins:
-    """Labelled records as sequences and classes."""
-    if labels is None:
-        labels = np.array([record.label for record in records], dtype=np.int64)
-    return Proteins([record.sequence for record in records], labels)
-
-
-def subset(data: Proteins, positions: Sequence[int] | np.ndarray) -> Proteins:
-    """The proteins at ``positions``."""
-    positions = np.asarray(positions, dtype=np.int64)
-    return Proteins([data.sequences[i] for i in positions], data.labels[positions])
-
-
-def few(data: Proteins, profile: Profile) -> Proteins:
-    """At most ``profile.max_records`` a class: everything, except to try things out."""
-    return subset(data, cap_per_class(data.labels, profile.max_records, profile.seed))
 
 
 def fit_run(

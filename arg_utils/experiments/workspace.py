@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arg_utils.config import Profile, load_profile
-from arg_utils.data_source import DataSet, leakage_warnings, load_dataset, splits_for
-from arg_utils.fasta import Record
-from arg_utils.finetuning import Proteins
-from arg_utils.outputs import output_dir
-from arg_utils.paths import write_text
-from arg_utils.runs import few, proteins
-from arg_utils.weights import Weights, load_weights
+from arg_utils.data.fasta import Record
+from arg_utils.data.folders import DataSet, leakage_warnings, load_dataset, splits_for
+from arg_utils.data.proteins import Proteins, few, proteins
+from arg_utils.esm2.weights import Weights, load_weights
+from arg_utils.files import write_text
+from arg_utils.settings import Profile, load_profile, output_dir
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from arg_utils.errors import UserError
-from arg_utils.paths import atomic_path, cache_dir
+from arg_utils.files import atomic_path, cache_dir
 
 COLUMNS = {
     "query": np.int64,

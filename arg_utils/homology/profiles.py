@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arg_utils.homology import (
+from arg_utils.homology.mmseqs import (
     answer_key,
     cached_answer,
     hits_frame,
@@ -41,12 +41,12 @@ def profile_search(
     families : ndarray of int64, shape (len(known),)
         Family of each known protein; -1 leaves it out. A family's first member is its
         representative, to which the others are aligned.
-    evalue, sensitivity, max_hits : as of `homology.search`, but ``max_hits`` a profile.
+    evalue, sensitivity, max_hits : as of `mmseqs.search`, but ``max_hits`` a profile.
 
     Returns
     -------
     DataFrame
-        Columns and order of `homology.search`; ``target`` is the position of the family's
+        Columns and order of `mmseqs.search`; ``target`` is the position of the family's
         representative in ``known``, identity that to the profile's consensus.
 
     Raises

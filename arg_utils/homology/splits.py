@@ -12,16 +12,16 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from arg_utils.errors import UserError
-from arg_utils.fasta import Record
-from arg_utils.homology import cluster, connect, search
+from arg_utils.files import atomic_path
+from arg_utils.homology.mmseqs import cluster, connect, search
 from arg_utils.labels import CLASSES
-from arg_utils.paths import atomic_path
 
 PARTS = ("train", "val", "test")
 FOLDS = 5
@@ -30,6 +30,19 @@ CLUSTER_COVERAGE = 0.8  # of both, to belong to one cluster
 CLOSE = 0.7  # identity at which one protein stands for others in a search
 RELATED_COVERAGE = 0.5  # of either, to be related
 COLUMNS = ("id", "class", "random", "cluster", "fold")
+
+
+class Labelled(Protocol):
+    """What is split: anything with an id, a sequence and a class, such as `data.fasta.Record`."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def sequence(self) -> str: ...
+
+    @property
+    def label(self) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,7 @@ class FoldParts:
         This fold: proteins without, and with, a relative in ``train`` or ``val``.
     hits : DataFrame
         Hits of this fold's proteins in ``train`` and ``val``, best first, the columns of
-        `homology.search` (``query`` and ``target`` are positions into the records).
+        `mmseqs.search` (``query`` and ``target`` are positions into the records).
     """
 
     fold: int
@@ -174,7 +187,7 @@ def fold_parts(
     return FoldParts(fold, rest[~in_val], rest[in_val], tested[~leaking], tested[leaking], hits)
 
 
-def split_table(records: Sequence[Record], seed: int = 0) -> pd.DataFrame:
+def split_table(records: Sequence[Labelled], seed: int = 0) -> pd.DataFrame:
     """Both splits of labelled records, one row a record, in their order.
 
     Returns
@@ -196,7 +209,7 @@ def split_table(records: Sequence[Record], seed: int = 0) -> pd.DataFrame:
 
 
 def homology_fold(
-    records: Sequence[Record], table: pd.DataFrame, fold: int, seed: int = 0
+    records: Sequence[Labelled], table: pd.DataFrame, fold: int, seed: int = 0
 ) -> FoldParts:
     """`fold_parts` for records with their `split_table`."""
     labels = [record.label for record in records]

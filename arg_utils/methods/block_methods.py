@@ -5,13 +5,14 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from arg_utils.classifier import new_head, softmax
-from arg_utils.config import LoraBlocks, Profile
 from arg_utils.errors import UserError
-from arg_utils.finetuning import ProteinClassifier, finetune, predict_logits
-from arg_utils.lora import count_trainable, load_state, save_state, trainable_state
-from arg_utils.methods import FrozenLinear, Method
-from arg_utils.weights import WIDTH
+from arg_utils.esm2.lora import count_trainable, load_state, save_state, trainable_state
+from arg_utils.esm2.weights import WIDTH
+from arg_utils.methods.base import Method
+from arg_utils.methods.classifier import new_head, softmax
+from arg_utils.methods.course import FrozenLinear
+from arg_utils.methods.finetuning import ProteinClassifier, finetune, predict_logits
+from arg_utils.settings import LoraBlocks, Profile
 
 
 class LoraInBlocks(Method):

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.config import LoraClassifier
+from arg_utils.esm2.lora import mark_trainable, to_lora
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.lora import mark_trainable, to_lora
+from arg_utils.settings import LoraClassifier
 
 
 def new_head(width: int, seed: int) -> nn.Linear:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from arg_utils.homology import cluster, search
+from arg_utils.homology.mmseqs import cluster, search
+from arg_utils.homology.profiles import profile_search
+from arg_utils.homology.splits import CLUSTER_COVERAGE, IDENTITY
 from arg_utils.labels import NONARG, NUM_CLASSES
-from arg_utils.profiles import profile_search
-from arg_utils.splits import CLUSTER_COVERAGE, IDENTITY
 
 SEARCH = {"evalue": 1.0, "max_hits": 100}
 NOISE = 35  # bits: among 10^4 proteins, chance alone reaches this in one query of twenty

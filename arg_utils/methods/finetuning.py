@@ -2,7 +2,6 @@
 
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,27 +11,19 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from arg_utils.checkpoints import fingerprint, load_checkpoint, save_checkpoint
-from arg_utils.classifier import merged_head
-from arg_utils.config import LoraBlocks
-from arg_utils.dataset import shuffled_batches
-from arg_utils.esm2 import LAYERS, MAX_RESIDUES, Esm2, best_device, token_batches
+from arg_utils.data.proteins import Proteins, cap_per_class
+from arg_utils.esm2.batches import MAX_RESIDUES, shuffled_batches, token_batches
+from arg_utils.esm2.lora import inject, mark_trainable, trainable_state
+from arg_utils.esm2.model import Esm2, best_device
+from arg_utils.esm2.pooling import AttentionPool, pool
+from arg_utils.esm2.weights import LAYERS, WIDTH, Weights
+from arg_utils.files import fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.lora import inject, mark_trainable, trainable_state
-from arg_utils.pooling import AttentionPool, pool
-from arg_utils.sampling import CappedSample, share_shift
-from arg_utils.training import cap_per_class
-from arg_utils.weights import WIDTH, Weights
+from arg_utils.methods.classifier import merged_head
+from arg_utils.methods.sampling import CappedSample, share_shift
+from arg_utils.settings import LoraBlocks
 
 NEW = ("head", "attention")  # what is on top of the backbone: always trained
-
-
-@dataclass(frozen=True)
-class Proteins:
-    """Sequences and their classes, int64 [n]."""
-
-    sequences: list[str]
-    labels: np.ndarray
 
 
 class ProteinClassifier(nn.Module):

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.embeddings import FEATURES, embed
+from arg_utils.esm2.embeddings import FEATURES, embed
+from arg_utils.esm2.lora import load_state, save_state
+from arg_utils.esm2.weights import WIDTH
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.lora import load_state, save_state
-from arg_utils.methods import BestHit, Method
-from arg_utils.weights import WIDTH
+from arg_utils.methods.base import Method
+from arg_utils.methods.baselines import BestHit
 
 
 class Standardised(nn.Module):

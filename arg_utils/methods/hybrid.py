@@ -15,15 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.calibration import abstention_threshold
-from arg_utils.embeddings import FEATURES, embed
-from arg_utils.evidence import EVIDENCE, Known, assemble, find_hits, hit_evidence
-from arg_utils.finetuning import Proteins
-from arg_utils.heads import LayersHead
+from arg_utils.data.proteins import Proteins
+from arg_utils.esm2.embeddings import FEATURES, embed
+from arg_utils.esm2.lora import load_state, save_state
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.lora import load_state, save_state
-from arg_utils.methods import BestHit, Method
-from arg_utils.stacking import unseen_evidence, weigh
+from arg_utils.methods.base import Method
+from arg_utils.methods.baselines import BestHit
+from arg_utils.methods.evidence import EVIDENCE, Known, assemble, find_hits, hit_evidence
+from arg_utils.methods.frozen import LayersHead
+from arg_utils.methods.stacking import unseen_evidence, weigh
+from arg_utils.metrics.calibration import abstention_threshold
 
 FAR = (0.1, 0.3, 1.0)  # how much far evidence may count to each unit of near evidence
 RISK = 0.05  # share of wrong answers among those given, on proteins far from all known ones

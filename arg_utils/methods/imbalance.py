@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.heads import LayersLinear, fit_linear
 from arg_utils.labels import NUM_CLASSES
+from arg_utils.methods.frozen import LayersLinear, fit_linear
 
 GAMMA = 2.0  # of the focal loss, its paper's choice
-POWERS = {"plain": 0.0, "sqrt": 0.5, "weighted": 1.0}  # see `heads.inverse_size`
+POWERS = {"plain": 0.0, "sqrt": 0.5, "weighted": 1.0}  # see `frozen.inverse_size`
 TITLES = {
     "plain": "plain",
     "sqrt": "root of size",

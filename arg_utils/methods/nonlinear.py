@@ -9,16 +9,15 @@ import torch.nn.functional as F
 from sklearn.svm import SVC
 from torch import nn
 
-from arg_utils.calibration import fit_temperature
-from arg_utils.classifier import softmax
-from arg_utils.embeddings import FEATURES, embed
-from arg_utils.finetuning import Proteins
-from arg_utils.heads import LayersLinear, Standardised, inverse_size
+from arg_utils.data.proteins import Proteins, cap_per_class
+from arg_utils.esm2.embeddings import FEATURES, embed
+from arg_utils.esm2.lora import load_state, save_state
+from arg_utils.esm2.weights import WIDTH
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.lora import load_state, save_state
-from arg_utils.methods import BestHit
-from arg_utils.training import cap_per_class
-from arg_utils.weights import WIDTH
+from arg_utils.methods.baselines import BestHit
+from arg_utils.methods.classifier import softmax
+from arg_utils.methods.frozen import LayersLinear, Standardised, inverse_size
+from arg_utils.metrics.calibration import fit_temperature
 
 HIDDEN, EPOCHS, BATCH = 256, 15, 256
 MEMBERS = 5  # perceptrons of an ensemble

@@ -11,10 +11,10 @@ import pyhmmer
 from pyhmmer.easel import Alphabet, DigitalSequenceBlock, TextSequence
 from tqdm import tqdm
 
-from arg_utils.homology import answer_key, cached_answer, threads
+from arg_utils.homology.mmseqs import answer_key, cached_answer, threads
+from arg_utils.homology.splits import representatives
 from arg_utils.labels import NONARG, NUM_CLASSES
-from arg_utils.methods import BestHit
-from arg_utils.splits import representatives
+from arg_utils.methods.baselines import BestHit
 
 EVALUE = 1e-3
 BLOCK = 250  # queries searched, and kept, at a time: an interruption loses no more

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 
-from arg_utils.block_methods import AttentionPooling, FullFinetuning, LoraInBlocks
-from arg_utils.config import Profile
-from arg_utils.heads import LayersLinear, NearestNeighbour
-from arg_utils.hybrid import Hybrid
-from arg_utils.imbalance import IMBALANCE
-from arg_utils.methods import BestHit, FrozenLinear, LoraOnClassifier, Majority, Method
-from arg_utils.nonlinear import NONLINEAR
-from arg_utils.phmmer import PhmmerHit
-from arg_utils.weights import load_weights
+from arg_utils.esm2.weights import load_weights
+from arg_utils.methods.base import Method
+from arg_utils.methods.baselines import BestHit, Majority
+from arg_utils.methods.block_methods import AttentionPooling, FullFinetuning, LoraInBlocks
+from arg_utils.methods.course import FrozenLinear, LoraOnClassifier
+from arg_utils.methods.frozen import LayersLinear, NearestNeighbour
+from arg_utils.methods.hybrid import Hybrid
+from arg_utils.methods.imbalance import IMBALANCE
+from arg_utils.methods.nonlinear import NONLINEAR
+from arg_utils.methods.phmmer import PhmmerHit
+from arg_utils.settings import Profile
 
 METHODS: dict[str, type[Method]] = {
     method.name: method

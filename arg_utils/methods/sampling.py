@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from arg_utils.evaluation import confusion, f1_from_confusion
+from arg_utils.data.proteins import cap_per_class
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.training import cap_per_class
+from arg_utils.metrics.scores import confusion, f1_from_confusion
 
 
 def share_shift(labels: np.ndarray, most: int | None) -> torch.Tensor:

@@ -8,9 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.calibration import fit_temperature
+from arg_utils.data.proteins import cap_per_class
 from arg_utils.errors import UserError
-from arg_utils.evidence import (
+from arg_utils.homology.mmseqs import search
+from arg_utils.homology.profiles import profile_search
+from arg_utils.homology.splits import homology_clusters, homology_folds, representatives
+from arg_utils.labels import NUM_CLASSES
+from arg_utils.methods.evidence import (
     SEARCH,
     Known,
     assemble,
@@ -18,12 +22,8 @@ from arg_utils.evidence import (
     profiled,
     strongest_first,
 )
-from arg_utils.heads import fit_linear, inverse_size, log_chances, minimise
-from arg_utils.homology import search
-from arg_utils.labels import NUM_CLASSES
-from arg_utils.profiles import profile_search
-from arg_utils.splits import homology_clusters, homology_folds, representatives
-from arg_utils.training import cap_per_class
+from arg_utils.methods.frozen import fit_linear, inverse_size, log_chances, minimise
+from arg_utils.metrics.calibration import fit_temperature
 
 PER_FAMILY, PER_CLASS = 20, 2500  # proteins whose evidence is gathered, at most
 NEAR_PARTS = 3

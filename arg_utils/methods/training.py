@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from arg_utils.checkpoints import fingerprint, load_checkpoint, save_checkpoint
-from arg_utils.classifier import logits, set_gradients
-from arg_utils.config import StagedTraining
-from arg_utils.evaluation import macro_f1
+from arg_utils.esm2.lora import trainable_state
+from arg_utils.files import fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.lora import trainable_state
+from arg_utils.methods.classifier import logits, set_gradients
+from arg_utils.metrics.scores import macro_f1
+from arg_utils.settings import StagedTraining
 
 
 @dataclass(frozen=True)
@@ -185,13 +185,3 @@ def _epoch(head, train: Examples, optimizer, batch_size: int, generator, bar) ->
 
 def _predict(head: nn.Linear, examples: Examples) -> np.ndarray:
     return logits(head, examples.features).argmax(axis=1)
-
-
-def cap_per_class(labels: Sequence[int], most: int | None, seed: int = 0) -> np.ndarray:
-    """Positions of at most ``most`` examples a class, drawn at random, in ascending order."""
-    labels = np.asarray(labels)
-    if most is None:
-        return np.arange(len(labels))
-    order = np.random.default_rng(seed).permutation(len(labels))
-    kept = [order[labels[order] == index][:most] for index in range(NUM_CLASSES)]
-    return np.sort(np.concatenate(kept))

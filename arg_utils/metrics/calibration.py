@@ -6,9 +6,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from arg_utils.evaluation import check_labels, check_same_length
-from arg_utils.intervals import Interval
 from arg_utils.labels import NUM_CLASSES
+from arg_utils.metrics.intervals import Interval
+from arg_utils.metrics.scores import check_labels, check_same_length
 
 
 def reliability(probabilities: ArrayLike, y_true: ArrayLike, bins: int = 15) -> pd.DataFrame:

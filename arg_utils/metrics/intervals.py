@@ -2,7 +2,7 @@
 
 Homologues succeed or fail together, so proteins are not independent draws; clusters are nearer to
 that (cluster bootstrap: Field & Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x; percentile
-interval: Efron 1979, doi:10.1214/aos/1176344552). Labels and errors as in `arg_utils.evaluation`.
+interval: Efron 1979, doi:10.1214/aos/1176344552). Labels and errors as in `metrics.scores`.
 """
 
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from arg_utils.evaluation import check_labels, check_same_length, f1_from_confusion, macro_f1
 from arg_utils.labels import NUM_CLASSES
+from arg_utils.metrics.scores import check_labels, check_same_length, f1_from_confusion, macro_f1
 
 
 class Interval(NamedTuple):

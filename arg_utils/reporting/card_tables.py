@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from arg_utils.experiments.ladder import gain
 from arg_utils.labels import CLASSES, DISPLAY_NAMES
-from arg_utils.markdown import gain, number, score, source, table
+from arg_utils.reporting.markdown import number, score, source, table
 
 SPLITS = ("random", "homology")
 SCORES = ("macro-F1 (95 % interval)", "gain on best hit", "accuracy", "calibration error")

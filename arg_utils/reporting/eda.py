@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from arg_utils.data_source import DataSet
-from arg_utils.esm2 import MAX_RESIDUES
-from arg_utils.fasta import Record
-from arg_utils.homology import best_hits
+from arg_utils.data.fasta import Record
+from arg_utils.data.folders import DataSet
+from arg_utils.data.proteins import proteins
+from arg_utils.esm2.batches import MAX_RESIDUES
+from arg_utils.experiments.workspace import Workspace
+from arg_utils.homology.mmseqs import best_hits
+from arg_utils.homology.splits import homology_fold
 from arg_utils.labels import CLASSES, DISPLAY_NAMES, NUM_CLASSES
-from arg_utils.runs import proteins
-from arg_utils.splits import homology_fold
-from arg_utils.workspace import Workspace
 
 STANDARD = set("ACDEFGHIKLMNPQRSTVWY")
 

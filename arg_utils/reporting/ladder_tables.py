@@ -1,32 +1,8 @@
 """What `make ladder` measured, to read: results/ladder.json as tables."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
-
-from arg_utils.errors import UserError
-from arg_utils.markdown import gain
-from arg_utils.paths import RESULTS
-
-
-def read_ladder(path: Path | str = RESULTS / "ladder.json") -> dict:
-    """The ladder: ``command``, ``profile``, ``weights``, ``data`` and ``rows``.
-
-    Raises
-    ------
-    UserError
-        If the file is missing or is no ladder.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        rows = content["rows"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); `make ladder` writes it.") from None
-    if not rows:
-        raise UserError(f"{path} has no rows; `make ladder` writes it.")
-    return content
 
 
 def describe_ladder(content: dict) -> str:
@@ -35,29 +11,6 @@ def describe_ladder(content: dict) -> str:
         f"measured by `{content['command']}`: data {content['data']}, "
         f"weights {content['weights']}, profile {content['profile']}"
     )
-
-
-def ladder_frame(rows: Sequence[dict]) -> pd.DataFrame:
-    """A row a split, method and seed, the best macro-F1 of each split first."""
-    seeds = len({row.get("seed") for row in rows}) > 1
-    frame = pd.DataFrame(
-        {
-            "split": row["split"],
-            "method": row["title"],
-            **({"seed": row["seed"]} if seeds else {}),
-            "macro-F1": round(row["macro_f1"], 3),
-            "95 % interval": f"{row['ci_low']:.3f}–{row['ci_high']:.3f}",
-            "gain on best hit": gain(row),
-            "accuracy": round(row["accuracy"], 3),
-            "ECE": round(row["ece"], 3),
-            "trained parameters": row["trainable_parameters"],
-            "minutes": round(row["seconds"] / 60, 1),
-            "folds": " ".join(map(str, row.get("folds", []))),
-        }
-        for row in rows
-    )
-    order = ["split", "macro-F1"]
-    return frame.sort_values(order, ascending=False, kind="stable").reset_index(drop=True)
 
 
 def ladder_bins(rows: Sequence[dict], split: str, methods: Sequence[str]) -> dict:

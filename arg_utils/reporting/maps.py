@@ -3,12 +3,11 @@
 import numpy as np
 from sklearn.manifold import TSNE
 
-from arg_utils.embeddings import embed
-from arg_utils.experiments import load_fitted
-from arg_utils.finetuning import tuned_features
-from arg_utils.runs import subset
-from arg_utils.training import cap_per_class
-from arg_utils.workspace import Workspace
+from arg_utils.data.proteins import cap_per_class, subset
+from arg_utils.esm2.embeddings import embed
+from arg_utils.experiments.outcomes import load_fitted
+from arg_utils.experiments.workspace import Workspace
+from arg_utils.methods.finetuning import tuned_features
 
 
 def map_points(features: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -22,13 +22,6 @@ def score(row: Mapping) -> str:
     return text
 
 
-def gain(row: Mapping) -> str:
-    """``+0.093 (+0.011 to +0.172)``: on the best hit; empty where it was not measured."""
-    if row.get("gain") is None:
-        return ""
-    return f"{row['gain']:+.3f} ({row['gain_low']:+.3f} to {row['gain_high']:+.3f})"
-
-
 def source(content: Mapping) -> str:
     """A sentence that says by which command, of which data and weights numbers are."""
     return (

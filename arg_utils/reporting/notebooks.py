@@ -1,6 +1,6 @@
 """Run the numbered notebooks in order, as ``make run`` does, and keep tidy executed copies.
 
-    python -m arg_utils.notebooks run
+    python -m arg_utils.reporting.notebooks run
 
 exits with 1 when a cell fails and with 2 when the user can put it right (`UserError`).
 """
@@ -22,7 +22,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
-from arg_utils import outputs, paths
+from arg_utils import files, settings
+from arg_utils.data import folders
 from arg_utils.errors import UserError
 from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
 
@@ -55,7 +56,7 @@ class _LiveClient(NotebookClient):
 
 def find_notebooks(folder: Path | None = None) -> list[Path]:
     """The notebooks ``NN_*.ipynb`` of ``folder`` (by default notebooks/) in the order to run."""
-    folder = folder or paths.NOTEBOOKS
+    folder = folder or files.NOTEBOOKS
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise UserError(f"There is no notebook named NN_*.ipynb in {folder}.")
@@ -65,7 +66,7 @@ def find_notebooks(folder: Path | None = None) -> list[Path]:
 def run(folder: Path | None = None) -> dict[str, float]:
     """Execute the notebooks of ``folder`` in order, each in its own kernel, and save copies.
 
-    Copies go to ``notebooks/`` in `outputs.output_dir`, whole or not at all, the times to
+    Copies go to ``notebooks/`` in `settings.output_dir`, whole or not at all, the times to
     ``notebook_times.json``.
 
     Returns
@@ -79,8 +80,8 @@ def run(folder: Path | None = None) -> dict[str, float]:
     UserError
         If that cell raised one, with its sentence.
     """
-    data, profile = outputs.data_name(), outputs.profile_name()
-    output = outputs.output_dir(data, profile).resolve()
+    data, profile = folders.data_name(), settings.profile_name()
+    output = settings.output_dir(data, profile).resolve()
     code, seconds = code_fingerprint(), {}
     shutil.rmtree(output / "notebooks", ignore_errors=True)  # copies of one run, never of two
     for path in find_notebooks(folder):
@@ -134,7 +135,7 @@ def kernel_environment(environment: Mapping[str, str]) -> dict[str, str]:
         if value and (name == "ARG_OUTPUT" or Path(value).exists()):
             kernel[name] = str(Path(value).resolve())
     before = kernel.get("PYTHONPATH")
-    kernel["PYTHONPATH"] = os.pathsep.join([str(paths.ROOT), *([before] if before else [])])
+    kernel["PYTHONPATH"] = os.pathsep.join([str(files.ROOT), *([before] if before else [])])
     return kernel
 
 
@@ -184,7 +185,7 @@ def _streams(found: list[NotebookNode]) -> list[NotebookNode]:
 
 def _scrub(output: NotebookNode) -> NotebookNode:
     """Paths relative to the repository or the home folder, in every text of an output."""
-    swaps = ((f"{paths.ROOT}/", ""), (str(paths.ROOT), "."), (str(Path.home()), "~"))
+    swaps = ((f"{files.ROOT}/", ""), (str(files.ROOT), "."), (str(Path.home()), "~"))
     texts = output if output.output_type == "stream" else output.get("data", {})
     for kind, text in texts.items():
         if isinstance(text, str) and not kind.startswith("image/"):
@@ -199,7 +200,7 @@ def _scrub(output: NotebookNode) -> NotebookNode:
 def save(notebook: NotebookNode, target: Path) -> Path:
     """Check ``notebook`` against its format and write it to ``target``, whole or not at all."""
     nbformat.validate(notebook)
-    return paths.write_text(target, nbformat.writes(notebook) + "\n")
+    return files.write_text(target, nbformat.writes(notebook) + "\n")
 
 
 def clock(seconds: float) -> str:
@@ -215,17 +216,17 @@ def _save_times(target: Path, data: str, profile: str, seconds: Mapping[str, flo
         "cores": os.cpu_count(),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
     }
-    paths.write_text(target, json.dumps(times, indent=2) + "\n")
+    files.write_text(target, json.dumps(times, indent=2) + "\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """``run`` or ``publish``; returns the exit code."""
-    from arg_utils import publishing
+    from arg_utils.reporting import publishing
 
     actions = {"run": lambda: (run(), publishing.report()), "publish": publishing.publish}
     arguments = sys.argv[1:] if arguments is None else arguments
     if len(arguments) != 1 or arguments[0] not in actions:
-        print("usage: python -m arg_utils.notebooks run|publish", file=sys.stderr)
+        print("usage: python -m arg_utils.reporting.notebooks run|publish", file=sys.stderr)
         return 2
     try:
         actions[arguments[0]]()

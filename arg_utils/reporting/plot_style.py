@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from arg_utils.data.folders import current_output_dir
+from arg_utils.files import atomic_path
 from arg_utils.labels import DISPLAY_NAMES, NUM_CLASSES
-from arg_utils.outputs import output_dir
-from arg_utils.paths import atomic_path
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 SKY, PURPLE, BLACK, GREY = "#56B4E9", "#CC79A7", "#000000", "#7F7F7F"
@@ -65,9 +65,9 @@ def save_figure(fig: Figure, name: str, folder: Path | str | None = None) -> Sav
     """Write ``fig`` as ``<folder>/<name>.png`` and return it for display.
 
     The PNG has 100 dots an inch and a palette of 48 colours, which keeps notebooks small.
-    ``folder`` defaults to ``figures`` in the run's output folder (`arg_utils.outputs`).
+    ``folder`` defaults to ``figures`` in the run's output folder (`current_output_dir`).
     """
-    target = Path(folder) if folder is not None else output_dir() / "figures"
+    target = Path(folder) if folder is not None else current_output_dir() / "figures"
     drawn = io.BytesIO()
     with plt.rc_context(STYLE):
         fig.savefig(drawn, format="png", dpi=DPI, facecolor="white")

@@ -6,9 +6,9 @@ The style lives in `plot_style`, figures of data in `plots_data`, of scores in `
 of probabilities in `plots_calibration`.
 """
 
-from arg_utils.plot_style import SavedFigure, save_figure
-from arg_utils.plots_calibration import reliability_diagram, risk_coverage_curve
-from arg_utils.plots_data import (
+from arg_utils.reporting.plot_style import SavedFigure, save_figure
+from arg_utils.reporting.plots_calibration import reliability_diagram, risk_coverage_curve
+from arg_utils.reporting.plots_data import (
     amino_acid_frequencies,
     cap_effect,
     class_balance,
@@ -18,7 +18,7 @@ from arg_utils.plots_data import (
     lengths_by_class,
     nearest_identity,
 )
-from arg_utils.plots_scores import (
+from arg_utils.reporting.plots_scores import (
     confusion_matrix,
     f1_by_identity_bin,
     finetuning_curve,

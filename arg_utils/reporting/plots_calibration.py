@@ -5,14 +5,14 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from arg_utils.calibration import table_error
-from arg_utils.plot_style import GREY, MARKERS, PALETTE, legend_below, new_figure
+from arg_utils.metrics.calibration import table_error
+from arg_utils.reporting.plot_style import GREY, MARKERS, PALETTE, legend_below, new_figure
 
 
 def reliability_diagram(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Accuracy against confidence, and below how many proteins have each confidence.
 
-    ``tables`` gives the table of `arg_utils.calibration.reliability` for each name, all with the
+    ``tables`` gives the table of `metrics.calibration.reliability` for each name, all with the
     same bins.
     """
     fig, axes = new_figure(2, 1, figsize=(5.6, 6.6), sharex=True, height_ratios=[3, 1])
@@ -40,7 +40,7 @@ def reliability_diagram(tables: Mapping[str, pd.DataFrame]) -> Figure:
 def risk_coverage_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
     """Error rate among the answered proteins against the share answered, one line a method.
 
-    ``curves`` gives the table of `arg_utils.calibration.risk_coverage` for each method's name.
+    ``curves`` gives the table of `metrics.calibration.risk_coverage` for each method's name.
     """
     fig, axes = new_figure(figsize=(7, 4.6))
     axis = axes[0, 0]

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from arg_utils.evaluation import check_labels, check_same_length
 from arg_utils.labels import DISPLAY_NAMES, NONARG, NUM_CLASSES
-from arg_utils.plot_style import (
+from arg_utils.metrics.scores import check_labels, check_same_length
+from arg_utils.reporting.plot_style import (
     BLUE,
     GREY,
     MARKERS,

@@ -8,9 +8,8 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from arg_utils.config import SEED_VAL_F1
 from arg_utils.labels import DISPLAY_NAMES, NUM_CLASSES
-from arg_utils.plot_style import (
+from arg_utils.reporting.plot_style import (
     BLACK,
     BLUE,
     GREY,
@@ -21,6 +20,7 @@ from arg_utils.plot_style import (
     legend_below,
     new_figure,
 )
+from arg_utils.settings import SEED_VAL_F1
 
 
 def learning_curves(history: pd.DataFrame, reference: float | None = SEED_VAL_F1) -> Figure:
@@ -128,7 +128,7 @@ def _matrix_axes(axis, row_names: list[str]) -> None:
 def per_class_f1(table: pd.DataFrame) -> Figure:
     """F1 a class, worst at the bottom, with the number of true proteins beside it.
 
-    ``table`` comes from `arg_utils.evaluation.per_class_table`. The dashed line is the mean.
+    ``table`` comes from `metrics.scores.per_class_table`. The dashed line is the mean.
     """
     f1, support = table["f1"].to_numpy(dtype=float), table["support"].to_numpy()
     order = np.argsort(-f1, kind="stable")
@@ -188,7 +188,7 @@ def _interval_dots(axis, rows, part: pd.DataFrame, color: str, marker: str, labe
 def f1_by_identity_bin(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Macro-F1 by how near the nearest training protein is, one line a method.
 
-    ``tables`` gives the table of `arg_utils.evaluation.identity_bins` for each method's name,
+    ``tables`` gives the table of `metrics.scores.identity_bins` for each method's name,
     all of the same proteins. A bin without proteins has no point.
     """
     fig, axes = new_figure(figsize=(8, 4.6))

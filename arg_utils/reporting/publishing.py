@@ -8,9 +8,11 @@ from pathlib import Path
 
 import nbformat
 
-from arg_utils import outputs, paths
+from arg_utils import files
+from arg_utils.data.folders import current_output_dir, resolve_data_dir
 from arg_utils.errors import UserError
 from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
+from arg_utils.settings import submission_path
 
 
 def report() -> None:
@@ -18,9 +20,7 @@ def report() -> None:
 
     The submission is also kept in the run's output folder. A refused one is a `UserError`.
     """
-    from arg_utils.data_source import resolve_data_dir
-
-    output, submission = outputs.output_dir(), outputs.submission_path()
+    output, submission = current_output_dir(), submission_path()
     metrics = output / "metrics.json"
     if metrics.is_file():
         print(f"validation macro-F1: {json.loads(metrics.read_text())['val_macro_f1']:.3f}")
@@ -53,7 +53,7 @@ def publish(run: Path | None = None, root: Path | None = None) -> list[Path]:
     UserError
         If the run is incomplete, or not one of the code and notebooks as they are now.
     """
-    run, root = run or paths.RUNS / "open-laptop", root or paths.ROOT
+    run, root = run or files.RUNS / "open-laptop", root or files.ROOT
     _require_current(run / "notebooks", root)
     copies = {path: root / "notebooks" / path.name for path in (run / "notebooks").glob("*.ipynb")}
     copies |= {path: root / "results" / path.name for path in (run / "figures").glob("*.png")}
@@ -83,7 +83,7 @@ def _copy(source: Path, target: Path) -> None:
         rows = json.loads(source.read_text())
         profiles = {row.get("profile") for row in rows}
         others = [r for r in json.loads(target.read_text()) if r.get("profile") not in profiles]
-        paths.write_text(target, json.dumps(rows + others, indent=2) + "\n")
+        files.write_text(target, json.dumps(rows + others, indent=2) + "\n")
         return
-    with paths.atomic_path(target) as temporary:
+    with files.atomic_path(target) as temporary:
         shutil.copyfile(source, temporary)

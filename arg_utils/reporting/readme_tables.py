@@ -1,7 +1,7 @@
 """Numbers of README and model card, written from results/ so that they cannot drift from it.
 
-python -m arg_utils.readme_tables            # rewrite
-python -m arg_utils.readme_tables --check    # exit code 1 if one of them is out of date
+python -m arg_utils.reporting.readme_tables            # rewrite
+python -m arg_utils.reporting.readme_tables --check    # exit code 1 if one of them is out of date
 """
 
 import json
@@ -11,17 +11,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean
 
-from arg_utils import paths
-from arg_utils.card_tables import (
+from arg_utils import files
+from arg_utils.errors import UserError
+from arg_utils.homology.splits import FOLDS
+from arg_utils.reporting.card_tables import (
     SPLITS,
     bins_table,
     external_table,
     negatives_table,
     splits_table,
 )
-from arg_utils.errors import UserError
-from arg_utils.markdown import number, score, table
-from arg_utils.splits import FOLDS
+from arg_utils.reporting.markdown import number, score, table
 
 CARD = "MODEL_CARD.md"
 
@@ -151,13 +151,14 @@ def render_card(card: str, results: Path) -> str:
         (
             "longer",
             "ladder_longer.json",
-            "ARG_PROFILE=longer python -m arg_utils.ladder --out results/ladder_longer.json",
+            "ARG_PROFILE=longer python -m arg_utils.experiments.ladder "
+            "--out results/ladder_longer.json",
             splits_table,
         ),
         (
             "other",
             "ladder_other.json",
-            "ARG_DATA=DIR python -m arg_utils.ladder --out results/ladder_other.json",
+            "ARG_DATA=DIR python -m arg_utils.experiments.ladder --out results/ladder_other.json",
             splits_table,
         ),
     ):
@@ -180,7 +181,7 @@ def _load(path: Path, command: str = "make run publish"):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def main(arguments: list[str] | None = None, root: Path = paths.ROOT) -> int:
+def main(arguments: list[str] | None = None, root: Path = files.ROOT) -> int:
     """Rewrite README.md and, where there is one, MODEL_CARD.md; or with ``--check`` compare.
 
     Returns the exit code.
@@ -199,10 +200,13 @@ def main(arguments: list[str] | None = None, root: Path = paths.ROOT) -> int:
     stale = [name for name, (old, new) in texts.items() if old != new]
     if "--check" in arguments:
         for name in stale:
-            print(f"{name} is out of date: python -m arg_utils.readme_tables", file=sys.stderr)
+            print(
+                f"{name} is out of date: python -m arg_utils.reporting.readme_tables",
+                file=sys.stderr,
+            )
         return int(bool(stale))
     for name in stale:
-        paths.write_text(root / name, texts[name][1])
+        files.write_text(root / name, texts[name][1])
     return 0
 
 

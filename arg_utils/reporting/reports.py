@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arg_utils.classifier import adapt_head, new_head
-from arg_utils.config import Profile
-from arg_utils.data_source import DataSet
-from arg_utils.evaluation import accuracy, confused_proteins, identity_bins, macro_f1
-from arg_utils.experiments import Outcome, fit_random
-from arg_utils.finetuning import ProteinClassifier
+from arg_utils.data.folders import DataSet
+from arg_utils.data.open_data import read_report
+from arg_utils.esm2.lora import count_trainable
+from arg_utils.esm2.weights import WIDTH
+from arg_utils.experiments.outcomes import Outcome, fit_random
+from arg_utils.experiments.workspace import Workspace
+from arg_utils.homology.splits import PARTS
 from arg_utils.labels import DISPLAY_NAMES, NONARG, NUM_CLASSES
-from arg_utils.lora import count_trainable
-from arg_utils.open_dataset import read_report
-from arg_utils.registry import METHODS
-from arg_utils.splits import PARTS
-from arg_utils.weights import WIDTH
-from arg_utils.workspace import Workspace
+from arg_utils.methods.classifier import adapt_head, new_head
+from arg_utils.methods.finetuning import ProteinClassifier
+from arg_utils.methods.registry import METHODS
+from arg_utils.metrics.scores import accuracy, confused_proteins, identity_bins, macro_f1
+from arg_utils.settings import Profile
 
 
 def header_examples(data: DataSet) -> list[str]:
@@ -135,7 +135,7 @@ def _folds_text(folds: Sequence[int] | None) -> str:
 
 
 def bins_by_method(predictions: pd.DataFrame, methods: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """`evaluation.identity_bins` of each method, under its title."""
+    """`scores.identity_bins` of each method, under its title."""
     return {
         METHODS[name].title: identity_bins(
             predictions["true"], predictions[name], predictions["identity"]

@@ -1,17 +1,14 @@
 """What of the benchmark needs neither transformers nor peft."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
 
-from arg_utils import paths, weights
-from arg_utils.fasta import Record
-
-sys.path.append(str(paths.ROOT))  # benchmarks/ is not installed
-
+from arg_utils import files
+from arg_utils.data.fasta import Record
+from arg_utils.esm2 import weights
 from benchmarks import contenders, hugging_face, measure, memory, report, scenarios, speed
 
 
@@ -137,7 +134,7 @@ def test_a_child_reports_its_memory(capsys, monkeypatch):
 
 
 def test_the_committed_figures_hold_what_is_promised():
-    path = paths.RESULTS / "speed.json"
+    path = files.RESULTS / "speed.json"
     if not path.is_file():
         pytest.skip("make bench has not been run")
     found = json.loads(path.read_text())

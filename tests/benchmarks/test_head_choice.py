@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from arg_utils.embeddings import FEATURES
+from arg_utils.esm2.embeddings import FEATURES
 from benchmarks import heads
 
 

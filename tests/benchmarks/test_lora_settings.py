@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from arg_utils import finetuning
-from arg_utils.config import PROFILES, LoraBlocks
-from arg_utils.finetuning import Proteins
-from arg_utils.methods import FrozenLinear
+from arg_utils.data.proteins import Proteins
+from arg_utils.methods import finetuning
+from arg_utils.methods.course import FrozenLinear
+from arg_utils.settings import PROFILES, LoraBlocks
 from benchmarks import lora_settings
 
 FEW = {"nothing": {}, "top blocks 1": {"top_blocks": 1}, "full": {"r": 0, "top_blocks": 2}}

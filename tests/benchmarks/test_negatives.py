@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import synthetic
-from test_external import catalogue, database
+from catalogues import catalogue, database
 
 from arg_utils.errors import UserError
 from arg_utils.labels import CLASSES, INDEX, NONARG

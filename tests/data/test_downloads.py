@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from arg_utils import downloads
-from arg_utils.downloads import PinnedFile, PinnedWheel, fetch_url, fetch_wheel_members
+from arg_utils.data import downloads
+from arg_utils.data.downloads import PinnedFile, PinnedWheel, fetch_url, fetch_wheel_members
 from arg_utils.errors import UserError
 
 CONTENT = b"weights" * 1000

@@ -3,8 +3,8 @@ import re
 
 import pytest
 
+from arg_utils.data.fasta import Record, iter_fasta, read_fasta, unique_ids, write_fasta
 from arg_utils.errors import UserError
-from arg_utils.fasta import Record, iter_fasta, read_fasta, unique_ids, write_fasta
 from arg_utils.labels import CLASSES, INDEX, NONARG
 
 

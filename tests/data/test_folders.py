@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from arg_utils import data_source, splits
-from arg_utils.data_source import (
+from arg_utils.data import folders
+from arg_utils.data.folders import (
     labelled_records,
     leakage_warnings,
     load_dataset,
@@ -14,6 +14,7 @@ from arg_utils.data_source import (
     splits_for,
 )
 from arg_utils.errors import UserError
+from arg_utils.homology import splits
 from arg_utils.labels import CLASSES, INDEX, NONARG
 
 
@@ -42,8 +43,8 @@ def root(tmp_path, monkeypatch):
     """A ``data`` folder of this test's own, its open part pretended to be built."""
     data = tmp_path / "data"
     (data / "open").mkdir(parents=True)
-    monkeypatch.setattr(data_source, "DATA", data)
-    monkeypatch.setattr(data_source, "ensure_open_data", lambda folder: folder)
+    monkeypatch.setattr(folders, "DATA", data)
+    monkeypatch.setattr(folders, "ensure_open_data", lambda folder: folder)
     monkeypatch.delenv("ARG_DATA", raising=False)
     return data
 
@@ -163,7 +164,7 @@ def test_splits_of_own_data_are_made_once(own_cache, root, folder, monkeypatch):
     assert table["id"].tolist() == [record.id for record in records]
     stored = root / "derived" / f"mine-{data.identity[:8]}"
     assert {path.name for path in stored.iterdir()} == {"records.fasta", "splits.csv"}
-    monkeypatch.setattr(data_source, "split_table", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(folders, "split_table", lambda *_: pytest.fail("made again"))
     pd.testing.assert_frame_equal(splits_for(data)[1], table)
     splits.write_splits(stored / "splits.csv", table[::-1])
     with pytest.raises(UserError, match="is of other data"):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import synthetic
 
+from arg_utils.data.genes import call_genes, looks_like_dna
 from arg_utils.errors import UserError
-from arg_utils.genes import call_genes, looks_like_dna
 
 
 @pytest.fixture

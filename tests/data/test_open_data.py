@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 import synthetic
 
-from arg_utils import open_dataset, open_sources
-from arg_utils.downloads import file_sha256
-from arg_utils.fasta import read_fasta
+from arg_utils.data import open_data, open_sources
+from arg_utils.data.downloads import file_sha256
+from arg_utils.data.fasta import read_fasta
+from arg_utils.data.open_data import ensure_open_data, read_report
+from arg_utils.data.open_sources import Report, Sources, read_args, sample_markers
+from arg_utils.homology.splits import read_splits
 from arg_utils.labels import CLASSES, INDEX, NONARG
-from arg_utils.open_dataset import ensure_open_data, read_report
-from arg_utils.open_sources import Report, Sources, read_args, sample_markers
-from arg_utils.splits import read_splits
 
 FILES = {
     "train.fasta",
@@ -184,7 +184,7 @@ def test_same_sources_same_bytes(built, sources, tmp_path):
 def test_a_build_is_reused_and_a_damaged_one_replaced(built, sources, monkeypatch):
     folder, report = built
     with monkeypatch.context() as patch:
-        patch.setattr(open_dataset, "_build", lambda *_: pytest.fail("built again"))
+        patch.setattr(open_data, "_build", lambda *_: pytest.fail("built again"))
         assert read_report(folder, sources) == report
         assert ensure_open_data(folder) == folder
     (folder / "val.fasta").write_text(">sp|x|y\nMKV\n")
@@ -198,7 +198,7 @@ def test_an_interrupted_build_leaves_nothing(few, sources, tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(open_dataset, "write_splits", interrupt)
+        patch.setattr(open_data, "write_splits", interrupt)
         with pytest.raises(KeyboardInterrupt):
             read_report(tmp_path / "open", sources)
     assert list(tmp_path.iterdir()) == []

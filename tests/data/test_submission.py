@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from arg_utils.data.submission import check_submission, write_answers, write_submission
 from arg_utils.errors import UserError
-from arg_utils.submission import check_submission, write_answers, write_submission
 
 IDS = ["SEQ0", "SEQ1", "SEQ2"]
 GOOD = "id,label\nSEQ0,0\nSEQ1,14\nSEQ2,3\n"

@@ -12,8 +12,8 @@ import warnings
 import pytest
 import torch
 
-from arg_utils import attention as module
-from arg_utils.attention import Packing, attention, padded_attention, rotary_tables
+from arg_utils.esm2 import attention as module
+from arg_utils.esm2.attention import Packing, attention, padded_attention, rotary_tables
 
 needs_kernel = pytest.mark.skipif(
     shutil.which(os.environ.get("CXX", "c++")) is None,
@@ -244,7 +244,7 @@ def test_the_kernel_can_be_switched_off(monkeypatch):
 
 BUILD = textwrap.dedent("""
     import sys, time
-    from arg_utils import attention
+    from arg_utils.esm2 import attention
     attention.FLAGS = ("-std=c++17", "-O0", "-fno-math-errno", "-fno-trapping-math")
     time.sleep(max(0.0, float(sys.argv[1]) - time.time()))
     print(attention.load_kernel()._name)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from arg_utils.dataset import ProteinSequenceDataset, shuffled_batches
+from arg_utils.data.fasta import Record, read_fasta
 from arg_utils.errors import UserError
-from arg_utils.fasta import Record, read_fasta
+from arg_utils.esm2.batches import ProteinSequenceDataset, shuffled_batches
 
 
 @pytest.fixture(scope="module")

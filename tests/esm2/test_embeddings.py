@@ -11,10 +11,10 @@ import pytest
 import synthetic
 import torch
 
-from arg_utils import embeddings
-from arg_utils.embedding_cache import SUFFIX
-from arg_utils.embeddings import FEATURES, Feature, embed
-from arg_utils.esm2 import Esm2
+from arg_utils.esm2 import embeddings
+from arg_utils.esm2.embeddings import FEATURES, Feature, embed
+from arg_utils.esm2.model import Esm2
+from arg_utils.esm2.store import SUFFIX
 
 rng = np.random.default_rng(8)
 PROTEINS = [synthetic.protein(rng, n) for n in (40, 12, 77, 1)]
@@ -188,7 +188,7 @@ SHARE = textwrap.dedent("""
     import sys
     import numpy as np
     import torch
-    from arg_utils.embeddings import embed
+    from arg_utils.esm2.embeddings import embed
     np.save(sys.argv[1], embed(sys.argv[2:], precision=torch.float32, progress=False))
 """)
 

@@ -11,8 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from arg_utils.errors import UserError
-from arg_utils.esm2 import Esm2
-from arg_utils.lora import (
+from arg_utils.esm2.lora import (
     ATTENTION_MODULES,
     BLOCK_MODULES,
     count_trainable,
@@ -23,6 +22,7 @@ from arg_utils.lora import (
     to_lora,
     trainable_state,
 )
+from arg_utils.esm2.model import Esm2
 
 PROTEINS = [synthetic.protein(np.random.default_rng(9), n) for n in (30, 12)]
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from arg_utils.lora import to_lora
-from arg_utils.lora_product import is_adapted, lora_factors, merged_product
+from arg_utils.esm2.lora import to_lora
+from arg_utils.esm2.lora_product import is_adapted, lora_factors, merged_product
 
 
 def layers() -> list[nn.Linear]:

@@ -6,16 +6,10 @@ import pytest
 import synthetic
 import torch
 
-from arg_utils import attention as attention_module
 from arg_utils.errors import UserError
-from arg_utils.esm2 import (
-    BATCH_TOKENS,
-    MAX_RESIDUES,
-    Esm2,
-    best_precision,
-    encode,
-    token_batches,
-)
+from arg_utils.esm2 import attention as attention_module
+from arg_utils.esm2.batches import BATCH_TOKENS, MAX_RESIDUES, encode, token_batches
+from arg_utils.esm2.model import Esm2, best_precision
 
 ALPHABET = esm.Alphabet.from_architecture("ESM-1b")
 LAYERS = tuple(range(7))

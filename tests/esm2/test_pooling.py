@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from arg_utils.attention import Packing
-from arg_utils.pooling import AttentionPool, pool, residues
-from arg_utils.weights import WIDTH
+from arg_utils.esm2.attention import Packing
+from arg_utils.esm2.pooling import AttentionPool, pool, residues
+from arg_utils.esm2.weights import WIDTH
 
 
 def test_pool_by_hand():

@@ -7,7 +7,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from arg_utils.embedding_cache import (
+from arg_utils.esm2.store import (
     KEY_BYTES,
     MOST_SHARDS,
     SUFFIX,
@@ -118,8 +118,8 @@ WRITER = textwrap.dedent("""
     import sys
     from pathlib import Path
     sys.path.insert(0, sys.argv[3])
-    from arg_utils.embedding_cache import EmbeddingCache
-    from test_embedding_cache import entries
+    from arg_utils.esm2.store import EmbeddingCache
+    from test_store import entries
     cache, own = EmbeddingCache("kind", Path(sys.argv[1])), int(sys.argv[2])
     for number in range(30):
         cache.add(*entries(1000 * own + 10 * number))

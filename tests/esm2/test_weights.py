@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from arg_utils import weights as module
-from arg_utils.downloads import PinnedFile, PinnedWheel, file_sha256
+from arg_utils.data.downloads import PinnedFile, PinnedWheel, file_sha256
 from arg_utils.errors import UserError
-from arg_utils.esm2 import Esm2
-from arg_utils.weights import parameter_shapes, read_weights
+from arg_utils.esm2 import weights as module
+from arg_utils.esm2.model import Esm2
+from arg_utils.esm2.weights import parameter_shapes, read_weights
 
 PARTS = {"q_proj": "query", "k_proj": "key", "v_proj": "value"}
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from arg_utils import ladder
-from arg_utils.evaluation import macro_f1
-from arg_utils.experiments import fit_fold
+from arg_utils.experiments import ladder
+from arg_utils.experiments.outcomes import fit_fold
+from arg_utils.metrics.scores import macro_f1
 
 pytestmark = pytest.mark.usefixtures("settings")
 COLUMNS = {
@@ -115,3 +115,9 @@ def test_an_unknown_method_is_refused(capsys):
         ladder.main(["--methods", "guess"])
     assert stop.value.code == 2
     assert "guess" in capsys.readouterr().err
+
+
+def test_a_gain_has_its_sign():
+    row = {"gain": 0.0925, "gain_low": -0.011, "gain_high": 0.172}
+    assert ladder.gain(row) == "+0.092 (-0.011 to +0.172)"
+    assert ladder.gain({"gain": None}) == ladder.gain({}) == ""

@@ -7,22 +7,23 @@ import pandas as pd
 import pytest
 import workspaces
 
-from arg_utils import experiments, splits
-from arg_utils.config import StagedTraining
-from arg_utils.data_source import load_dataset
+from arg_utils.data.folders import load_dataset
 from arg_utils.errors import UserError
-from arg_utils.evaluation import accuracy, macro_f1
-from arg_utils.experiments import (
+from arg_utils.experiments import outcomes
+from arg_utils.experiments.outcomes import (
     fit_fold,
     fit_random,
     load_fitted,
     score_homology,
     score_random,
 )
-from arg_utils.intervals import bootstrap_ci
-from arg_utils.methods import Majority
-from arg_utils.registry import METHODS
-from arg_utils.workspace import Workspace
+from arg_utils.experiments.workspace import Workspace
+from arg_utils.homology import splits
+from arg_utils.methods.baselines import Majority
+from arg_utils.methods.registry import METHODS
+from arg_utils.metrics.intervals import bootstrap_ci
+from arg_utils.metrics.scores import accuracy, macro_f1
+from arg_utils.settings import StagedTraining
 
 pytestmark = pytest.mark.usefixtures("settings")
 
@@ -162,7 +163,7 @@ def test_intervals_resample_families_not_proteins(work, monkeypatch, tmp_path):
         given.update(groups=groups, seed=seed)
         return bootstrap_ci(true, found, groups)
 
-    monkeypatch.setattr(experiments, "bootstrap_ci", interval)
+    monkeypatch.setattr(outcomes, "bootstrap_ci", interval)
     score_random(other, ["majority"])
     expected = workspaces.known_families(other.test.sequences)
     pairs = set(zip(given["groups"].tolist(), expected.tolist(), strict=True))

@@ -10,15 +10,17 @@ import pandas as pd
 import pytest
 from small_data import write_small_data
 
-from arg_utils import registry, runs
-from arg_utils.config import load_profile
-from arg_utils.data_source import load_dataset
+from arg_utils.data.folders import load_dataset
+from arg_utils.data.proteins import few, proteins
+from arg_utils.data.submission import check_submission
 from arg_utils.errors import UserError
-from arg_utils.evaluation import macro_f1
+from arg_utils.experiments import runs
+from arg_utils.experiments.runs import fit_run, load_run, submit_run
 from arg_utils.labels import CLASSES
-from arg_utils.registry import METHODS
-from arg_utils.runs import few, fit_run, load_run, proteins, submit_run
-from arg_utils.submission import check_submission
+from arg_utils.methods import registry
+from arg_utils.methods.registry import METHODS
+from arg_utils.metrics.scores import macro_f1
+from arg_utils.settings import load_profile
 
 SMOKE = load_profile("smoke")
 
@@ -97,7 +99,7 @@ def test_without_a_key_there_are_no_test_scores(data, tmp_path):
 def test_a_repeated_fit_trains_nothing_again(data, tmp_path, monkeypatch):
     first = fit_run(data, tmp_path / "run", "lora_classifier", SMOKE)
     monkeypatch.setattr(runs, "write_text", lambda *_: None)
-    monkeypatch.setattr("arg_utils.training.train_stage", None)
+    monkeypatch.setattr("arg_utils.methods.training.train_stage", None)
     again = fit_run(data, tmp_path / "run", "lora_classifier", SMOKE)
     assert {**again, "seconds": 0} == {**first, "seconds": 0}
 

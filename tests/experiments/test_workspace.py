@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import workspaces
 
-from arg_utils.config import load_profile
 from arg_utils.errors import UserError
-from arg_utils.workspace import open_workspace
+from arg_utils.experiments.workspace import open_workspace
+from arg_utils.settings import load_profile
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 import synthetic
 
-from arg_utils import homology
 from arg_utils.errors import UserError
-from arg_utils.homology import COLUMNS, best_hits, cluster, connect, renumber, search
+from arg_utils.homology import mmseqs
+from arg_utils.homology.mmseqs import COLUMNS, best_hits, cluster, connect, renumber, search
 
 MIXED = (8, 0, 9, 4, 1, 5, 10)  # members of three families, in no order
 
@@ -70,7 +70,7 @@ def test_nothing_in_nothing_out(shared_cache, proteins):
 def test_answers_come_from_the_cache_and_damage_is_noticed(own_cache, proteins, monkeypatch):
     first = search(proteins, proteins)
     with monkeypatch.context() as patch:
-        patch.setattr(homology, "_search", lambda *_: pytest.fail("searched again"))
+        patch.setattr(mmseqs, "_search", lambda *_: pytest.fail("searched again"))
         pd.testing.assert_frame_equal(search(proteins, proteins), first)
     (stored,) = (own_cache / "homology").glob("search-*.npy")
     stored.write_bytes(stored.read_bytes()[:99])
@@ -80,10 +80,8 @@ def test_answers_come_from_the_cache_and_damage_is_noticed(own_cache, proteins, 
 def test_the_question_decides_the_answer(shared_cache, proteins):
     assert len(search(proteins[:2], proteins[2:])) == 4
     assert len(search(proteins[:3], proteins[3:])) == 3  # same residues, parted differently
-    assert homology.answer_key("x", [], ["MA"], ["MC"]) != homology.answer_key(
-        "x", [], ["M"], ["AMC"]
-    )
-    assert homology.answer_key("x", ["-s", "1"], ["MA"]) != homology.answer_key(
+    assert mmseqs.answer_key("x", [], ["MA"], ["MC"]) != mmseqs.answer_key("x", [], ["M"], ["AMC"])
+    assert mmseqs.answer_key("x", ["-s", "1"], ["MA"]) != mmseqs.answer_key(
         "x", ["-s", "2"], ["MA"]
     )
 

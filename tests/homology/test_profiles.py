@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import synthetic
 
-from arg_utils import homology
-from arg_utils.homology import COLUMNS, search
-from arg_utils.profiles import profile_search
+from arg_utils.homology import mmseqs
+from arg_utils.homology.mmseqs import COLUMNS, search
+from arg_utils.homology.profiles import profile_search
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,10 @@ def test_a_lone_protein_is_found_too(family):
 def test_the_order_of_members_does_not_matter_but_the_families_do(family, monkeypatch):
     ancestor, known = family
     first = profile_search([ancestor], known, FAMILIES)
-    monkeypatch.setattr(homology, "run_mmseqs", lambda *_: pytest.fail("searched again"))
-    monkeypatch.setattr("arg_utils.profiles.run_mmseqs", lambda *_: pytest.fail("searched again"))
+    monkeypatch.setattr(mmseqs, "run_mmseqs", lambda *_: pytest.fail("searched again"))
+    monkeypatch.setattr(
+        "arg_utils.homology.profiles.run_mmseqs", lambda *_: pytest.fail("searched again")
+    )
     assert profile_search([ancestor], known, FAMILIES).equals(first)
     with pytest.raises(pytest.fail.Exception, match="searched again"):
         profile_search([ancestor], known, np.arange(13))

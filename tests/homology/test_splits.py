@@ -3,12 +3,11 @@ import pandas as pd
 import pytest
 import synthetic
 
-from arg_utils import splits
+from arg_utils.data.fasta import Record, read_fasta
 from arg_utils.errors import UserError
-from arg_utils.fasta import Record, read_fasta
-from arg_utils.homology import COLUMNS
-from arg_utils.labels import CLASSES
-from arg_utils.splits import (
+from arg_utils.homology import splits
+from arg_utils.homology.mmseqs import COLUMNS
+from arg_utils.homology.splits import (
     fold_parts,
     homology_clusters,
     homology_fold,
@@ -19,6 +18,7 @@ from arg_utils.splits import (
     split_table,
     write_splits,
 )
+from arg_utils.labels import CLASSES
 
 
 def hits(*rows):

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from arg_utils.classifier import (
+from arg_utils.methods.classifier import (
     adapt_head,
     logits,
     merged_head,
@@ -15,7 +15,7 @@ from arg_utils.classifier import (
     set_gradients,
     softmax,
 )
-from arg_utils.config import LoraClassifier
+from arg_utils.settings import LoraClassifier
 
 
 def batch(size=5, width=12, seed=0):

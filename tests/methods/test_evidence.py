@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from arg_utils.evidence import (
+from arg_utils.labels import NONARG
+from arg_utils.methods.evidence import (
     EVIDENCE,
     NOISE,
     Known,
@@ -13,7 +14,6 @@ from arg_utils.evidence import (
     profiled,
     strongest_first,
 )
-from arg_utils.labels import NONARG
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,13 @@ import pytest
 import synthetic
 import torch
 
-from arg_utils import finetuning
-from arg_utils.classifier import logits, new_head
-from arg_utils.config import LoraBlocks
-from arg_utils.embeddings import LAST_MEAN, embed
-from arg_utils.finetuning import ProteinClassifier, Proteins, finetune, predict_logits
-from arg_utils.lora import count_trainable, trainable_state
+from arg_utils.data.proteins import Proteins
+from arg_utils.esm2.embeddings import LAST_MEAN, embed
+from arg_utils.esm2.lora import count_trainable, trainable_state
+from arg_utils.methods import finetuning
+from arg_utils.methods.classifier import logits, new_head
+from arg_utils.methods.finetuning import ProteinClassifier, finetune, predict_logits
+from arg_utils.settings import LoraBlocks
 
 SETTINGS = LoraBlocks(
     r=2,

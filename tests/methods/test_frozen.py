@@ -2,11 +2,17 @@ import numpy as np
 import pytest
 import torch
 
-from arg_utils import heads
-from arg_utils.embeddings import FEATURES
-from arg_utils.finetuning import Proteins
-from arg_utils.heads import LayersHead, LayersLinear, NearestNeighbour, fit_linear, inverse_size
-from arg_utils.weights import WIDTH
+from arg_utils.data.proteins import Proteins
+from arg_utils.esm2.embeddings import FEATURES
+from arg_utils.esm2.weights import WIDTH
+from arg_utils.methods import frozen
+from arg_utils.methods.frozen import (
+    LayersHead,
+    LayersLinear,
+    NearestNeighbour,
+    fit_linear,
+    inverse_size,
+)
 
 X = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [-1, 0], [0, -1]], np.float32)
 Y = np.array([5, 5, 5, 11, 11])
@@ -23,7 +29,7 @@ def told(monkeypatch):
             row[ord(sequence[1]) % 7 * 20 :][:20] += 3
         return out
 
-    monkeypatch.setattr(heads, "embed", embed)
+    monkeypatch.setattr(frozen, "embed", embed)
 
 
 TRAIN = Proteins(["MAA", "MAC", "MCA", "MCC", "MDA"], np.array([0, 0, 8, 8, 14]))
@@ -38,7 +44,7 @@ def test_the_linear_layer_finds_classes_that_a_line_parts():
 def test_a_rare_class_is_not_drowned():
     """Ninety-nine to one at the same place: the rare class gets more than its share."""
     layer = fit_linear(np.ones((100, 1), np.float32), np.array([3] * 99 + [4]))
-    chances = np.exp(heads.log_chances(layer, np.ones((1, 1), np.float32)))[0]
+    chances = np.exp(frozen.log_chances(layer, np.ones((1, 1), np.float32)))[0]
     assert chances[4] == pytest.approx(1 / (1 + 99**0.25), abs=0.01)
 
 

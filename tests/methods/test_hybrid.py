@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import synthetic
 
-from arg_utils import heads, hybrid
-from arg_utils.config import load_profile
+from arg_utils.data.proteins import Proteins
 from arg_utils.errors import UserError
-from arg_utils.evidence import EVIDENCE
-from arg_utils.finetuning import Proteins
-from arg_utils.hybrid import Hybrid
+from arg_utils.esm2.weights import WIDTH
 from arg_utils.labels import NONARG
-from arg_utils.weights import WIDTH
+from arg_utils.methods import frozen, hybrid
+from arg_utils.methods.evidence import EVIDENCE
+from arg_utils.methods.hybrid import Hybrid
+from arg_utils.settings import load_profile
 
 CLASSES = (2, 7, 11, NONARG)
 
@@ -48,7 +48,7 @@ def val(train):
 def fitted(train, val, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ARG_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(heads, "embed", told)
+        patch.setattr(frozen, "embed", told)
         patch.setattr(hybrid, "embed", told)
         yield Hybrid().fit(train, val, load_profile("smoke"))
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from arg_utils.heads import fit_linear, log_chances
-from arg_utils.imbalance import IMBALANCE, TITLES, fit_objective
+from arg_utils.methods.frozen import fit_linear, log_chances
+from arg_utils.methods.imbalance import IMBALANCE, TITLES, fit_objective
 
 ONE = np.ones((100, 1), np.float32)
 Y = np.array([3] * 90 + [4] * 10)

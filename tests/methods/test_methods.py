@@ -5,14 +5,14 @@ import pytest
 import synthetic
 import torch
 
-from arg_utils import methods
-from arg_utils.classifier import adapt_head, new_head
-from arg_utils.config import LoraClassifier, load_profile
+from arg_utils.data.proteins import Proteins
 from arg_utils.errors import UserError
-from arg_utils.finetuning import Proteins
 from arg_utils.labels import NONARG
-from arg_utils.methods import BestHit, Majority
-from arg_utils.registry import METHODS
+from arg_utils.methods import course
+from arg_utils.methods.baselines import BestHit, Majority
+from arg_utils.methods.classifier import adapt_head, new_head
+from arg_utils.methods.registry import METHODS
+from arg_utils.settings import LoraClassifier, load_profile
 
 SMOKE = load_profile("smoke")
 
@@ -62,8 +62,8 @@ def test_a_nonarg_training_protein_is_written_and_read_as_one(tmp_path):
 def test_a_trained_lora_head_is_saved_with_its_update(tmp_path, monkeypatch):
     """In a short run its best epoch may be the fresh one, whose update is zero; here it is not."""
     features = np.random.default_rng(1).normal(size=(9, 320)).astype(np.float32)
-    monkeypatch.setattr(methods, "embed", lambda sequences: features)
-    method = methods.LoraOnClassifier()
+    monkeypatch.setattr(course, "embed", lambda sequences: features)
+    method = course.LoraOnClassifier()
     method.head = adapt_head(new_head(320, 0), LoraClassifier(), seed=1)
     fresh = method.probabilities(["M"] * 9)
     with torch.no_grad():
@@ -71,7 +71,7 @@ def test_a_trained_lora_head_is_saved_with_its_update(tmp_path, monkeypatch):
     expected = method.probabilities(["M"] * 9)
     assert np.abs(expected - fresh).max() > 0.1
     method.save(tmp_path)
-    found = methods.LoraOnClassifier.load(tmp_path).probabilities(["M"] * 9)
+    found = course.LoraOnClassifier.load(tmp_path).probabilities(["M"] * 9)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 

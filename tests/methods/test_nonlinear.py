@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from arg_utils import heads, nonlinear
-from arg_utils.finetuning import Proteins
-from arg_utils.nonlinear import (
+from arg_utils.data.proteins import Proteins
+from arg_utils.methods import frozen, nonlinear
+from arg_utils.methods.nonlinear import (
     MEMBERS,
     NONLINEAR,
     LayersMachine,
@@ -34,12 +34,12 @@ def told(monkeypatch):
             row[ord(sequence[1]) % 7 * 20 :][:20] += 3
         return out.astype(np.float32)
 
-    for module in (heads, nonlinear):
+    for module in (frozen, nonlinear):
         monkeypatch.setattr(module, "embed", embed)
 
 
 def test_both_find_what_no_line_parts():
-    line = heads.fit_linear(X, Y)(torch.from_numpy(X)).argmax(dim=1).numpy()
+    line = frozen.fit_linear(X, Y)(torch.from_numpy(X)).argmax(dim=1).numpy()
     assert (line == Y).mean() < 0.8
     assert (machine_scores(fit_machine(X, Y), X).argmax(axis=1) == Y).all()
     wide = np.tile(X, (1, 20))
@@ -86,7 +86,7 @@ def test_an_ensemble_is_the_mean_of_its_members():
 
 
 def test_the_machine_learns_from_a_sample(monkeypatch):
-    monkeypatch.setattr("arg_utils.nonlinear.PER_CLASS", 4)
+    monkeypatch.setattr("arg_utils.methods.nonlinear.PER_CLASS", 4)
     method = LayersMachine().fit(TRAIN, TRAIN, None)
     assert len(method.train.labels) == 12
     assert method.training_seconds > 0

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from arg_utils import phmmer
-from arg_utils.finetuning import Proteins
+from arg_utils.data.proteins import Proteins
 from arg_utils.labels import NONARG
-from arg_utils.phmmer import PhmmerHit, phmmer_best
+from arg_utils.methods import phmmer
+from arg_utils.methods.phmmer import PhmmerHit, phmmer_best
 
 RNG = np.random.default_rng(0)
 A, B, C = ("".join(RNG.choice(list("ACDEFGHIKLMNPQRSTVWY"), 150)) for _ in range(3))

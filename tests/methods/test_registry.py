@@ -1,6 +1,6 @@
-from arg_utils.config import PROFILES
-from arg_utils.registry import DEAR, DEFAULT_METHOD, METHODS, weights_identity
-from arg_utils.splits import FOLDS
+from arg_utils.homology.splits import FOLDS
+from arg_utils.methods.registry import DEAR, DEFAULT_METHOD, METHODS, weights_identity
+from arg_utils.settings import PROFILES
 
 
 def test_the_names_are_those_of_the_files():

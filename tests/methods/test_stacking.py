@@ -7,10 +7,10 @@ import pytest
 import synthetic
 import torch
 
-from arg_utils import stacking
-from arg_utils.evidence import EVIDENCE, Known
 from arg_utils.labels import NONARG
-from arg_utils.stacking import Unseen, balance, draw, stand_for, unseen_evidence, weigh
+from arg_utils.methods import stacking
+from arg_utils.methods.evidence import EVIDENCE, Known
+from arg_utils.methods.stacking import Unseen, balance, draw, stand_for, unseen_evidence, weigh
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from arg_utils import training
-from arg_utils.classifier import adapt_head, logits, new_head
-from arg_utils.config import LoraClassifier, StagedTraining
-from arg_utils.training import Examples, cap_per_class, train_staged
+from arg_utils.data.proteins import cap_per_class
+from arg_utils.methods import training
+from arg_utils.methods.classifier import adapt_head, logits, new_head
+from arg_utils.methods.training import Examples, train_staged
+from arg_utils.settings import LoraClassifier, StagedTraining
 
 SETTINGS = StagedTraining(epochs=4, batch_size=4)
 COLUMNS = ["stage", "epoch", "learning_rate", "train_loss", "val_macro_f1", "best", "seconds"]

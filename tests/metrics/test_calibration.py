@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arg_utils.calibration import (
+from arg_utils.metrics.calibration import (
     abstention_threshold,
     error_if_calibrated,
     expected_calibration_error,

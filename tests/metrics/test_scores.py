@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-from arg_utils import evaluation as ev
 from arg_utils.labels import CLASSES, DISPLAY_NAMES
+from arg_utils.metrics import scores as ev
 
 RNG = np.random.default_rng(7)
 TRUE = RNG.integers(0, 15, 400)

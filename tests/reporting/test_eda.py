@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 import workspaces
 
-from arg_utils import eda, homology, plots, splits
-from arg_utils.data_source import load_dataset
-from arg_utils.fasta import Record
+from arg_utils.data.fasta import Record
+from arg_utils.data.folders import load_dataset
+from arg_utils.homology import mmseqs, splits
 from arg_utils.labels import DISPLAY_NAMES
+from arg_utils.reporting import eda, plots
 
 EMPTY = DISPLAY_NAMES[workspaces.EMPTY]
 
@@ -34,7 +35,7 @@ def with_folds(work, fold_of, **profile):
 @pytest.fixture
 def no_hits(monkeypatch):
     """Nothing resembles anything: a search takes a second or more."""
-    nothing = homology.search([], [])
+    nothing = mmseqs.search([], [])
     monkeypatch.setattr(splits, "fold_hits", lambda *_: nothing)
 
 

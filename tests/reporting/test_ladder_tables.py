@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from arg_utils.errors import UserError
-from arg_utils.ladder_tables import (
+from arg_utils.experiments.ladder import ladder_frame, read_ladder
+from arg_utils.reporting.ladder_tables import (
     describe_calibration,
     describe_ladder,
     ladder_bins,
     ladder_classes,
-    ladder_frame,
     ladder_reliability,
-    read_ladder,
 )
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from arg_utils.experiments import fit_random
-from arg_utils.maps import map_points, maps_before_and_after
+from arg_utils.experiments.outcomes import fit_random
+from arg_utils.reporting.maps import map_points, maps_before_and_after
 
 
 def test_groups_stay_apart():

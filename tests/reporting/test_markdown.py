@@ -1,6 +1,6 @@
 import pytest
 
-from arg_utils import markdown
+from arg_utils.reporting import markdown
 
 
 def test_a_table_has_text_to_the_left_and_numbers_to_the_right():
@@ -26,12 +26,6 @@ def test_a_number_that_is_missing_is_a_dash():
 )
 def test_a_score_has_its_interval_where_there_is_one(row, text):
     assert markdown.score(row) == text
-
-
-def test_a_gain_has_its_sign():
-    row = {"gain": 0.0925, "gain_low": -0.011, "gain_high": 0.172}
-    assert markdown.gain(row) == "+0.092 (-0.011 to +0.172)"
-    assert markdown.gain({"gain": None}) == markdown.gain({}) == ""
 
 
 def test_a_source_names_command_data_weights_and_profile():

@@ -4,13 +4,15 @@ import sys
 import nbformat
 import pytest
 
-from arg_utils import notebooks, outputs, paths, publishing
+from arg_utils import files, settings
+from arg_utils.data import folders
 from arg_utils.errors import UserError
 from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
+from arg_utils.reporting import notebooks, publishing
 
 FIRST = """\
 import os, sys, time
-from arg_utils.paths import ROOT
+from arg_utils.files import ROOT
 for step in range(3):
     sys.stderr.write(f"\\r {step} of 3"); sys.stderr.flush(); time.sleep(0.05)
 sys.stderr.write("\\n")
@@ -19,7 +21,7 @@ print(sys.executable == os.environ["EXPECTED_PYTHON"], os.path.basename(os.getcw
 print(ROOT / "data" / "open")"""
 FIGURE = """\
 from matplotlib.figure import Figure
-from arg_utils.plots import save_figure
+from arg_utils.reporting.plots import save_figure
 save_figure(Figure(), "empty")"""
 
 
@@ -45,8 +47,8 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")
     monkeypatch.setenv("ARG_OUTPUT", str(tmp_path / "my out"))
     monkeypatch.setenv("EXPECTED_PYTHON", sys.executable)
-    monkeypatch.setattr(outputs, "data_name", lambda: "open")
-    monkeypatch.setattr(outputs, "profile_name", lambda: "smoke")
+    monkeypatch.setattr(folders, "data_name", lambda: "open")
+    monkeypatch.setattr(settings, "profile_name", lambda: "smoke")
     return tmp_path
 
 
@@ -82,7 +84,7 @@ def test_run_executes_in_order_and_keeps_tidy_copies(place, capfd):
     assert code[0].metadata == {"tags": ["x"]}
     raw = (copies / "01_first.ipynb").read_text()
     assert str(place) not in raw
-    assert str(paths.ROOT) not in raw
+    assert str(files.ROOT) not in raw
     assert "'done'" in (copies / "02_after.ipynb").read_text()
     times = json.loads((place / "my out" / "notebook_times.json").read_text())
     assert times["profile"] == "smoke"
@@ -97,7 +99,7 @@ def test_the_first_error_stops_the_run_and_is_named(place, monkeypatch, capsys):
     stale = place / "my out" / "notebooks" / "03_after.ipynb"
     stale.parent.mkdir(parents=True)
     stale.write_text("from an earlier run")
-    monkeypatch.setattr(paths, "NOTEBOOKS", folder)
+    monkeypatch.setattr(files, "NOTEBOOKS", folder)
     assert notebooks.main(["run"]) == 1
     message = capsys.readouterr().err
     assert "02_bad.ipynb, code cell 2 of 3, failed:" in message
@@ -110,7 +112,7 @@ def test_the_first_error_stops_the_run_and_is_named(place, monkeypatch, capsys):
 def test_a_user_error_is_its_sentence_and_exit_code_2(place, monkeypatch, capsys):
     source = "from arg_utils.errors import UserError\nraise UserError('Put the file there.')"
     write(place / "notebooks", "01_user", source)
-    monkeypatch.setattr(paths, "NOTEBOOKS", place / "notebooks")
+    monkeypatch.setattr(files, "NOTEBOOKS", place / "notebooks")
     assert notebooks.main(["run"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "Put the file there."
 

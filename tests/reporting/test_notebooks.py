@@ -7,10 +7,10 @@ import re
 import nbformat
 import pytest
 
-from arg_utils import paths
+from arg_utils import files
 from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
 
-FOUND = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
+FOUND = sorted(files.NOTEBOOKS.glob("*.ipynb"))
 TAGS = {"nbval-ignore-output", "nbval-check-output"}
 EXPECTED = [
     "01_eda_class_imbalance",
@@ -75,7 +75,7 @@ def test_pictures_are_png(path):
 def test_nothing_of_the_machine_it_ran_on(path):
     text = path.read_text(encoding="utf-8")
     assert not re.findall(r"/(?:home|root|Users|tmp|work|opt|mnt|workspace)/\w[^\s\"\\]*", text)
-    assert str(paths.ROOT) not in text
+    assert str(files.ROOT) not in text
     assert "\\r" not in text.replace("\\\\r", "")
 
 

@@ -7,11 +7,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from arg_utils import plots
-from arg_utils.calibration import table_error
-from arg_utils.evaluation import confusion, per_class_table
 from arg_utils.labels import DISPLAY_NAMES
-from arg_utils.plot_style import DPI
+from arg_utils.metrics.calibration import table_error
+from arg_utils.metrics.scores import confusion, per_class_table
+from arg_utils.reporting import plots
+from arg_utils.reporting.plot_style import DPI
 
 
 def ticks(labels):

@@ -1,9 +1,10 @@
 import json
 
 import pytest
-from test_card_tables import EXTERNAL, LADDER
+from card_examples import EXTERNAL, LADDER
 
-from arg_utils import paths, readme_tables
+from arg_utils import files
+from arg_utils.reporting import readme_tables
 
 ROWS = [
     {"split": "random", "method": "best hit", "macro_f1": 0.993, "profile": "laptop"},
@@ -197,7 +198,7 @@ def test_missing_numbers_are_said(root, capsys):
 
 
 def test_the_committed_readme_is_up_to_date():
-    assert (paths.ROOT / "README.md").is_file()
+    assert (files.ROOT / "README.md").is_file()
     assert readme_tables.main(["--check"]) == 0
 
 

@@ -5,11 +5,9 @@ import pandas as pd
 import pytest
 import workspaces
 
-from arg_utils import eda, plots, reports
-from arg_utils.config import PROFILES, LoraBlocks
-from arg_utils.dataset import ProteinSequenceDataset
-from arg_utils.evaluation import confusion, hardest_confusions, macro_f1, per_class_table
-from arg_utils.experiments import (
+from arg_utils.data.submission import check_submission, write_submission
+from arg_utils.esm2.batches import ProteinSequenceDataset
+from arg_utils.experiments.outcomes import (
     Outcome,
     fit_random,
     load_fitted,
@@ -17,7 +15,9 @@ from arg_utils.experiments import (
     score_random,
 )
 from arg_utils.labels import DISPLAY_NAMES
-from arg_utils.submission import check_submission, write_submission
+from arg_utils.metrics.scores import confusion, hardest_confusions, macro_f1, per_class_table
+from arg_utils.reporting import eda, plots, reports
+from arg_utils.settings import PROFILES, LoraBlocks
 
 EYE = np.eye(15, dtype=np.float32)
 TRAINED = ["frozen_linear", "lora_classifier", "lora_blocks"]

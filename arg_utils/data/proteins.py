@@ -1,0 +1,46 @@
+"""Labelled proteins as methods get them: sequences and classes, subsets, a cap on each class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from arg_utils.data.fasta import Record
+from arg_utils.labels import NUM_CLASSES
+from arg_utils.settings import Profile
+
+
+@dataclass(frozen=True)
+class Proteins:
+    """Sequences and their classes, int64 [n]."""
+
+    sequences: list[str]
+    labels: np.ndarray
+
+
+def proteins(records: Sequence[Record], labels: np.ndarray | None = None) -> Proteins:
+    """Labelled records as sequences and classes."""
+    if labels is None:
+        labels = np.array([record.label for record in records], dtype=np.int64)
+    return Proteins([record.sequence for record in records], labels)
+
+
+def subset(data: Proteins, positions: Sequence[int] | np.ndarray) -> Proteins:
+    """The proteins at ``positions``."""
+    positions = np.asarray(positions, dtype=np.int64)
+    return Proteins([data.sequences[i] for i in positions], data.labels[positions])
+
+
+def few(data: Proteins, profile: Profile) -> Proteins:
+    """At most ``profile.max_records`` a class: everything, except to try things out."""
+    return subset(data, cap_per_class(data.labels, profile.max_records, profile.seed))
+
+
+def cap_per_class(labels: Sequence[int], most: int | None, seed: int = 0) -> np.ndarray:
+    """Positions of at most ``most`` examples a class, drawn at random, in ascending order."""
+    labels = np.asarray(labels)
+    if most is None:
+        return np.arange(len(labels))
+    order = np.random.default_rng(seed).permutation(len(labels))
+    kept = [order[labels[order] == index][:most] for index in range(NUM_CLASSES)]
+    return np.sort(np.concatenate(kept))

@@ -1,0 +1,6 @@
+"""How good predictions are, and how sure one can be of that.
+
+`scores` holds F1, accuracy and confusion, `intervals` the bootstrap over clusters, `calibration`
+whether probabilities mean what they say. All work on plain arrays of class indices and
+probabilities. May import the ground only, whatever lies between.
+"""
