@@ -19,15 +19,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.esm2 import attention
+from arg_utils.data.proteins import Proteins
+from arg_utils.esm2 import fastest
 from arg_utils.esm2.batches import BATCH_TOKENS, MAX_RESIDUES, shuffled_batches, token_batches
 from arg_utils.esm2.lora import inject
 from arg_utils.esm2.model import Esm2, best_device, best_precision
 from arg_utils.esm2.pooling import pool
+from arg_utils.esm2.threads import in_parallel
 from arg_utils.esm2.weights import HEADS, LAYERS, WIDTH, Weights
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.classifier import new_head
-from arg_utils.methods.finetuning import ProteinClassifier
+from arg_utils.methods.finetuning import ProteinClassifier, set_gradients
 from arg_utils.settings import LoraBlocks
 from benchmarks.batches import PADDING, by_length, file_order, mean_residue, padded
 from benchmarks.hugging_face import add_peft, new_classifier
@@ -44,6 +46,7 @@ class Contender:
     ----------
     batches : lengths in tokens -> indices of each batch.
     work : sequences and classes int64 [B] -> features [B, 320], or one training step -> loss.
+    side_by_side : whether batches run in threads of their own, as this library's features do.
     """
 
     name: str
@@ -51,12 +54,18 @@ class Contender:
     precision: str
     batches: Callable[[Sequence[int]], Iterable[np.ndarray]]
     work: Callable[[list[str], torch.Tensor], torch.Tensor]
+    side_by_side: bool = False
 
     def run(self, sequences: Sequence[str], labels: Sequence[int]) -> np.ndarray | None:
         """All batches; features float32 [n, 320] in the order given, or None after training."""
         out, labels = None, torch.as_tensor(np.asarray(labels))
-        for batch in self.batches([len(s) + 2 for s in sequences]):
-            result = self.work([sequences[i] for i in batch], labels[batch]).float().cpu().numpy()
+        batches = list(self.batches([len(s) + 2 for s in sequences]))
+
+        def work(batch: np.ndarray) -> np.ndarray:
+            return self.work([sequences[i] for i in batch], labels[batch]).float().cpu().numpy()
+
+        results = in_parallel(work, batches) if self.side_by_side else map(work, batches)
+        for batch, result in zip(batches, results, strict=True):
             if result.ndim == 2:
                 out = np.empty((len(sequences), WIDTH), np.float32) if out is None else out
                 out[batch] = result
@@ -66,11 +75,11 @@ class Contender:
 @contextmanager
 def without_kernel() -> Iterator[None]:
     """What ``ARG_ATTENTION=torch`` does, for a while."""
-    load, attention.load_kernel = attention.load_kernel, lambda: None
+    proven, fastest.kernel_for = fastest.kernel_for, lambda tensor: None
     try:
         yield
     finally:
-        attention.load_kernel = load
+        fastest.kernel_for = proven
 
 
 def naive_model(weights: Weights, device: torch.device) -> tuple[nn.Module, Callable]:
@@ -124,7 +133,7 @@ def features_contender(name: str, weights: Weights) -> Contender:
     def batches(lengths):
         return token_batches(lengths, BATCH_TOKENS)
 
-    return Contender(name, LABELS[name], precision_of(name, device), batches, work)
+    return Contender(name, LABELS[name], precision_of(name, device), batches, work, True)
 
 
 def training_contender(name: str, weights: Weights, seed: int = 0) -> Contender:
@@ -152,11 +161,18 @@ def training_contender(name: str, weights: Weights, seed: int = 0) -> Contender:
         return Contender(name, LABELS[name], precision, by_length, stepper(model, logits, device))
     settings = replace(LORA, top_blocks=3 if name == "ours_top3" else LAYERS)
     model = ProteinClassifier(head, settings, weights, getattr(torch, precision), seed)
-    step = stepper(model, model, device, fused=True)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, fused=True)
+    shift = torch.zeros(NUM_CLASSES, device=device)
+    model.train()
 
     def work(sequences, labels):
         with kernel_of(name):
-            return step(sequences, labels)
+            proteins = Proteins(sequences, labels.numpy())
+            loss = set_gradients(model, proteins, np.arange(len(sequences)), shift, trained)
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            return torch.tensor(loss)
 
     def batches(lengths):
         return shuffled_batches(lengths, settings.batch_tokens, np.random.default_rng(seed))
@@ -164,10 +180,10 @@ def training_contender(name: str, weights: Weights, seed: int = 0) -> Contender:
     return Contender(name, LABELS[name], precision, batches, work)
 
 
-def stepper(model: nn.Module, logits: Callable, device: torch.device, fused: bool | None = None):
-    """A training step on what of ``model`` may train; ``fused`` as this library's loop does it."""
+def stepper(model: nn.Module, logits: Callable, device: torch.device):
+    """A training step on what of ``model`` may train, as a loop over batches is usually written."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, fused=fused)
+    optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE)
     model.train()
 
     def step(sequences: list[str], labels: torch.Tensor) -> torch.Tensor:
@@ -177,8 +193,6 @@ def stepper(model: nn.Module, logits: Callable, device: torch.device, fused: boo
         loss = F.cross_entropy(scores.float(), labels.to(device))
         optimizer.zero_grad()
         loss.backward()
-        if fused:
-            nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         return loss.detach()
 

@@ -1,41 +1,31 @@
-"""Self-attention over packed sequences: a compiled kernel for 16-wide heads, else PyTorch's own.
+"""Self-attention over packed sequences: the compiled kernel for 16-wide heads, else PyTorch's own.
 
 Sequences lie end to end: row ``starts[b]`` to ``starts[b + 1]`` of a tensor is sequence ``b``. Rows
-after the last belong to none; they only round the number of rows up, see `Packing`. The kernel
-(``csrc/attention.cpp``) is compiled once with the machine's C++ compiler and kept in the cache;
-without a compiler, on a GPU, for other head widths or number types the same function runs through
-``scaled_dot_product_attention`` on padded rows. ``ARG_ATTENTION=torch`` forces the latter.
+after the last belong to none; they only round the number of rows up, see `Packing`. Which of the
+two ways is taken, `fastest` decides.
 """
 
-import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from arg_utils.files import atomic_path, cache_dir
+from arg_utils.esm2.kernel import Kernel
+from arg_utils.esm2.threads import share
 
-SOURCE = Path(__file__).parent / "csrc" / "attention.cpp"
-SOURCES = (SOURCE, *(SOURCE.with_name(f"attention_{kind}.h") for kind in ("bf16", "amx")))
-FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
-KERNEL_DIM, KERNEL_TYPES = 16, (torch.float32, torch.bfloat16)
-ROUND = 128
+KERNEL_DIM = 16
+ROUND, LEAST = 128, 512
 
 
 @dataclass(frozen=True)
 class Packing:
     """Where each of B sequences lies among N packed rows.
 
-    Rows are rounded up to a multiple of ``ROUND``: matrix products are prepared anew, at some cost
-    in time and memory, for each number of rows not met before, and so there are few.
+    Rows are rounded up to a multiple of ``ROUND``, and are at least ``LEAST``. Products are
+    prepared anew, at some cost in time and memory, for each number of rows not met before, and so
+    there are few numbers. And libraries sum otherwise where rows are few: from ``LEAST`` on, in one
+    thread, a row gets the same result bit for bit, whatever rows stand beside it.
     """
 
     starts: torch.Tensor  # int64 [B + 1], on the CPU
@@ -51,7 +41,7 @@ class Packing:
     @property
     def rows(self) -> int:
         """Rows of a packed tensor, N."""
-        return -(-self.used // ROUND) * ROUND
+        return max(LEAST, -(-self.used // ROUND) * ROUND)
 
     @classmethod
     def from_lengths(cls, lengths: list[int], device: torch.device | str = "cpu") -> "Packing":
@@ -71,8 +61,22 @@ def rotary_tables(longest: int, dim: int, device: str = "cpu") -> tuple[torch.Te
         return angle.cos().to(device).contiguous(), angle.sin().to(device).contiguous()
 
 
-def attention(qkv: torch.Tensor, packing: Packing) -> torch.Tensor:
-    """Softmax attention with rotary embedding inside each sequence.
+def kernel_attention(kernel: Kernel, qkv: torch.Tensor, packing: Packing) -> torch.Tensor:
+    """`padded_attention` by the kernel, for heads 16 wide, in as many threads as PyTorch uses."""
+    if torch.is_grad_enabled() and qkv.requires_grad:
+        return _KernelAttention.apply(qkv.contiguous(), packing, kernel)
+    return _forward(kernel, qkv.contiguous(), packing, None)
+
+
+def _forward(kernel: Kernel, qkv, packing: Packing, lse: torch.Tensor | None) -> torch.Tensor:
+    out = qkv.new_empty(len(qkv), *qkv.shape[2:])
+    out[packing.used :] = 0
+    _call(kernel, "attention_forward", (qkv, out, lse), qkv, packing)
+    return out
+
+
+def padded_attention(qkv: torch.Tensor, packing: Packing) -> torch.Tensor:
+    """Softmax attention with rotary embedding inside each sequence, by PyTorch on padded rows.
 
     Parameters
     ----------
@@ -82,14 +86,6 @@ def attention(qkv: torch.Tensor, packing: Packing) -> torch.Tensor:
     -------
     [packing.rows, heads, dim], of the same type; zero in rows of no sequence.
     """
-    fits = qkv.device.type == "cpu" and qkv.dtype in KERNEL_TYPES and qkv.shape[-1] == KERNEL_DIM
-    if fits and load_kernel() is not None:
-        return _KernelAttention.apply(qkv.contiguous(), packing)
-    return padded_attention(qkv, packing)
-
-
-def padded_attention(qkv: torch.Tensor, packing: Packing) -> torch.Tensor:
-    """The same by PyTorch's scaled dot-product attention, on rows padded to the longest."""
     spare = len(qkv) - packing.used
     qkv, (_, _, heads, dim) = qkv[: packing.used], qkv.shape
     cosine, sine = rotary_tables(packing.longest, dim, str(qkv.device))
@@ -115,14 +111,11 @@ def padded_attention(qkv: torch.Tensor, packing: Packing) -> torch.Tensor:
 
 class _KernelAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, qkv, packing):
-        tokens, _, heads, dim = qkv.shape
-        out = qkv.new_empty(tokens, heads, dim)
-        out[packing.used :] = 0
-        lse = qkv.new_empty(tokens, heads, dtype=torch.float32)
-        _call("attention_forward", (qkv, out, lse), qkv, packing)
+    def forward(ctx, qkv, packing, kernel):
+        lse = qkv.new_empty(len(qkv), qkv.shape[2], dtype=torch.float32)
+        out = _forward(kernel, qkv, packing, lse)
         ctx.save_for_backward(qkv, out, lse)
-        ctx.packing = packing
+        ctx.packing, ctx.kernel = packing, kernel
         return out
 
     @staticmethod
@@ -130,70 +123,16 @@ class _KernelAttention(torch.autograd.Function):
         qkv, out, lse = ctx.saved_tensors
         grad_qkv = torch.empty_like(qkv)
         grad_qkv[ctx.packing.used :] = 0
-        grad_out = grad_out.to(qkv.dtype).contiguous()
-        _call("attention_backward", (qkv, out, grad_out, lse, grad_qkv), qkv, ctx.packing)
-        return grad_qkv, None
+        tensors = (qkv, out, grad_out.to(qkv.dtype).contiguous(), lse, grad_qkv)
+        _call(ctx.kernel, "attention_backward", tensors, qkv, ctx.packing)
+        return grad_qkv, None, None
 
 
-def _call(name: str, tensors: tuple[torch.Tensor, ...], qkv: torch.Tensor, packing: Packing):
+def _call(kernel: Kernel, name: str, tensors, qkv: torch.Tensor, packing: Packing) -> None:
     heads, dim = qkv.shape[2:]
-    tables = rotary_tables(packing.longest, dim)
-    pointers = [ctypes.c_void_p(t.data_ptr()) for t in (*tensors, *tables, packing.starts)]
-    failed = getattr(load_kernel(), name)(
-        *pointers,
-        ctypes.c_int(len(packing.starts) - 1),
-        ctypes.c_int(heads),
-        ctypes.c_float(dim**-0.5),
-        ctypes.c_int(packing.longest),
-        ctypes.c_int(qkv.dtype == torch.bfloat16),
-    )
-    if failed:
+    next_task = torch.zeros(1, dtype=torch.int64)  # shared by all threads
+    arguments = (*tensors, *rotary_tables(packing.longest, dim), packing.starts, next_task,
+                 len(packing.starts) - 1, heads, dim**-0.5, packing.longest,
+                 int(qkv.dtype == torch.bfloat16))  # fmt: skip
+    if any(share(lambda: kernel.call(name, *arguments))):
         raise MemoryError(f"{name}: no memory for a sequence of {packing.longest} tokens")
-
-
-@functools.cache
-def load_kernel() -> ctypes.CDLL | None:
-    """The compiled kernel, built on first use; ``None`` where it cannot be, with a warning why."""
-    if os.environ.get("ARG_ATTENTION", "").lower() == "torch":
-        return None
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
-    if compiler is None:
-        warnings.warn("no C++ compiler found: attention runs through PyTorch, slower", stacklevel=2)
-        return None
-    try:
-        library = _build(compiler)
-        try:
-            return ctypes.CDLL(str(library))
-        except OSError:  # damaged in the cache: build it once more
-            library.unlink()
-            return ctypes.CDLL(str(_build(compiler)))
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", None) or str(error)
-        warnings.warn(
-            f"the attention kernel was not built, PyTorch's attention is used: {reason[-500:]}",
-            stacklevel=2,
-        )
-        return None
-
-
-def _build(compiler: str) -> Path:
-    native = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
-    openmp = () if platform.system() == "Darwin" else ("-fopenmp",)  # Apple's clang ships none
-    command = [compiler, *FLAGS, native, *openmp, "-shared", "-fPIC", str(SOURCE)]
-    key = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES))
-    key.update("\0".join(command[:-1]).encode())
-    key.update(_cpu_flags().encode())  # a home folder may be shared by unlike machines
-    library = cache_dir("kernels") / f"attention-{key.hexdigest()[:16]}.so"
-    if not library.exists():
-        with atomic_path(library) as temporary:
-            command += ["-o", str(temporary)]
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-    return library
-
-
-def _cpu_flags() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from arg_utils.esm2.batches import BATCH_TOKENS, MAX_RESIDUES, token_batches
 from arg_utils.esm2.model import Esm2, best_device, best_precision
 from arg_utils.esm2.pooling import pool
 from arg_utils.esm2.store import EmbeddingCache, sequence_key
+from arg_utils.esm2.threads import ResidueBar, in_parallel
 from arg_utils.esm2.weights import LAYERS, WIDTH, Weights, load_weights
 
 FLUSH_SECONDS = 20.0  # an interrupted run loses no more than this
@@ -98,13 +98,17 @@ def _compute(windows, keys, features, model, caches, progress) -> np.ndarray:
     out = np.empty((len(windows), len(features), WIDTH), np.float32)
     pending: list[int] = []
     flushed = time.monotonic()
-    residues = sum(map(len, windows))
-    bar = tqdm(total=residues, unit="residue", unit_scale=True, desc="ESM-2", disable=not progress)
-    with bar, torch.inference_mode():
-        for batch in token_batches([len(w) + 2 for w in windows], BATCH_TOKENS):
-            out[batch] = _batch_features([windows[i] for i in batch], features, model)
+    bar = ResidueBar("ESM-2", map(len, windows), progress)
+    batches = list(token_batches([len(w) + 2 for w in windows], BATCH_TOKENS))
+
+    def work(batch: np.ndarray) -> np.ndarray:
+        return _batch_features([windows[i] for i in batch], features, model)
+
+    with bar:
+        for batch, vectors in zip(batches, in_parallel(work, batches, model.device), strict=True):
+            out[batch] = vectors
             pending.extend(batch)
-            bar.update(sum(len(windows[i]) for i in batch))
+            bar.advance(len(windows[i]) for i in batch)
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 _flush(caches, keys, out, pending)
                 flushed = time.monotonic()
@@ -114,6 +118,7 @@ def _compute(windows, keys, features, model, caches, progress) -> np.ndarray:
     return out
 
 
+@torch.inference_mode()
 def _batch_features(windows, features, model) -> np.ndarray:
     tokens, packing = model.pack(windows)
     layers = sorted({feature.layer for feature in features})

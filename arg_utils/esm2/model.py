@@ -7,7 +7,8 @@ residual stream and the normalisations stay in float32.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import esm
 import numpy as np
@@ -16,8 +17,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from arg_utils.errors import UserError
-from arg_utils.esm2.attention import Packing, attention
+from arg_utils.esm2.attention import Packing
 from arg_utils.esm2.batches import ALPHABET, encode
+from arg_utils.esm2.fastest import add_norm, attention, gelu
+from arg_utils.esm2.kernel import FORMS, chosen_form, supported_forms
 from arg_utils.esm2.lora_product import is_adapted, lora_factors, merged_product
 from arg_utils.esm2.weights import HEADS, LAYERS, WIDTH, Weights, load_weights
 
@@ -27,7 +30,8 @@ TOKEN_DROPOUT = 1 - 0.15 * 0.8  # fair-esm scales embeddings by this when nothin
 def best_precision(device: torch.device | str = "cpu") -> torch.dtype:
     """bfloat16 where ``device`` multiplies it natively, else float32.
 
-    ``ARG_PRECISION`` (``bfloat16`` or ``float32``) overrides.
+    ``ARG_PRECISION`` (``bfloat16`` or ``float32``) overrides; a form of the kernel that
+    ``ARG_ATTENTION`` names brings its own.
     """
     choice = os.environ.get("ARG_PRECISION")
     if choice:
@@ -36,9 +40,8 @@ def best_precision(device: torch.device | str = "cpu") -> torch.dtype:
         return getattr(torch, choice)
     if torch.device(device).type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if native else torch.float32
+        return torch.bfloat16 if native else torch.float32
+    return FORMS.get(chosen_form() or "", supported_forms()[0]).precision
 
 
 def best_device() -> torch.device:
@@ -68,6 +71,7 @@ class Esm2(nn.Module):
         self.requires_grad_(False)
         self.precision = precision or best_precision()
         self._stacked: dict[int, tuple] = {}
+        self._merged: dict[int, tuple] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -90,37 +94,41 @@ class Esm2(nn.Module):
         -------
         One float32 [N, 320] a layer asked for, in the order asked.
         """
-        hidden = self.embed(tokens)
-        kept = {0: hidden}
+        hidden, update = self.embed(tokens), None
+        states = {0: hidden.clone()} if 0 in layers else {}
         for index in range(max(layers)):
-            hidden = self.block(index, hidden, packing)
-            kept[index + 1] = hidden
+            hidden, update = self.block(index, hidden, update, packing)
+            if index + 1 in layers:
+                states[index + 1] = hidden + update
         if LAYERS in layers:
-            kept[LAYERS] = self.final_norm(hidden)
-        return [kept[layer] for layer in layers]
+            states[LAYERS] = self.final_norm(hidden, update)
+        return [states[layer] for layer in layers]
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """Embeddings of unmasked tokens, float32 [N, 320], scaled as in training."""
         return self.embed_tokens(tokens) * TOKEN_DROPOUT
 
-    def final_norm(self, hidden: torch.Tensor) -> torch.Tensor:
+    def final_norm(self, hidden: torch.Tensor, update: torch.Tensor | None) -> torch.Tensor:
         """The normalisation after the last block, float32 [N, 320]."""
-        return self.emb_layer_norm_after(hidden)
+        return self.emb_layer_norm_after(hidden if update is None else hidden + update)
 
-    def block(self, index: int, hidden: torch.Tensor, packing: Packing) -> torch.Tensor:
-        """One transformer block on the residual stream ``hidden``, float32 [N, 320]."""
+    def block(
+        self, index: int, hidden: torch.Tensor, update: torch.Tensor | None, packing: Packing
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One transformer block on the residual stream, float32 [N, 320].
+
+        The stream goes in and comes out as two terms, ``hidden`` and an ``update`` still to be
+        added: their sum is formed together with its normalisation. Without gradients, ``hidden``
+        is overwritten.
+        """
         layer = self.layers[index]
         attend = layer.self_attn
-        normed = self._norm(layer.self_attn_layer_norm, hidden)
+        hidden, normed = add_norm(hidden, update, layer.self_attn_layer_norm, self.precision)
         qkv = self._project((attend.q_proj, attend.k_proj, attend.v_proj), normed)
         mixed = attention(qkv.view(len(hidden), 3, HEADS, WIDTH // HEADS), packing)
-        hidden = hidden + self._project((attend.out_proj,), mixed.flatten(1))
-        normed = self._norm(layer.final_layer_norm, hidden)
-        return hidden + self._project((layer.fc2,), F.gelu(self._project((layer.fc1,), normed)))
-
-    def _norm(self, norm: nn.LayerNorm, hidden: torch.Tensor) -> torch.Tensor:
-        normed = F.layer_norm(hidden, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
-        return normed.to(self.precision)
+        update = self._project((attend.out_proj,), mixed.flatten(1))
+        hidden, normed = add_norm(hidden, update, layer.final_layer_norm, self.precision)
+        return hidden, self._project((layer.fc2,), gelu(self._project((layer.fc1,), normed)))
 
     def _project(self, modules: tuple[nn.Linear, ...], x: torch.Tensor) -> torch.Tensor:
         """Outputs of linear layers side by side, by one product; LoRA on any of them included."""
@@ -141,15 +149,19 @@ class Esm2(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights and biases stacked, in the working precision; kept where they are frozen.
 
-        With the ``factors`` of LoRA, their product is added to the weights, anew each time: a
-        fused optimizer changes parameters without raising their version, so nothing tells when.
+        With the ``factors`` of LoRA, their product is added to the weights, anew each time unless
+        parameters are known to be fixed: a fused optimizer changes them without raising their
+        version, so nothing tells when.
         """
         tensors = [t for module in modules for t in (module.weight, module.bias)]
         if any(t.requires_grad for t in tensors):
             return self._stack(modules, None)
         if factors:
-            with torch.no_grad():
-                return self._stack(modules, factors)
+            merged = {} if self._merged is None else self._merged
+            if id(modules[0]) not in merged:
+                with torch.no_grad():
+                    merged[id(modules[0])] = self._stack(modules, factors)
+            return merged[id(modules[0])]
         state = [self.precision, *((t.data_ptr(), t._version) for t in tensors)]
         found = self._stacked.get(id(modules[0]))
         if found is None or found[0] != state:
@@ -157,6 +169,15 @@ class Esm2(nn.Module):
             with torch.inference_mode(False), torch.no_grad():
                 found = self._stacked[id(modules[0])] = (state, self._stack(modules, None))
         return found[1]
+
+    @contextmanager
+    def parameters_fixed(self) -> Iterator[None]:
+        """While inside, no parameter changes: LoRA's updates are added to the weights once only."""
+        self._merged = {}
+        try:
+            yield
+        finally:
+            self._merged = None
 
     def _stack(self, modules, factors) -> tuple[torch.Tensor, torch.Tensor]:
         weight = torch.cat([m.weight for m in modules]) if len(modules) > 1 else modules[0].weight

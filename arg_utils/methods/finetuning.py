@@ -9,13 +9,19 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
-from tqdm import tqdm
 
 from arg_utils.data.proteins import Proteins, cap_per_class
-from arg_utils.esm2.batches import MAX_RESIDUES, shuffled_batches, token_batches
+from arg_utils.esm2.batches import (
+    BATCH_TOKENS,
+    MAX_RESIDUES,
+    even_parts,
+    shuffled_batches,
+    token_batches,
+)
 from arg_utils.esm2.lora import inject, mark_trainable, trainable_state
 from arg_utils.esm2.model import Esm2, best_device
 from arg_utils.esm2.pooling import AttentionPool, pool
+from arg_utils.esm2.threads import ResidueBar, in_parallel
 from arg_utils.esm2.weights import LAYERS, WIDTH, Weights
 from arg_utils.files import fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.labels import NUM_CLASSES
@@ -23,6 +29,7 @@ from arg_utils.methods.classifier import merged_head
 from arg_utils.methods.sampling import CappedSample, share_shift
 from arg_utils.settings import LoraBlocks
 
+PART_TOKENS = 2048  # of a batch that one thread computes at a time
 NEW = ("head", "attention")  # what is on top of the backbone: always trained
 
 
@@ -64,6 +71,11 @@ class ProteinClassifier(nn.Module):
             )  # fmt: skip
         mark_trainable(self, also=NEW)
 
+    @property
+    def drops(self) -> bool:
+        """Whether training draws random numbers."""
+        return any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.modules())
+
     def forward(self, sequences: list[str]) -> torch.Tensor:
         """Logits, float32 [n, 15]."""
         return self.head(self.features(sequences))
@@ -75,12 +87,12 @@ class ProteinClassifier(nn.Module):
         """
         tokens, packing = self.backbone.pack(sequences)
         with torch.no_grad():
-            hidden = self.backbone.embed(tokens)
+            hidden, update = self.backbone.embed(tokens), None
             for index in range(self.first):
-                hidden = self.backbone.block(index, hidden, packing)
+                hidden, update = self.backbone.block(index, hidden, update, packing)
         for index in range(self.first, LAYERS):
-            hidden = self.backbone.block(index, hidden, packing)
-        hidden = self.backbone.final_norm(hidden)
+            hidden, update = self.backbone.block(index, hidden, update, packing)
+        hidden = self.backbone.final_norm(hidden, update)
         return self.attention(hidden, packing) if self.attention else pool(hidden, packing, "mean")
 
 
@@ -98,19 +110,22 @@ def tuned_features(
     return _in_batches(model, model.features, WIDTH, sequences, batch_tokens, progress)
 
 
-@torch.inference_mode()
 def _in_batches(model, compute, width, sequences, batch_tokens, progress) -> np.ndarray:
     model.eval()
     windows = [sequence[:MAX_RESIDUES] for sequence in sequences]
+    batches = list(token_batches([len(w) + 2 for w in windows], min(batch_tokens, BATCH_TOKENS)))
+
+    @torch.inference_mode()
+    def work(batch: np.ndarray) -> np.ndarray:
+        return compute([windows[i] for i in batch]).float().cpu().numpy()
+
     out = np.empty((len(windows), width), np.float32)
-    total = sum(map(len, windows))
-    with tqdm(
-        total=total, unit="residue", unit_scale=True, desc="ESM-2 + LoRA", disable=not progress
-    ) as bar:
-        for batch in token_batches([len(w) + 2 for w in windows], batch_tokens):
-            chosen = [windows[i] for i in batch]
-            out[batch] = compute(chosen).float().cpu().numpy()
-            bar.update(sum(map(len, chosen)))
+    with ResidueBar("ESM-2 + LoRA", map(len, windows), progress) as bar:
+        for batch, rows in zip(
+            batches, in_parallel(work, batches, model.backbone.device), strict=True
+        ):
+            out[batch] = rows
+            bar.advance(len(windows[i]) for i in batch)
     return out
 
 
@@ -219,24 +234,56 @@ def _train_epoch(
     model, train: Proteins, batches, shift, optimizer, schedule, epoch, progress
 ) -> float:
     model.train()
-    total = seen = 0.0
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
     lengths = np.array([min(len(s), MAX_RESIDUES) for s in train.sequences])
-    residues = int(sum(lengths[batch].sum() for batch in batches))
-    with tqdm(
-        total=residues, unit="residue", unit_scale=True, desc=f"epoch {epoch}", disable=not progress
-    ) as bar:
+    total = seen = 0.0
+    with ResidueBar(f"epoch {epoch}", lengths[np.concatenate(batches)], progress) as bar:
         for batch in batches:
-            target = torch.from_numpy(train.labels[batch]).to(model.backbone.device)
-            scores = model([train.sequences[i][:MAX_RESIDUES] for i in batch])
-            loss = F.cross_entropy(scores + shift, target)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
+            loss = set_gradients(model, train, batch, shift, trained)
+            nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()
-            total, seen = total + loss.item() * len(batch), seen + len(batch)
-            bar.update(int(lengths[batch].sum()))
+            total, seen = total + loss * len(batch), seen + len(batch)
+            bar.advance(lengths[batch])
     return total / seen
+
+
+def set_gradients(
+    model: ProteinClassifier,
+    train: Proteins,
+    batch: np.ndarray,
+    shift: torch.Tensor,
+    trained: list[nn.Parameter],
+) -> float:
+    """Mean cross-entropy over a batch; its gradients go into ``trained``.
+
+    Parts of the batch are computed by threads of their own. Which parts, and the order of their
+    sums, depend on the batch alone, so that the number of threads changes no gradient.
+
+    Parameters
+    ----------
+    batch : positions int64 [n] in ``train``.
+    shift : float32 [15], added to the logits.
+    """
+    device = model.backbone.device
+
+    def part_gradients(part: np.ndarray) -> tuple[float, tuple[torch.Tensor, ...]]:
+        target = torch.from_numpy(train.labels[part]).to(device)
+        with torch.enable_grad():
+            scores = model([train.sequences[i][:MAX_RESIDUES] for i in part])
+            loss = F.cross_entropy(scores + shift, target, reduction="sum") / len(batch)
+            return loss.item(), torch.autograd.grad(loss, trained)
+
+    lengths = [min(len(train.sequences[i]), MAX_RESIDUES) + 2 for i in batch]
+    with model.backbone.parameters_fixed():
+        if model.drops:  # dropout draws from one generator: in a fixed order only one by one
+            parts = map(part_gradients, even_parts(batch, lengths, PART_TOKENS))
+        else:
+            parts = in_parallel(part_gradients, even_parts(batch, lengths, PART_TOKENS), device)
+        losses, gradients = zip(*parts, strict=True)
+    for parameter, slopes in zip(trained, zip(*gradients, strict=True), strict=True):
+        parameter.grad = sum(slopes[1:], start=slopes[0])
+    return sum(losses)
 
 
 def _row(epoch: int, loss: float, model, watched, progress: bool, seconds: float) -> dict:

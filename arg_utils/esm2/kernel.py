@@ -1,0 +1,173 @@
+"""The compiled kernel: a form for each class of processor, compiled on first use.
+
+The C++ in ``csrc/`` is compiled once with the machine's compiler and stays in the cache; `fastest`
+says whether it is used. ``ARG_ATTENTION`` names a form, which is then used wherever its numbers are
+right, or ``torch``, which leaves everything to PyTorch.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from arg_utils.errors import UserError
+from arg_utils.files import atomic_path, cache_dir
+
+SOURCES = tuple(sorted((Path(__file__).parent / "csrc").iterdir()))
+SOURCE = Path(__file__).parent / "csrc" / "attention.cpp"
+FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
+
+_AVX2 = ("-mavx2", "-mfma", "-mf16c", "-mbmi2")
+_AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
+_BF16 = (*_AVX512, "-mavx512bf16")
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to compile the kernel.
+
+    Attributes
+    ----------
+    instructions : what it uses, in words.
+    flags : for the compiler.
+    precision : of products, where the processor's best form is this one.
+    """
+
+    name: str
+    instructions: str
+    flags: tuple[str, ...]
+    precision: torch.dtype
+
+
+FORMS = {
+    form.name: form
+    for form in (
+        Form("amx", "AVX-512, BF16, AMX tiles",
+             (*_BF16, "-mamx-tile", "-mamx-bf16"), torch.bfloat16),
+        Form("avx512_bf16", "AVX-512, BF16", _BF16, torch.bfloat16),
+        Form("avx512", "AVX-512", _AVX512, torch.float32),
+        Form("avx2", "AVX2, FMA", _AVX2, torch.float32),
+        Form("neon", "NEON", ("-march=armv8-a",), torch.float32),
+        Form("portable", "what every processor of this architecture has", (), torch.float32),
+    )
+}  # fmt: skip
+
+
+def supported_forms() -> list[Form]:
+    """The forms that this processor can run, best first."""
+    arm = platform.machine().lower() in ("arm64", "aarch64")
+    has = {
+        "amx": torch.cpu._is_amx_tile_supported() and sys.platform == "linux",
+        "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
+        "avx512": torch.cpu._is_avx512_supported(),
+        "avx2": torch.cpu._is_avx2_supported(),
+        "neon": arm,
+        "portable": True,
+    }
+    return [form for form in FORMS.values() if has[form.name]]
+
+
+def chosen_form() -> str | None:
+    """What ``ARG_ATTENTION`` asks for: the name of a form, ``torch``, or nothing.
+
+    Raises
+    ------
+    UserError
+        If there is no such form, or the processor cannot run it.
+    """
+    choice = os.environ.get("ARG_ATTENTION", "").lower()
+    names = [form.name for form in supported_forms()]
+    if choice and choice not in (*names, "torch"):
+        raise UserError(
+            f"ARG_ATTENTION is {choice!r}; on this processor it may be torch or one of "
+            f"{', '.join(names)}."
+        )
+    return choice or None
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A compiled form."""
+
+    form: Form
+    library: ctypes.CDLL
+    path: Path
+    compiler: str
+
+    def call(self, name: str, *arguments: object) -> int:
+        """Call a function of the library; tensors go in as pointers to their numbers."""
+        return getattr(self.library, name)(*map(_argument, arguments))
+
+
+def _argument(value: object) -> object:
+    if value is None or isinstance(value, torch.Tensor):
+        return ctypes.c_void_p(None if value is None else value.data_ptr())
+    if isinstance(value, float):
+        return ctypes.c_float(value)
+    return value if isinstance(value, ctypes._SimpleCData) else ctypes.c_int(value)
+
+
+@functools.cache
+def load_kernel() -> Kernel | None:
+    """The best form that builds here, built on first use; ``None`` where none can be, with why."""
+    choice = chosen_form()
+    if choice == "torch":
+        return None
+    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    if compiler is None:
+        warnings.warn("no C++ compiler found: attention runs through PyTorch, slower", stacklevel=2)
+        return None
+    reasons = []
+    for form in supported_forms():
+        if choice in (None, form.name):
+            try:
+                return _load(form, compiler)
+            except (OSError, subprocess.SubprocessError) as error:
+                reasons.append(getattr(error, "stderr", None) or str(error))
+    warnings.warn(
+        f"the attention kernel was not built, PyTorch's attention is used: {reasons[0][-500:]}",
+        stacklevel=2,
+    )
+    return None
+
+
+def _load(form: Form, compiler: str) -> Kernel:
+    path = _build(form, compiler)
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError:  # damaged in the cache: build it once more
+        path.unlink()
+        path = _build(form, compiler)
+        library = ctypes.CDLL(str(path))
+    return Kernel(form, library, path, compiler)
+
+
+def _build(form: Form, compiler: str) -> Path:
+    command = [compiler, *FLAGS, *form.flags, "-shared", "-fPIC", str(SOURCE)]
+    key = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES))
+    key.update("\0".join([*command[:-1], platform.machine()]).encode())
+    library = cache_dir("kernels") / f"{form.name}-{key.hexdigest()[:16]}.so"
+    if not library.exists():
+        with atomic_path(library) as temporary:
+            command += ["-o", str(temporary)]
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    return library
+
+
+def processor() -> str:
+    """The processor as the system calls it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
