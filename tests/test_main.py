@@ -14,6 +14,7 @@ from arg_utils.data.folders import load_dataset
 from arg_utils.data.submission import check_submission
 from arg_utils.errors import UserError
 from arg_utils.esm2 import weights as weights_module
+from arg_utils.files import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -242,13 +243,68 @@ def test_without_weights_the_error_lists_what_was_tried(own_cache, tmp_path, mon
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["train"], ["fit"], ["fit", "--data", "x", "--out", "y", "--seed", "one"]]
+    "arguments",
+    [
+        [],
+        ["train"],
+        ["fit"],
+        ["fit", "--data", "x", "--out", "y", "--seed", "one"],
+        ["tables", "--chek"],
+        ["tables", "--che"],
+        ["notebooks"],
+        ["notebooks", "walk"],
+    ],
 )
 def test_wrong_usage_is_explained(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("usage: python -m arg_utils")
+
+
+@pytest.mark.parametrize(("stale", "code"), [([], 0), (["README.md"], 1)])
+def test_tables_are_written_or_only_checked(monkeypatch, capsys, stale, code):
+    asked = []
+
+    def update(check):
+        asked.append(check)
+        return stale
+
+    monkeypatch.setattr("arg_utils.reporting.documents.update_documents", update)
+    assert main(["tables"]) == 0
+    assert main(["tables", "--check"]) == code
+    assert asked == [False, True]
+    assert ("README.md is out of date" in capsys.readouterr().err) == bool(stale)
+
+
+def test_the_ladder_is_asked_for_the_methods_named(monkeypatch, capsys, tmp_path):
+    def measured(methods, out):
+        return [{"split": "random", "method": name, "macro_f1": 0.5} for name in [*methods, out]]
+
+    monkeypatch.setattr("arg_utils.experiments.ladder.run_ladder", measured)
+    assert main(["ladder", "--methods", "best_hit", "hybrid", "--out", "mine.json"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("best_hit", "hybrid", "mine.json"))
+
+
+def test_only_one_module_reads_arguments():
+    """No other module of the package is a program of its own."""
+    for path in (ROOT / "arg_utils").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert path.name == "__main__.py" or "argparse.ArgumentParser" not in text, path
+        assert path.name == "__main__.py" or "sys.argv" not in text, path
+
+
+def test_help_needs_no_heavy_import():
+    heavy = "torch", "pandas", "matplotlib", "sklearn"
+    code = (
+        "import sys; from arg_utils.__main__ import main\n"
+        "try: main(['--help'])\n"
+        f"finally: print(sorted(set({heavy}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("[]\n"), done
+    assert "notebooks" in done.stdout
 
 
 def test_stopping_says_how_to_go_on(data, monkeypatch, capsys):

@@ -67,6 +67,11 @@ class Workspace:
         """Classes int64 [n] of ``train``, ``val`` or ``test``."""
         return getattr(self, part).labels
 
+    @property
+    def figures(self) -> Path:
+        """The folder of figures."""
+        return self.folder / "figures"
+
     def save_json(self, name: str, content: object) -> None:
         """Write ``content`` to the file ``name`` in the folder of results."""
         write_text(self.folder / name, json.dumps(content, indent=1) + "\n")

@@ -1,33 +1,38 @@
-"""Figures of scores: training, mistakes, methods side by side, trust in the probabilities."""
+"""Figures of scores: training, confusions, methods side by side, calibration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from arg_utils.labels import DISPLAY_NAMES, NUM_CLASSES
-from arg_utils.reporting.plot_style import (
+from arg_utils.metrics.calibration import table_error
+from arg_utils.reporting.style import (
     BLACK,
     BLUE,
     GREY,
-    MARKERS,
+    LINES,
     PALETTE,
     VERMILLION,
     class_axis,
     legend_below,
+    look,
     new_figure,
+    write_right,
 )
 from arg_utils.settings import SEED_VAL_F1
 
 
 def learning_curves(history: pd.DataFrame, reference: float | None = SEED_VAL_F1) -> Figure:
-    """Validation macro-F1 and training loss an epoch; bands are stages of one learning rate.
+    """Validation macro-F1 and training loss per epoch; bands are stages of one learning rate.
 
     ``history`` has the columns stage, epoch, learning_rate, train_loss, val_macro_f1, one row
-    an epoch in the order of training. The best epoch is marked; ``reference`` is a dashed line.
+    per epoch in the order of training. The best epoch is marked; ``reference`` is a dashed line.
     """
     fig, axes = new_figure(2, 1, figsize=(8, 5.6), sharex=True, height_ratios=[3, 2])
     score, loss = axes[:, 0]
@@ -49,7 +54,7 @@ def learning_curves(history: pd.DataFrame, reference: float | None = SEED_VAL_F1
     return fig
 
 
-def _stage_bands(score, loss, history: pd.DataFrame) -> None:
+def _stage_bands(score: Axes, loss: Axes, history: pd.DataFrame) -> None:
     """Shade every second stage in both axes and write its learning rate above."""
     starts = history.index[history["stage"] != history["stage"].shift()].tolist()
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(history)], strict=True)):
@@ -59,13 +64,8 @@ def _stage_bands(score, loss, history: pd.DataFrame) -> None:
         rate = history["learning_rate"][start]
         middle = (start + end + 1) / 2
         where = {"transform": score.get_xaxis_transform(), "ha": "center", "va": "bottom"}
-        score.text(
-            middle,
-            1.01,
-            f"rate {np.format_float_scientific(rate, trim='-', exp_digits=1)}",
-            fontsize=9,
-            **where,
-        )
+        text = f"rate {np.format_float_scientific(rate, trim='-', exp_digits=1)}"
+        score.text(middle, 1.01, text, fontsize=9, **where)
     score.set_xlim(0.5, len(history) + 0.5)
 
 
@@ -83,7 +83,7 @@ def finetuning_curve(history: pd.DataFrame) -> Figure:
     for axis in (score, loss):
         axis.set_xlabel("epoch")
         axis.set_xticks(history["epoch"])
-        axis.grid(axis="y", color="#E5E5E5")
+        axis.grid(axis="y", color=LINES)
     return fig
 
 
@@ -98,35 +98,26 @@ def confusion_matrix(counts: ArrayLike, normalised: bool = False) -> Figure:
         raise ValueError(f"a confusion matrix here is 15x15, not {counts.shape}")
     support = counts.sum(axis=1)
     values = counts / np.maximum(support, 1)[:, None] * 100 if normalised else counts
-    norm = Normalize(0, 100) if normalised else LogNorm(0.5, max(values.max(), 10))
+    small = "<1" if normalised else ""
+    texts = np.vectorize(lambda value: f"{value:,.0f}" if value >= 0.5 else small)(values)
     fig, axes = new_figure(figsize=(9.4, 8.2))
     axis = axes[0, 0]
-    image = axis.imshow(np.where(counts > 0, values, np.nan), cmap="Blues", norm=norm)
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        value = values[row, column]
-        text = f"{value:,.0f}" if not normalised or value >= 0.5 else "<1"
-        color = "white" if norm(value) > 0.55 else "black"
-        axis.text(column, row, text, ha="center", va="center", color=color, fontsize=8.5)
-    _matrix_axes(axis, [f"{n} ({s:,.0f})" for n, s in zip(DISPLAY_NAMES, support, strict=True)])
-    label = "share of the true class (%)" if normalised else "proteins (log scale)"
-    fig.colorbar(image, label=label, shrink=0.7, pad=0.02)
+    sns.heatmap(
+        values, mask=counts == 0, annot=texts, fmt="", annot_kws={"fontsize": 8.5}, ax=axis,
+        norm=Normalize(0, 100) if normalised else LogNorm(0.5, max(values.max(), 10)),
+        cmap="Blues", square=True, linewidths=0.6, linecolor=LINES, xticklabels=DISPLAY_NAMES,
+        yticklabels=[f"{n} ({s:,.0f})" for n, s in zip(DISPLAY_NAMES, support, strict=True)],
+        cbar_kws={"label": "share of the true class (%)" if normalised else "proteins (log scale)",
+                  "shrink": 0.7, "pad": 0.02},
+    )  # fmt: skip
+    axis.tick_params(length=0)
+    axis.tick_params(axis="x", rotation=45, rotation_mode="xtick")
+    axis.set(xlabel="predicted class", ylabel="true class (proteins)")
     return fig
 
 
-def _matrix_axes(axis, row_names: list[str]) -> None:
-    axis.set_xticks(range(NUM_CLASSES), DISPLAY_NAMES, rotation=45, ha="right")
-    axis.set_yticks(range(NUM_CLASSES), row_names)
-    axis.set_xticks(np.arange(NUM_CLASSES + 1) - 0.5, minor=True)
-    axis.set_yticks(np.arange(NUM_CLASSES + 1) - 0.5, minor=True)
-    axis.grid(which="minor", color="#E5E5E5", linewidth=0.6)
-    axis.tick_params(which="both", length=0)
-    axis.spines[:].set_visible(False)
-    axis.set_xlabel("predicted class")
-    axis.set_ylabel("true class (proteins)")
-
-
 def per_class_f1(table: pd.DataFrame) -> Figure:
-    """F1 a class, worst at the bottom, with the number of true proteins beside it.
+    """F1 per class, worst at the bottom, with the support beside it.
 
     ``table`` comes from `metrics.scores.per_class_table`. The dashed line is the mean.
     """
@@ -134,59 +125,57 @@ def per_class_f1(table: pd.DataFrame) -> Figure:
     order = np.argsort(-f1, kind="stable")
     fig, axes = new_figure(figsize=(7.6, 5))
     axis = axes[0, 0]
-    axis.barh(range(NUM_CLASSES), f1[order], color=BLUE, height=0.72)
-    for row, index in enumerate(order):
-        text = f"{f1[index]:.2f}    n = {support[index]:,}"
-        axis.text(1.02, row, text, transform=axis.get_yaxis_transform(), va="center", fontsize=9)
+    sns.barplot(
+        x=f1[order], y=np.arange(NUM_CLASSES), orient="y", color=BLUE, saturation=1, width=0.72,
+        ax=axis,
+    )  # fmt: skip
+    write_right(axis, [f"{f1[index]:.2f}    n = {support[index]:,}" for index in order])
     axis.axvline(f1.mean(), color=GREY, linestyle="--", linewidth=1)
-    axis.set_title(f"macro-F1 {f1.mean():.3f} (dashed); right: F1, true proteins")
+    axis.set_title(f"macro-F1 {f1.mean():.3f} (dashed); right: F1, support")
     class_axis(axis, order)
-    axis.set_xlim(0, 1)
-    axis.set_xticks(np.arange(0, 1.01, 0.2))
-    axis.set_xlabel("F1")
+    axis.set(xlim=(0, 1), xticks=np.arange(0, 1.01, 0.2), xlabel="F1")
     return fig
 
 
-def methods_comparison(results: pd.DataFrame) -> Figure:
-    """Macro-F1 of every method on each split, one colour a split, best on the hardest on top.
+def methods_comparison(rows: Sequence[Mapping]) -> Figure:
+    """Macro-F1 of every method on each split, one colour per split, best on the hardest on top.
 
-    ``results`` has one row a split and method: split, method, macro_f1 and, if known, ci_low
+    ``rows`` has one entry per split and method: split, title, macro_f1 and, if known, ci_low
     and ci_high, drawn as a line.
     """
+    results = pd.DataFrame(rows)
     splits = list(dict.fromkeys(results["split"]))
-    ranking = results.groupby("method")["macro_f1"].min().sort_values(ascending=False)
-    row = {method: number for number, method in enumerate(ranking.index)}
+    ranking = results.groupby("title")["macro_f1"].min().sort_values(ascending=False)
+    row = {title: number for number, title in enumerate(ranking.index)}
     fig, axes = new_figure(figsize=(8, 0.5 * len(row) + 1.7))
     axis = axes[0, 0]
     for number, split in enumerate(splits):
         part = results[results["split"] == split]
         shift = (number - (len(splits) - 1) / 2) * 0.26
-        rows = part["method"].map(row).to_numpy() + shift
-        _interval_dots(axis, rows, part, PALETTE[number], MARKERS[number], f"{split} split")
+        _interval_dots(axis, part["title"].map(row).to_numpy() + shift, part, number)
     axis.set_yticks(range(len(row)), list(row))
     axis.tick_params(axis="y", length=0)
-    axis.set_ylim(len(row) - 0.4, -0.6)
-    axis.set_xlim(0, 1.1)
-    axis.set_xticks(np.arange(0, 1.01, 0.2))
-    axis.grid(axis="x", color="#E5E5E5")
+    axis.set(ylim=(len(row) - 0.4, -0.6), xlim=(0, 1.1), xticks=np.arange(0, 1.01, 0.2))
+    axis.grid(axis="x", color=LINES)
     axis.set_xlabel("macro-F1 over 15 classes (line: 95 % confidence interval)")
     legend_below(fig, columns=len(splits))
     return fig
 
 
-def _interval_dots(axis, rows, part: pd.DataFrame, color: str, marker: str, label: str) -> None:
-    score = part["macro_f1"].to_numpy(dtype=float)
+def _interval_dots(axis: Axes, rows: np.ndarray, part: pd.DataFrame, number: int) -> None:
+    score, color = part["macro_f1"].to_numpy(dtype=float), PALETTE[number]
     ends = score
     if {"ci_low", "ci_high"} <= set(part.columns):
         axis.hlines(rows, part["ci_low"], part["ci_high"], color=color, linewidth=2)
         ends = np.fmax(score, part["ci_high"].to_numpy(dtype=float))
-    axis.plot(score, rows, marker, color=color, markersize=7, label=label)
+    label = f"{part['split'].iloc[0]} split"
+    axis.plot(score, rows, linestyle="", markersize=7, label=label, **look(number))
     for end, where, value in zip(ends, rows, score, strict=True):
         axis.text(end + 0.018, where, f"{value:.3f}", va="center", fontsize=8, color=color)
 
 
 def f1_by_identity_bin(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Macro-F1 by how near the nearest training protein is, one line a method.
+    """Macro-F1 by identity to the nearest training protein, one line per method.
 
     ``tables`` gives the table of `metrics.scores.identity_bins` for each method's name,
     all of the same proteins. A bin without proteins has no point.
@@ -194,16 +183,63 @@ def f1_by_identity_bin(tables: Mapping[str, pd.DataFrame]) -> Figure:
     fig, axes = new_figure(figsize=(8, 4.6))
     axis = axes[0, 0]
     for number, (name, table) in enumerate(tables.items()):
-        style = {"color": PALETTE[number % len(PALETTE)], "marker": MARKERS[number % len(MARKERS)]}
         x = np.arange(len(table)) + (number - (len(tables) - 1) / 2) * 0.06
-        axis.plot(x, table["macro_f1"], linewidth=1.4, markersize=7, label=name, **style)
+        axis.plot(x, table["macro_f1"], linewidth=1.4, markersize=7, label=name, **look(number))
     ticks = [
         f"{row.bin}\nn = {row.n:,}\n{row.classes} classes" for row in table.itertuples(index=False)
     ]
     axis.set_xticks(range(len(ticks)), ticks)
     axis.set_ylim(0, 1.04)
-    axis.grid(axis="y", color="#E5E5E5")
+    axis.grid(axis="y", color=LINES)
     axis.set_ylabel("macro-F1 over the classes present")
     axis.set_xlabel("identity to the nearest training protein")
     legend_below(fig, columns=min(len(tables), 4))
+    return fig
+
+
+def reliability_diagram(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Accuracy against confidence, and below the number of proteins at each confidence.
+
+    ``tables`` gives the table of `metrics.calibration.reliability` for each name, all with the
+    same bins.
+    """
+    fig, axes = new_figure(2, 1, figsize=(5.6, 6.6), sharex=True, height_ratios=[3, 1])
+    upper, lower = axes[:, 0]
+    upper.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="perfectly calibrated")
+    for number, (name, table) in enumerate(tables.items()):
+        there = table[table["n"] > 0]
+        label = f"{name}: calibration error {table_error(table):.3f}"
+        upper.plot(there["confidence"], there["accuracy"], label=label, **look(number))
+        width = (table["high"] - table["low"]) * 0.9 / len(tables)
+        shift = (number - (len(tables) - 1) / 2) * width
+        middle = (table["low"] + table["high"]) / 2
+        lower.bar(middle + shift, table["n"], width=width, color=PALETTE[number % len(PALETTE)])
+    upper.set(ylabel="accuracy", ylim=(0, 1.03))
+    lower.set_yscale("symlog", linthresh=1)
+    lower.set(ylabel="proteins\n(log scale)", xlim=(0, 1.01))
+    lower.set_xlabel("confidence (probability of the predicted class)")
+    legend_below(fig, columns=1)
+    return fig
+
+
+def risk_coverage_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
+    """Error rate among the answered proteins against the share answered, one line per method.
+
+    ``curves`` gives the table of `metrics.calibration.risk_coverage` for each method's name.
+    """
+    fig, axes = new_figure(figsize=(7, 4.6))
+    axis = axes[0, 0]
+    for number, (name, curve) in enumerate(curves.items()):
+        percent, style = curve[["coverage", "risk"]] * 100, look(number)
+        axis.step(percent["coverage"], percent["risk"], where="post", color=style["color"])
+        coverage, risk = percent.iloc[-1]
+        label = f"{name}: {risk:.1f} % when all are answered"
+        axis.plot(coverage, risk, linestyle="", label=label, clip_on=False, **style)
+    axis.set_xlim(0, 100)
+    # the first few answers swing between 0 and 100 % wrong: let the rest set the scale
+    settled = [curve["risk"][curve["coverage"] >= 0.1].max() for curve in curves.values()]
+    axis.set_ylim(0, max(*settled, 0.01) * 115)
+    axis.set_xlabel("proteins answered, most confident first (%)")
+    axis.set_ylabel("wrong among the answered (%)")
+    legend_below(fig, columns=1 if len(curves) < 3 else 2)
     return fig

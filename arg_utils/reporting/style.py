@@ -5,8 +5,10 @@ matplotlib's cividis for amounts.
 """
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,12 +17,12 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from arg_utils.data.folders import current_output_dir
 from arg_utils.files import atomic_path
 from arg_utils.labels import DISPLAY_NAMES, NUM_CLASSES
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 SKY, PURPLE, BLACK, GREY = "#56B4E9", "#CC79A7", "#000000", "#7F7F7F"
+LINES = "#E5E5E5"
 PALETTE = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DPI = 100
@@ -36,7 +38,9 @@ STYLE = {
 }
 
 
-def new_figure(rows: int = 1, columns: int = 1, **settings) -> tuple[Figure, NDArray]:
+def new_figure(
+    rows: int = 1, columns: int = 1, **settings: Any
+) -> tuple[Figure, NDArray[np.object_]]:
     """A figure in the library's style and its axes, always as an array (rows, columns).
 
     ``settings`` go to ``matplotlib.pyplot.subplots``. The figure is not left open in pyplot, so
@@ -61,22 +65,26 @@ class SavedFigure:
         return self.path.read_bytes()
 
 
-def save_figure(fig: Figure, name: str, folder: Path | str | None = None) -> SavedFigure:
+def save_figure(fig: Figure, name: str, folder: Path | str) -> SavedFigure:
     """Write ``fig`` as ``<folder>/<name>.png`` and return it for display.
 
-    The PNG has 100 dots an inch and a palette of 48 colours, which keeps notebooks small.
-    ``folder`` defaults to ``figures`` in the run's output folder (`current_output_dir`).
+    The PNG has 100 dots per inch and a palette of 48 colours, which keeps notebooks small.
     """
-    target = Path(folder) if folder is not None else current_output_dir() / "figures"
     drawn = io.BytesIO()
     with plt.rc_context(STYLE):
         fig.savefig(drawn, format="png", dpi=DPI, facecolor="white")
     image = Image.open(drawn).convert("RGB")
     # colours that few pixels have (a scale's ends) count as much as frequent ones
     image = image.quantize(48, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
-    with atomic_path(target / f"{name}.png") as temporary:
+    target = Path(folder) / f"{name}.png"
+    with atomic_path(target) as temporary:
         image.save(temporary, format="PNG", optimize=True)
-    return SavedFigure(target / f"{name}.png")
+    return SavedFigure(target)
+
+
+def look(number: int) -> dict[str, str]:
+    """Colour and marker of the ``number``-th series of a figure."""
+    return {"color": PALETTE[number % len(PALETTE)], "marker": MARKERS[number % len(MARKERS)]}
 
 
 def per_class(values: ArrayLike, name: str = "values") -> NDArray[np.float64]:
@@ -90,19 +98,21 @@ def per_class(values: ArrayLike, name: str = "values") -> NDArray[np.float64]:
 def class_axis(axes: Axes, order: ArrayLike, labelled: bool = True) -> None:
     """Class names down the y axis, the first of ``order`` (indices 0-14) at the top."""
     order = np.asarray(order)
-    names = [DISPLAY_NAMES[index] for index in order] if labelled else []
-    axes.set_yticks(range(len(order)), names if labelled else [""] * len(order))
+    names = [DISPLAY_NAMES[index] if labelled else "" for index in order]
+    axes.set_yticks(range(len(order)), names)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.set_ylabel("")
 
 
-def write_beside(axes: Axes, bars, texts: list[str]) -> None:
-    """``texts`` at the ends of horizontal ``bars``, small and grey."""
-    axes.bar_label(bars, texts, padding=3, fontsize=8, color="#404040")
+def write_right(axes: Axes, texts: Sequence[str]) -> None:
+    """``texts`` right of the axes, one per row."""
+    for row, text in enumerate(texts):
+        where = axes.get_yaxis_transform()
+        axes.text(1.01, row, text, transform=where, va="center", fontsize=9)
 
 
-def legend_below(fig: Figure, handles=None, columns: int = 5) -> None:
+def legend_below(fig: Figure, columns: int = 5) -> None:
     """One legend under all axes, where it covers nothing."""
-    if handles is None:
-        handles = fig.axes[0].get_legend_handles_labels()[0]
+    handles = fig.axes[0].get_legend_handles_labels()[0]
     fig.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
