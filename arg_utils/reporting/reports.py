@@ -14,9 +14,9 @@ from arg_utils.experiments.outcomes import Outcome, fit_random
 from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology.splits import PARTS
 from arg_utils.labels import DISPLAY_NAMES, NONARG, NUM_CLASSES
+from arg_utils.methods import METHODS
 from arg_utils.methods.classifier import adapt_head, new_head
 from arg_utils.methods.finetuning import ProteinClassifier
-from arg_utils.methods.registry import METHODS
 from arg_utils.metrics.scores import accuracy, confused_proteins, identity_bins, macro_f1
 from arg_utils.settings import Profile
 
