@@ -140,7 +140,7 @@ def score(
 ) -> dict:  # fmt: skip
     """All scores of one method; ``base`` is what the method compared with found.
 
-    ``near`` is the identity (0-1) of the best hit among references, NaN without one. With a ``threshold``
+    ``near`` is the identity (0-1) of the best reference hit, NaN without one. With a ``threshold``
     also: the share of proteins answered, and the share of wrong ones among those.
     """
     found = probabilities.argmax(axis=1)
