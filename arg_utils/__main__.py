@@ -90,7 +90,8 @@ def _weights(options: Options) -> None:
 
 
 def _fit(options: Options) -> None:
-    from arg_utils.experiments.runs import DEFAULT_METHOD, fit_run
+    from arg_utils.experiments.runs import fit_run
+    from arg_utils.methods import DEFAULT_METHOD
     from arg_utils.settings import load_profile
 
     method = options.method or DEFAULT_METHOD

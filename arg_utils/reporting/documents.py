@@ -17,10 +17,12 @@ from arg_utils.errors import UserError
 from arg_utils.labels import CLASSES, DISPLAY_NAMES
 from arg_utils.reporting.tables import GAIN, SCORE, average_seeds, number, score_frame, source
 
+TEXT = {"", "split", "method", "profile", "reference proteins", "notebook", "identity"}
 
-def markdown(frame: pd.DataFrame, left: int = 1) -> str:
-    """A frame of texts as a Markdown table: ``left`` columns of text, the others of numbers."""
-    rule = "---|" * left + "---:|" * (frame.shape[1] - left)
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A frame of texts as a Markdown table; columns other than those of `TEXT` are numbers."""
+    rule = "".join("---|" if name in TEXT else "---:|" for name in frame.columns)
     rows = [f"| {' | '.join(row)} |" for row in frame.to_numpy().tolist()]
     return "\n".join([f"| {' | '.join(frame.columns)} |", f"|{rule}", *rows])
 
@@ -28,7 +30,8 @@ def markdown(frame: pd.DataFrame, left: int = 1) -> str:
 def results_table(rows: Sequence[Mapping]) -> str:
     """A row per method and profile with its macro-F1 on each split, best on homology first."""
     averaged = average_seeds(rows)
-    columns = ["method", "profile", SCORE, "accuracy", "trained parameters", "minutes"]
+    columns = ["method", "profile", "reference proteins", SCORE, "accuracy", "trained parameters",
+               "minutes"]  # fmt: skip
     texts = score_frame(averaged).reindex(columns=columns, fill_value="–").to_dict("records")
     by_method: dict[tuple, dict] = {}
     for row, text in zip(averaged, texts, strict=True):
@@ -39,12 +42,14 @@ def results_table(rows: Sequence[Mapping]) -> str:
     for key, splits in by_method.items():
         (random, _), (homology, rank) = (splits.get(s, absent) for s in ("random", "homology"))
         either = homology if "homology" in splits else random
-        lines.append((rank, *key, random[SCORE], homology[SCORE], homology["accuracy"],
-                      either["trained parameters"], either["minutes"]))  # fmt: skip
-    head = ["rank", "method", "profile", "macro-F1, random split",
+        given, size, minutes = (either[name] for name in ("reference proteins", *columns[-2:]))
+        scores = random[SCORE], homology[SCORE], homology["accuracy"]
+        lines.append((rank, *key, given, *scores, size, minutes))
+    head = ["rank", "method", "profile", "reference proteins", "macro-F1, random split",
             "macro-F1, homology split (95 % interval)", "accuracy, homology",
             "trained parameters", "minutes"]  # fmt: skip
-    return markdown(pd.DataFrame(sorted(lines), columns=head).drop(columns="rank"), left=2)
+    frame = pd.DataFrame(sorted(lines), columns=head).drop(columns="rank")
+    return markdown(frame.loc[:, (frame != "–").any()])
 
 
 def times_table(times: Mapping) -> str:
@@ -103,11 +108,14 @@ def bins_table(ladder: Mapping, methods: tuple[str, ...] = ("best_hit", "hybrid"
             "all: the same, were its probabilities perfect": [_perfect(row) for row in rows],
         }
         lines += [[split, name, rows[0]["proteins"], *cells] for name, cells in whole.items()]
-    head = ["split", "identity to the nearest reference protein", "proteins", *methods]
+    head = ["split", "identity", "proteins", *methods]
     frame = pd.DataFrame(lines, columns=head)
     frame["proteins"] = [f"{count:,}" for count in frame["proteins"]]
-    told = f"Macro-F1 (over the classes present), accuracy. {source(ladder)}"
-    return f"{markdown(frame, left=2)}\n\n{told}"
+    told = (
+        "Macro-F1 (over the classes present), accuracy; by identity to the nearest reference "
+        f"protein. {source(ladder)}"
+    )
+    return f"{markdown(frame)}\n\n{told}"
 
 
 def _perfect(row: Mapping) -> str:
@@ -121,10 +129,9 @@ def _pair(row: Mapping) -> str:
 
 def splits_table(ladder: Mapping) -> str:
     """A row per split and method of a ladder, without bins; see `bins_table`."""
-    columns = ["split", "method", "proteins", SCORE, GAIN, "accuracy", "calibration error",
-               "minutes"]  # fmt: skip
-    frame = score_frame(ladder["rows"])[columns]
-    return f"{markdown(frame, left=2)}\n\n{source(ladder)}"
+    left_out = ["profile", "trained parameters"]
+    frame = score_frame(ladder["rows"]).drop(columns=left_out, errors="ignore")
+    return f"{markdown(frame)}\n\n{source(ladder)}"
 
 
 def external_table(external: Mapping) -> str:

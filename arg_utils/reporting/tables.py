@@ -13,9 +13,9 @@ from arg_utils.experiments.outcomes import Outcome, fit_random
 from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology.splits import FOLDS
 from arg_utils.labels import DISPLAY_NAMES, NUM_CLASSES
+from arg_utils.methods import METHODS
 from arg_utils.methods.classifier import adapt_head, new_head
 from arg_utils.methods.finetuning import ProteinClassifier
-from arg_utils.methods.registry import METHODS
 from arg_utils.metrics.scores import accuracy, confused_proteins, identity_bins, macro_f1
 from arg_utils.settings import Profile
 
@@ -74,7 +74,8 @@ def average_seeds(rows: Sequence[Mapping]) -> list[dict]:
             for name in MEANS
             if all(row.get(name) is not None for row in same)
         }
-        averaged.append({**same[0], **means, "seeds": len(same)})
+        seeds = same[0].get("seeds", len(same))  # averaged before
+        averaged.append({**same[0], **means, "seeds": seeds})
     return averaged
 
 

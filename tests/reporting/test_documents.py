@@ -48,6 +48,11 @@ def test_results_have_a_row_per_method_and_profile_hardest_split_first():
     assert rows[2][2:4] == ["0.993", "0.320"]
 
 
+def test_results_say_of_how_many_seeds_they_are():
+    seeds = [{**examples.ROWS[0], "seed": seed} for seed in (0, 1, 2)]
+    assert "0.993, mean of 3 seeds" in documents.results_table(seeds)
+
+
 def test_times_add_up():
     assert [row[1] for row in cells(documents.times_table(examples.TIMES))[2:]] == [
         "0.5", "1.5", "2.0"

@@ -8,9 +8,9 @@ import torch
 from sklearn.metrics import f1_score
 
 from arg_utils.data.proteins import cap_per_class
-from arg_utils.methods import training
+from arg_utils.methods import course
 from arg_utils.methods.classifier import adapt_head, logits, new_head
-from arg_utils.methods.training import Examples, train_staged
+from arg_utils.methods.course import Examples, train_staged
 from arg_utils.settings import LoraClassifier, StagedTraining
 
 SETTINGS = StagedTraining(epochs=4, batch_size=4)
@@ -42,7 +42,7 @@ def lora_head():
 @pytest.fixture
 def stages(monkeypatch):
     """What each stage starts from: the parameters, the best so far, the optimizer's state."""
-    seen, stage, adam = [], training.train_stage, training.Adam
+    seen, stage, adam = [], course.train_stage, course.Adam
 
     def spy(head, train, val, settings, number, seed, first_stage, so_far, progress=True):
         seen.append(
@@ -60,8 +60,8 @@ def stages(monkeypatch):
         seen[-1]["optimizers"].append(adam(parameters, lr))
         return seen[-1]["optimizers"][-1]
 
-    monkeypatch.setattr(training, "train_stage", spy)
-    monkeypatch.setattr(training, "Adam", make)
+    monkeypatch.setattr(course, "train_stage", spy)
+    monkeypatch.setattr(course, "Adam", make)
     return seen
 
 
@@ -105,7 +105,7 @@ def test_the_history_tells_every_epoch():
 def test_the_best_never_falls_and_marks_where_it_rose(rate):
     """Even a rate that ruins the head leaves the score it had before training."""
     head = new_head(20, seed=7)
-    start = training.macro_f1(VAL.labels, logits(head, VAL.features).argmax(axis=1))
+    start = course.macro_f1(VAL.labels, logits(head, VAL.features).argmax(axis=1))
     head, progress = run(head, settings=StagedTraining((rate, rate / 10), epochs=4))
     best = start
     for row in progress.history:
@@ -113,7 +113,7 @@ def test_the_best_never_falls_and_marks_where_it_rose(rate):
         best = max(best, row["val_macro_f1"])
     assert progress.best_f1 == best >= start
     found = logits(head, VAL.features).argmax(axis=1)
-    assert training.macro_f1(VAL.labels, found) == best
+    assert course.macro_f1(VAL.labels, found) == best
     assert not head.training
 
 
@@ -134,7 +134,7 @@ def test_adam_takes_the_steps_of_pytorchs():
     ours, theirs = (
         [torch.nn.Parameter(torch.ones(shape)) for shape in ((3, 4), (5,))] for _ in range(2)
     )
-    optimizer, expected = training.Adam(ours, lr=1e-2), torch.optim.Adam(theirs, lr=1e-2)
+    optimizer, expected = course.Adam(ours, lr=1e-2), torch.optim.Adam(theirs, lr=1e-2)
     for scale in (1, 1e-9, 0, 1e4, *[1] * 300):
         for a, b in zip(ours, theirs, strict=True):
             a.grad = scale * torch.randn(a.shape, generator=generator)
@@ -172,7 +172,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, 
     """Bit for bit: order of examples and dropout of a stage do not depend on those before."""
     torch.manual_seed(98)
     expected_head, expected = run(make_head(), seed=3)
-    stage = training.train_stage
+    stage = course.train_stage
 
     def stop_in_the_second(head, train, val, settings, number, *rest):
         if number == 1:
@@ -181,11 +181,11 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, 
         stage(head, train, val, settings, number, *rest)
 
     path = tmp_path / "kept.pt"
-    monkeypatch.setattr(training, "train_stage", stop_in_the_second)
+    monkeypatch.setattr(course, "train_stage", stop_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         run(make_head(), seed=3, checkpoint=path)
     done = []
-    monkeypatch.setattr(training, "train_stage", lambda *a: (done.append(a[4]), stage(*a))[1])
+    monkeypatch.setattr(course, "train_stage", lambda *a: (done.append(a[4]), stage(*a))[1])
     torch.manual_seed(99)
     head, progress = run(make_head(), seed=3, checkpoint=path)
     assert done == [1, 2]
@@ -235,8 +235,8 @@ def test_a_checkpoint_counts_only_for_the_same_work(tmp_path, monkeypatch, chang
     make_head = options.pop("head", lora_head if is_lora else lambda: new_head(20, seed=7))
     before = lora_head() if is_lora else new_head(20, seed=7)
     run(before, checkpoint=tmp_path / "kept.pt")
-    done, stage = [], training.train_stage
-    monkeypatch.setattr(training, "train_stage", lambda *a: (done.append(a[4]), stage(*a))[1])
+    done, stage = [], course.train_stage
+    monkeypatch.setattr(course, "train_stage", lambda *a: (done.append(a[4]), stage(*a))[1])
     run(make_head(), checkpoint=tmp_path / "kept.pt", **options)
     assert bool(done) == (change != "nothing")
 

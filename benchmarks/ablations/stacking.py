@@ -1,46 +1,37 @@
 """What does each part of the hybrid bring on families not seen? Asked of training data only.
 
-    python -m benchmarks.stacking          # writes results/stacking.json
-
-The training part of the random split is parted by homology into five folds, several times. The
+The training part of the random split is split by homology into five folds, several times. The
 evidence on a fold comes from the four others: hits in them, and a head fitted on their features.
 The weights of the evidence are learned on four folds and judged on the fifth. No validation or test
 protein is used. ``false_args`` is the share taken for ARGs of the negatives without a hit: letting
-rare classes and small families count for more finds more of their ARGs, and more of these.
+rare classes and small families weigh more finds more of their ARGs, and more of these.
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Callable, Mapping
 from statistics import fmean
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from arg_utils.errors import exit_code
-from arg_utils.experiments.workspace import open_workspace
-from arg_utils.files import RESULTS, write_text
+from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology.mmseqs import search
 from arg_utils.homology.profiles import profile_search
 from arg_utils.homology.splits import homology_clusters, homology_folds, representatives
 from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods.evidence import SEARCH, assemble, hit_evidence, profiled, strongest_first
-from arg_utils.methods.frozen import Standardised, inverse_size
-from arg_utils.methods.stacking import Unseen, balance, draw, weigh
+from arg_utils.methods.frozen import Standardiser, frozen_features, inverse_size
+from arg_utils.methods.stacking import Unseen, balance, draw, stacking_weights
 from arg_utils.metrics.calibration import expected_calibration_error
 from arg_utils.metrics.intervals import bootstrap_gain
 from arg_utils.metrics.scores import accuracy, macro_f1
-from benchmarks.heads import linear, nearest, perceptron
+from benchmarks.ablations.treatments import Head, linear, nearest, perceptron
 
-Head = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 SCORES = ("macro_f1", "accuracy", "ece", "false_args", "gain")
 CHOSEN = "all hits, linear layer"  # as the hybrid has it
 SHARPNESS = 10.0  # of the nearest neighbour's cosines as logits; the weights rescale it
+SEEDS = (1, 2, 3)  # of the partitions
 # Which hits, and which heads, whose log-probabilities are averaged.
-SEEDS = (1, 2, 3)  # of the partings
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     CHOSEN: ("all", ("linear",)),
     "all hits, no model": ("all", ()),
@@ -59,7 +50,7 @@ COUNTED = {
 
 
 def heads() -> dict[str, Head]:
-    """Known features, their classes, and features asked about -> log-probabilities [n, 15]."""
+    """Heads by name, whose scores serve as logits."""
 
     def sharpened(x, y, asked):
         return SHARPNESS * nearest(x, y, asked)
@@ -105,7 +96,7 @@ def powers(family: float, kind: float) -> Callable[[np.ndarray, np.ndarray], np.
 
 
 def crossed(
-    found: np.ndarray, labels: np.ndarray, families: np.ndarray, fold: np.ndarray, count=balance
+    evidence: np.ndarray, labels: np.ndarray, families: np.ndarray, fold: np.ndarray, count=balance
 ) -> np.ndarray:
     """Probabilities [n, 15] of each fold, by weights learned on the evidence of the others.
 
@@ -117,8 +108,8 @@ def crossed(
         rest = rest[draw(labels[rest], families[rest], 0)]
         ones = np.ones(len(rest))
         counted = count(labels[rest], families[rest])
-        unseen = Unseen(found[rest], labels[rest], ones.astype(bool), counted, ones)
-        scores = torch.from_numpy(found[fold == number]) @ weigh(unseen, 1.0)
+        unseen = Unseen(evidence[rest], labels[rest], ones.astype(bool), counted, ones)
+        scores = torch.from_numpy(evidence[fold == number]) @ stacking_weights(unseen, 1.0)
         out[fold == number] = F.softmax(scores, dim=1).numpy()
     return out
 
@@ -130,67 +121,49 @@ def compare(
     families: np.ndarray,
     fold: np.ndarray,
 ) -> list[dict]:
-    """A row a variant: scores, and what it gains on `CHOSEN` (paired 95 % interval)."""
+    """One row per variant: scores, and what it gains on `CHOSEN` (paired 95 % interval)."""
     nothing = np.full((len(labels), NUM_CLASSES), -np.log(NUM_CLASSES), np.float32)
-    chances = {}
+    probabilities = {}
     for name, (kind, used) in VARIANTS.items():
         mean = np.mean([log_p[each] for each in used], axis=0) if used else nothing
-        chances[name] = crossed(assemble(hits[kind], mean), labels, families, fold)
+        probabilities[name] = crossed(assemble(hits[kind], mean), labels, families, fold)
     evidence = assemble(hits["all"], log_p["linear"])
     for name, pair in COUNTED.items():
-        chances[name] = crossed(evidence, labels, families, fold, powers(*pair))
-    base, rows = chances[CHOSEN].argmax(axis=1), []
+        probabilities[name] = crossed(evidence, labels, families, fold, powers(*pair))
+    base, rows = probabilities[CHOSEN].argmax(axis=1), []
     alone = (labels == NONARG) & ~hits["all"].any(axis=(1, 2))
-    for name, each in chances.items():
-        found = each.argmax(axis=1)
-        gain = bootstrap_gain(labels, found, base, families)
+    for name, each in probabilities.items():
+        predicted = each.argmax(axis=1)
+        gain = bootstrap_gain(labels, predicted, base, families)
         rows.append({
-            "evidence": name, "macro_f1": macro_f1(labels, found),
-            "accuracy": accuracy(labels, found), "ece": expected_calibration_error(each, labels),
-            "false_args": float((found[alone] != NONARG).mean()) if alone.any() else 0.0,
+            "evidence": name, "macro_f1": macro_f1(labels, predicted),
+            "accuracy": accuracy(labels, predicted),
+            "ece": expected_calibration_error(each, labels),
+            "false_args": float((predicted[alone] != NONARG).mean()) if alone.any() else 0.0,
             "gain": gain.value, "gain_low": gain.low, "gain_high": gain.high,
         })  # fmt: skip
     return rows
 
 
-def averaged(partings: list[list[dict]]) -> list[dict]:
-    """A row a variant: the means over partings, and ``gains``: [gain, low, high] of each."""
+def averaged(partitions: list[list[dict]]) -> list[dict]:
+    """One row per variant: the means over partitions, and ``gains``: [gain, low, high] of each."""
     rows = []
-    for same in zip(*partings, strict=True):
+    for same in zip(*partitions, strict=True):
         means = {name: fmean(row[name] for row in same) for name in SCORES}
         gains = [[row["gain"], row["gain_low"], row["gain_high"]] for row in same]
         rows.append({"evidence": same[0]["evidence"], **means, "gains": gains})
     return rows
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Compare all, print the table, write ``results/stacking.json``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.stacking", description=__doc__)
-    parser.parse_args(arguments)
-    return exit_code(_run, RESULTS)
-
-
-def _run() -> None:
-    work = open_workspace()
+def evaluate(work: Workspace) -> list[dict]:
+    """One row per variant, averaged over partitions."""
     sequences, labels = work.train.sequences, work.train.labels
     families = homology_clusters(sequences)
-    x, partings = Standardised().learn_scale(sequences), []
+    raw, partitions = frozen_features(sequences), []
+    x = Standardiser.learn(raw)(raw)
     for seed in SEEDS:
         fold = homology_folds(labels, families, seed)
         log_p = {name: held_out(head, x, labels, fold) for name, head in heads().items()}
         hits = hits_apart(sequences, labels, fold)
-        partings.append(compare(hits, log_p, labels, families, fold))
-    rows = averaged(partings)
-    print(pd.DataFrame(rows).drop(columns="gains").round(3).to_string(index=False))
-    content = {
-        "command": "python -m benchmarks.stacking",
-        "weights": work.weights.name,
-        "data": f"{work.data.name} [{work.data.identity[:8]}]",
-        "partings": len(SEEDS),
-        "rows": rows,
-    }
-    write_text(RESULTS / "stacking.json", json.dumps(content, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        partitions.append(compare(hits, log_p, labels, families, fold))
+    return averaged(partitions)
