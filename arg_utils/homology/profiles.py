@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from arg_utils.homology.mmseqs import (
+    PROTEINS,
     answer_key,
     cached_answer,
     hits_frame,
@@ -68,9 +69,10 @@ def _search(queries, known, families, options) -> np.ndarray:
     """Hits as float64 (hits, 7), sorted by query, then best first."""
     with tempfile.TemporaryDirectory(prefix="arg-profiles-") as name:
         folder = Path(name)
+        # Not shuffled: the number of an entry is its position.
         for what, sequences in (("query", queries), ("known", known)):
             source = write_by_position(folder / f"{what}.fasta", sequences)
-            run_mmseqs("createdb", source, folder / what, "--shuffle", "0")  # key = position
+            run_mmseqs("createdb", source, folder / what, "--shuffle", "0", *PROTEINS)
         places = np.flatnonzero(families >= 0)
         order = places[np.argsort(families[places], kind="stable")]
         first, size = np.unique(families[order], return_index=True, return_counts=True)[1:]
