@@ -1,5 +1,12 @@
-"""The competition's answer file: ``id,label``, one row a test protein, in the test file's order."""
+"""The competition's answer file: ``id,label``, one row per test protein.
 
+Written in the test file's order, which the competition does not ask for: it joins rows to its own
+answers by id, so `check_submission` takes rows in any order. Ids that CSV cannot hold as they are,
+such as ``ant(6)-Ia,aph``, are put in quotes as CSV quotes, which the competition reads too.
+"""
+
+import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +17,7 @@ from arg_utils.errors import UserError
 from arg_utils.files import write_text
 from arg_utils.labels import CLASSES, NUM_CLASSES
 
-HEADER = "id,label"
+COLUMNS = ["id", "label"]
 UNSURE = "uncertain"
 VALID = frozenset(str(index) for index in range(NUM_CLASSES))
 
@@ -33,10 +40,11 @@ def write_submission(ids: Sequence[str], labels: Sequence[int], path: Path | str
     labels = np.asarray(labels)
     if len(ids) != len(labels):
         raise UserError(f"{len(ids)} ids came with {len(labels)} labels; predict each id once.")
-    lines = [f"{name},{label}" for name, label in zip(ids, labels.tolist(), strict=True)]
-    text = "\n".join([HEADER, *lines]) + "\n"
-    _check(text, ids, str(path))
-    return write_text(path, text)
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([COLUMNS, *zip(ids, labels.tolist(), strict=True)])
+    _check(buffer.getvalue(), ids, str(path))
+    return write_text(path, buffer.getvalue())
 
 
 def write_answers(
@@ -51,13 +59,12 @@ def write_answers(
     ----------
     probabilities : float [n, 15].
     """
-    best = probabilities.argmax(axis=1)
-    names, chance = [CLASSES[label] for label in best], probabilities.max(axis=1)
+    names, highest = [CLASSES[i] for i in probabilities.argmax(axis=1)], probabilities.max(axis=1)
     columns = {
         "id": list(ids),
         "class": names,
-        "probability": chance.round(4),
-        "answer": np.where(chance >= threshold, names, UNSURE),
+        "probability": highest.round(4),
+        "answer": np.where(highest >= threshold, names, UNSURE),
     }
     table = pd.DataFrame(columns)
     return write_text(path, table.to_csv(index=False, lineterminator="\n"))
@@ -66,7 +73,8 @@ def write_answers(
 def check_submission(path: Path | str, test_ids: Sequence[str]) -> None:
     """Whether Kaggle would score this file, and score what was meant.
 
-    Line ends may be ``\\n`` or ``\\r\\n``; quotes, blanks, further columns and floats are refused.
+    Rows may come in any order, line ends be ``\\n`` or ``\\r\\n``, and fields quoted as CSV quotes;
+    blank lines, further columns and floats are refused.
 
     Raises
     ------
@@ -74,65 +82,52 @@ def check_submission(path: Path | str, test_ids: Sequence[str]) -> None:
         For the first fault, with its line and what to do.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8")
+        text = Path(path).read_bytes().decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text; write the file anew.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); write it first.") from None
-    _check(text.replace("\r\n", "\n"), test_ids, str(path))
+    _check(text, test_ids, str(path))
 
 
 def _check(text: str, ids: Sequence[str], path: str) -> None:
-    """Check header, then each row against the id expected there, then the number of rows."""
-    header, *rows = text.removesuffix("\n").split("\n")
+    """Check the header, then each row, then that no test protein is missing."""
     if not text:
         raise UserError(f"{path} is empty; write the file anew.")
-    if header != HEADER:
-        raise UserError(f"{path}, line 1: the header is {header[:60]!r}; write {HEADER!r}.")
-    known, seen = {name: line for line, name in enumerate(ids, start=2)}, {}
-    for line, row in enumerate(rows, start=2):
-        where = f"{path}, line {line}"
-        name = _parse_row(row, where)
-        _check_id(name, line, known, seen, where)
-        seen[name] = line
-    if len(rows) < len(ids):
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    wanted, seen = set(ids), {}
+    try:
+        for row in lines:
+            where = f"{path}, line {lines.line_num}"
+            if lines.line_num == 1:
+                if row != COLUMNS:
+                    raise UserError(f"{where}: the header is {','.join(row)!r}; write id,label.")
+                continue
+            name = _checked_id(row, where)
+            if name in seen:
+                raise UserError(f"{where}: {name!r} was on line {seen[name]} already; remove one.")
+            if name not in wanted:
+                raise UserError(f"{where}: {name!r} is no id of the test file; remove the row.")
+            seen[name] = lines.line_num
+    except csv.Error as error:
+        raise UserError(f"{path}, line {lines.line_num}: {error}; quote as CSV does.") from None
+    if missing := [name for name in ids if name not in seen]:
         raise UserError(
-            f"{path} has {len(rows)} rows for {len(ids)} test proteins; the first missing is "
-            f"{ids[len(rows)]!r}: add a row for each."
+            f"{path} has {len(seen)} rows for {len(ids)} test proteins; the first missing is "
+            f"{missing[0]!r}: add a row for each."
         )
 
 
-def _parse_row(row: str, where: str) -> str:
+def _checked_id(row: list[str], where: str) -> str:
     """The id of a row whose form and label are right."""
-    if not row.strip():
+    if not "".join(row).strip():
         raise UserError(f"{where}: the line is blank; remove it.")
-    if '"' in row or "'" in row:
-        raise UserError(f"{where}: {row[:60]!r} is quoted; write id,label without quotes.")
-    fields = row.split(",")
-    if len(fields) != 2:
-        raise UserError(f"{where}: {len(fields)} columns instead of 2; write id,label.")
-    name, label = fields
+    if len(row) != len(COLUMNS):
+        raise UserError(f"{where}: {len(row)} columns instead of 2; write id,label.")
+    name, label = row
     if label not in VALID:
         raise UserError(
             f"{where}: the label {label!r} is not an integer from 0 to {NUM_CLASSES - 1}; write "
             f"the index of a class."
         )
     return name
-
-
-def _check_id(
-    name: str, line: int, known: dict[str, int], seen: dict[str, int], where: str
-) -> None:
-    """Refuse an id that is foreign, doubled or out of place."""
-    if name in seen:
-        raise UserError(f"{where}: {name!r} was on line {seen[name]} already; remove one.")
-    if name not in known:
-        raise UserError(f"{where}: {name!r} is no id of the test file; remove the row.")
-    if known[name] > line:
-        expected = next(other for other, place in known.items() if place == line)
-        raise UserError(
-            f"{where}: {name!r} stands where {expected!r} belongs; add what is missing, and keep "
-            f"the test file's order."
-        )
-    if known[name] < line:
-        raise UserError(f"{where}: {name!r} belongs on line {known[name]}; keep the order.")
