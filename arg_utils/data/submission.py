@@ -1,13 +1,13 @@
-"""The competition's answer file: ``id,label``, one row per test protein.
+"""The competition's answers: ``id,label``, one row per test protein, given or known.
 
-Written in the test file's order, which the competition does not ask for: it joins rows to its own
+A submission is written in the test file's order, which the competition does not ask for: it joins rows to its own
 answers by id, so `check_submission` takes rows in any order. Ids that CSV cannot hold as they are,
 such as ``ant(6)-Ia,aph``, are put in quotes as CSV quotes, which the competition reads too.
 """
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 
 from arg_utils.errors import UserError
 from arg_utils.files import write_text
-from arg_utils.labels import CLASSES, NUM_CLASSES
+from arg_utils.labels import CLASSES, NUM_CLASSES, name_unknown, parse_label
 
 COLUMNS = ["id", "label"]
 UNSURE = "uncertain"
@@ -88,6 +88,80 @@ def check_submission(path: Path | str, test_ids: Sequence[str]) -> None:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); write it first.") from None
     _check(text, test_ids, str(path))
+
+
+def read_key(path: Path, test_ids: Sequence[str]) -> np.ndarray:
+    """Labels from ``test_key.csv``, in test order.
+
+    Its columns ``id`` and ``label`` (class name or index) are read by name; others do not matter.
+
+    Returns
+    -------
+    ndarray of int64, shape (len(test_ids),)
+
+    Raises
+    ------
+    UserError
+        Naming the line, if an id is missing, foreign or doubled, or a label is none.
+    """
+    wanted, labels = set(test_ids), {}
+    unknown: dict[str, list[int]] = {}  # label: lines
+    for number, row in _key_rows(path):
+        name = row["id"].strip()
+        if name not in wanted:
+            raise UserError(f"{path}, line {number}: {_foreign(name, row, wanted)}.")
+        if name in labels:
+            raise UserError(f"{path}, line {number}: {name!r} comes twice; remove one.")
+        try:
+            labels[name] = parse_label(row["label"])
+        except ValueError:
+            labels[name] = None
+            unknown.setdefault(row["label"], []).append(number)
+    if unknown:
+        counts = {name: len(lines) for name, lines in unknown.items()}
+        raise UserError(
+            f"{path}, line {min(map(min, unknown.values()))}: {sum(counts.values())} labels are "
+            f"neither class names nor indices 0-{NUM_CLASSES - 1}, the first here: "
+            f"{name_unknown(counts)}; use {', '.join(CLASSES)}."
+        )
+    if missing := [name for name in test_ids if name not in labels]:
+        raise UserError(
+            f"{path} lacks {len(missing)} test proteins, first {missing[0]!r}; add them, or "
+            f"remove the file if the labels are unknown."
+        )
+    return np.array([labels[name] for name in test_ids], dtype=np.int64)
+
+
+def _foreign(name: str, row: dict[str, str], wanted: set[str]) -> str:
+    """Why an id is none of the test proteins', and what to do."""
+    for column, text in row.items():
+        if text in wanted:
+            return (
+                f"{name!r}, in the column 'id', is not in test.fasta, but {text!r} is, in the "
+                f"column {column!r}; correct the names of the columns"
+            )
+    return f"{name!r} is not in test.fasta; remove the row"
+
+
+def _key_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line and named fields of each row that is not blank."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        table = csv.reader(lines, strict=True)
+        names = [name.strip() for name in next(table, [])]
+        rows = [(table.line_num, row) for row in table if row]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read ({error}); give a CSV file id,label.") from None
+    if not any(names) and not rows:
+        raise UserError(
+            f"{path} is empty; write id,label and a row for each test protein, or remove the file "
+            f"if the labels are unknown."
+        )
+    if not {"id", "label"} <= set(names):
+        header = ",".join(names)
+        raise UserError(f"{path}, line 1: the header is {header!r}; it needs id and label.")
+    for number, row in rows:
+        yield number, dict.fromkeys(names, "") | dict(zip(names, row, strict=False))
 
 
 def _check(text: str, ids: Sequence[str], path: str) -> None:
