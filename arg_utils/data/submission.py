@@ -1,8 +1,8 @@
 """The competition's answers: ``id,label``, one row per test protein, given or known.
 
-A submission is written in the test file's order, which the competition does not ask for: it joins rows to its own
-answers by id, so `check_submission` takes rows in any order. Ids that CSV cannot hold as they are,
-such as ``ant(6)-Ia,aph``, are put in quotes as CSV quotes, which the competition reads too.
+A submission is written in the test file's order, which the competition does not ask for: it joins
+rows to its own answers by id, so `check_submission` takes rows in any order. Ids that CSV cannot
+hold as they are, with a comma or a double quote, are quoted as CSV quotes, which it reads too.
 """
 
 import csv
