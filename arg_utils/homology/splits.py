@@ -1,11 +1,11 @@
-"""Two ways to part labelled proteins: at random, and by homology.
+"""Two ways to split labelled proteins: at random, and by homology.
 
 ``random`` is the usual stratified 80/10/10: near-identical proteins land on both sides of it.
 ``homology`` keeps each family on one side. Clusters (40 % identity over 80 % of both proteins) are
 merged wherever members of two are related: 40 % identity over half of either, so that a fragment
 stays with its family. They go whole into one of five folds. The links are sought between
 representatives, so a few relatives stay apart: before a fold is tested, its proteins that still
-have one in training are set aside. Every protein is in one fold, so scores pool over all five.
+have one in training are excluded. Every protein is in one fold, so scores pool over all five.
 """
 
 import warnings
@@ -56,7 +56,8 @@ class FoldParts:
     train, val : ndarray
         The other folds; no cluster is in both.
     test, set_aside : ndarray
-        This fold: proteins without, and with, a relative in ``train`` or ``val``.
+        This fold: proteins without, and with, a relative in ``train`` or ``val``. The latter are
+        excluded from the score.
     hits : DataFrame
         Hits of this fold's proteins in ``train`` and ``val``, best first, the columns of
         `mmseqs.search` (``query`` and ``target`` are positions into the records).
@@ -153,7 +154,7 @@ def homology_folds(
     folds = min(folds, len(np.unique(clusters)), int(largest))
     if folds < 2:
         raise UserError(
-            f"The {len(labels)} labelled proteins cannot be parted by homology: at least two "
+            f"The {len(labels)} labelled proteins cannot be split by homology: at least two "
             f"clusters and two proteins of one class are needed; add more data."
         )
     result = np.empty(len(labels), dtype=np.int64)
@@ -177,7 +178,7 @@ def fold_parts(
     hits: pd.DataFrame,
     seed: int = 0,
 ) -> FoldParts:
-    """Who trains, validates, is tested and is set aside when ``fold`` is tested.
+    """Who trains, validates, is tested and is excluded when ``fold`` is tested.
 
     ``val`` is an eighth of the other folds, clusters kept whole. ``hits`` come from `fold_hits`.
     """
