@@ -6,6 +6,7 @@ Also where a run writes: ``runs/<data>-<profile>/``, or the folder ``ARG_OUTPUT`
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from arg_utils import files
 from arg_utils.errors import UserError
@@ -52,7 +53,7 @@ class LoraBlocks:
     folds: tuple[int, ...] = (0,)  # homology folds tested: training is expensive
 
 
-def _all_blocks(**changes: object) -> LoraBlocks:
+def _all_blocks(**changes: Any) -> LoraBlocks:
     """Settings that train all six blocks themselves, at a tenth of LoRA's learning rate."""
     return LoraBlocks(r=0, top_blocks=6, learning_rate=1e-4, **changes)
 
@@ -73,8 +74,8 @@ class Profile:
 
 
 # An hour on two cores for both splits: does more training than a laptop's pay?
-_LONGER = {"epochs": 3, "max_per_class": 256, "watch_per_class": 60}
-_WHOLE = {"max_per_class": None, "watch_per_class": None, "batch_tokens": 16384,
+_LONGER: dict[str, Any] = {"epochs": 3, "max_per_class": 256, "watch_per_class": 60}
+_WHOLE: dict[str, Any] = {"max_per_class": None, "watch_per_class": None, "batch_tokens": 16384,
           "folds": (0, 1, 2, 3, 4)}  # fmt: skip
 
 PROFILES: dict[str, Profile] = {

@@ -130,7 +130,7 @@ def foreign_key(data):
     ("harm", "words"),
     [
         (unlabelled, "train.fasta, line 1: the header 'SEQ1' names no class"),
-        (unknown_class, "train.fasta, line 1: 'penicillin'"),
+        (unknown_class, "'penicillin'"),
         (not_fasta, "val.fasta, line 1: this is not FASTA"),
         (gap, "train.fasta, line 2: '-' is a gap"),
         (emptied, "train.fasta is empty"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from arg_utils.errors import UserError
 from arg_utils.files import write_text
@@ -22,7 +23,7 @@ UNSURE = "uncertain"
 VALID = frozenset(str(index) for index in range(NUM_CLASSES))
 
 
-def write_submission(ids: Sequence[str], labels: Sequence[int], path: Path | str) -> Path:
+def write_submission(ids: Sequence[str], labels: ArrayLike, path: Path | str) -> Path:
     """Write the answers to ``path``, whole or not at all, and check the file.
 
     Parameters
@@ -115,7 +116,7 @@ def read_key(path: Path, test_ids: Sequence[str]) -> np.ndarray:
         try:
             labels[name] = parse_label(row["label"])
         except ValueError:
-            labels[name] = None
+            labels[name] = -1
             unknown.setdefault(row["label"], []).append(number)
     if unknown:
         counts = {name: len(lines) for name, lines in unknown.items()}
@@ -169,7 +170,7 @@ def _check(text: str, ids: Sequence[str], path: str) -> None:
     if not text:
         raise UserError(f"{path} is empty; write the file anew.")
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    wanted, seen = set(ids), {}
+    wanted, seen = set(ids), dict[str, int]()
     try:
         for row in lines:
             where = f"{path}, line {lines.line_num}"

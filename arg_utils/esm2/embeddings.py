@@ -89,8 +89,8 @@ def _kind(weights: Weights, precision: torch.dtype, feature: Feature) -> str:
 
 def _first_of_each(keys: Sequence[bytes], missing: np.ndarray) -> np.ndarray:
     first: dict[bytes, int] = {}
-    for place in np.flatnonzero(missing):
-        first.setdefault(keys[place], int(place))
+    for place in np.flatnonzero(missing).tolist():
+        first.setdefault(keys[place], place)
     return np.array(list(first.values()), dtype=int)
 
 

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.model_selection import StratifiedGroupKFold
 
 from arg_utils.errors import UserError
@@ -76,7 +77,7 @@ class FoldParts:
         return self.hits.drop_duplicates("query").reset_index(drop=True)
 
 
-def random_split(labels: Sequence[int], seed: int = 0) -> np.ndarray:
+def random_split(labels: ArrayLike, seed: int = 0) -> np.ndarray:
     """Stratified 80/10/10: ``train``, ``val`` or ``test`` for each of ``labels`` (n,).
 
     From three members on, a class is in all three parts; of two, one is tested; a single one
@@ -133,7 +134,7 @@ def related(hits: pd.DataFrame) -> pd.DataFrame:
 
 
 def homology_folds(
-    labels: Sequence[int], clusters: np.ndarray, seed: int = 0, folds: int = FOLDS
+    labels: ArrayLike, clusters: np.ndarray, seed: int = 0, folds: int = FOLDS
 ) -> np.ndarray:
     """A fold for each protein, clusters kept whole, classes spread as evenly as they allow.
 
@@ -166,12 +167,13 @@ def homology_folds(
 def fold_hits(sequences: Sequence[str], fold_of: np.ndarray, fold: int) -> pd.DataFrame:
     """Hits of one fold's proteins among all other folds' (cached); see `FoldParts.hits`."""
     queries, targets = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
-    hits = search([sequences[i] for i in queries], [sequences[i] for i in targets], max_hits=50)
+    asked, others = ([sequences[i] for i in where.tolist()] for where in (queries, targets))
+    hits = search(asked, others, max_hits=50)
     return hits.assign(query=queries[hits["query"]], target=targets[hits["target"]])
 
 
 def fold_parts(
-    labels: Sequence[int],
+    labels: ArrayLike,
     clusters: np.ndarray,
     fold_of: np.ndarray,
     fold: int,
@@ -213,7 +215,7 @@ def homology_fold(
     records: Sequence[Labelled], table: pd.DataFrame, fold: int, seed: int = 0
 ) -> FoldParts:
     """`fold_parts` for records with their `split_table`."""
-    labels = [record.label for record in records]
+    labels = np.array([record.label for record in records])
     fold_of = table["fold"].to_numpy()
     hits = fold_hits([record.sequence for record in records], fold_of, fold)
     return fold_parts(labels, table["cluster"].to_numpy(), fold_of, fold, hits, seed)
@@ -253,7 +255,7 @@ def _validation(labels: np.ndarray, clusters: np.ndarray, seed: int) -> np.ndarr
     folds = min(8, len(np.unique(clusters)), int(np.bincount(labels).max()))
     splits = _group_splits(labels, clusters, folds, seed)
 
-    def merit(split: tuple[np.ndarray, np.ndarray]) -> tuple[int, int]:
+    def merit(split: tuple[np.ndarray, np.ndarray]) -> tuple[int, ...]:
         return tuple(len(np.unique(labels[side])) for side in split)
 
     chosen = np.zeros(len(labels), dtype=bool)

@@ -90,7 +90,7 @@ class Adam:
     def step(self) -> None:
         """Update every parameter by its ``grad``."""
         self.steps += 1
-        slope = torch.cat([p.grad.flatten() for p in self.parameters])
+        slope = torch.cat([p.grad.flatten() for p in self.parameters if p.grad is not None])
         self.mean.lerp_(slope, 0.1)
         self.square.mul_(0.999).addcmul_(slope, slope, value=0.001)
         spread = self.square.sqrt().mul_((1 - 0.999**self.steps) ** -0.5).add_(1e-8)

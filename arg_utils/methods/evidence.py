@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from arg_utils.homology.profiles import profile_search
 from arg_utils.homology.splits import CLUSTER_COVERAGE, IDENTITY
 from arg_utils.labels import NONARG, NUM_CLASSES
 
-SEARCH = {"evalue": 1.0, "max_hits": 100}
+SEARCH: dict[str, Any] = {"evalue": 1.0, "max_hits": 100}
 NOISE = 35  # bits: among 10^4 proteins, chance alone reaches this in one query of twenty
 SMALLEST_NONARG_FAMILY = 3  # to get a profile: smaller ones are too many, and too thin
 # Units in which columns are of the order of one, so that one penalty on the weights suits all:

@@ -117,11 +117,11 @@ def stacking_weights(unseen: Unseen, far: float) -> torch.Tensor:
     weights = nn.Parameter(torch.zeros(x.shape[-1]))
     mixed = np.where(unseen.far, far, 1.0)
     counts = unseen.balanced * mixed
-    counts = torch.from_numpy(counts / counts.mean()).float()
+    weight = torch.from_numpy(counts / counts.mean()).float()
 
     def loss() -> torch.Tensor:
         each = F.cross_entropy(x @ weights, y, reduction="none")
-        return (each * counts).mean() + 1e-3 * (weights**2).sum()
+        return (each * weight).mean() + 1e-3 * (weights**2).sum()
 
     minimise(loss, [weights], 150)
     learned = weights.detach()

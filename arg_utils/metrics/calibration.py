@@ -86,9 +86,9 @@ def error_if_calibrated(
     for _ in range(n):
         right = rng.random(len(families))[family.ravel()] < confidence
         errors.append(np.abs(np.bincount(which, right - confidence, bins)).sum())
-    errors = np.array(errors) / len(confidence)
-    low, high = np.quantile(errors, [0.025, 0.975])
-    return Interval(float(errors.mean()), float(low), float(high))
+    shares = np.array(errors) / len(confidence)
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return Interval(float(shares.mean()), float(low), float(high))
 
 
 def risk_coverage(probabilities: ArrayLike, y_true: ArrayLike) -> pd.DataFrame:

@@ -5,6 +5,7 @@ Labels are integers 0-14 in the order of `arg_utils.labels.CLASSES`. Every funct
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ def check_labels(labels: ArrayLike, name: str = "labels") -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def check_same_length(**arrays: ArrayLike) -> None:
+def check_same_length(**arrays: Any) -> None:
     """`ValueError` naming the arrays and their lengths unless all lengths agree."""
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:

@@ -240,8 +240,9 @@ def render(document: str, text: str, results: Path) -> str:
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
         if not text.count(begin) == text.count(end) == len(pattern.findall(text)) == 1:
             raise UserError(f"{document} must hold {begin} and {end} once, in this order.")
+        before, after = pattern.split(text)
         written = block.write(_numbers(block, results))
-        text = pattern.sub(lambda _, new=f"{begin}\n{written}\n{end}": new, text)
+        text = f"{before}{begin}\n{written}\n{end}{after}"
     return text
 
 

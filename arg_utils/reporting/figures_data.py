@@ -1,6 +1,7 @@
 """Figures of the data: class sizes, lengths, composition, identity to training, embeddings."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from arg_utils.esm2.embeddings import embed
 from arg_utils.experiments.outcomes import load_fitted
 from arg_utils.experiments.workspace import Workspace
 from arg_utils.labels import DISPLAY_NAMES, NONARG, NUM_CLASSES
+from arg_utils.methods.blocks import LoraInBlocks
 from arg_utils.methods.finetuning import tuned_features
 from arg_utils.metrics.scores import check_labels, check_same_length
 from arg_utils.reporting.style import (
@@ -230,7 +232,7 @@ def embeddings_before_and_after(
     Classes int64 [n], and points [n, 2] under ``before`` and ``after``.
     """
     chosen = subset(work.scored, cap_per_class(work.scored.labels, cap, work.profile.seed))
-    model = load_fitted(work, method).model
+    model = cast(LoraInBlocks, load_fitted(work, method)).model
     after = tuned_features(model, chosen.sequences, progress=False)
     before = embed(chosen.sequences, progress=False)
     return chosen.labels, {"before": project(before), "after": project(after)}
@@ -259,6 +261,7 @@ def embedding_map(points: ArrayLike, labels: ArrayLike, axes_name: str = "t-SNE"
 
 def _scatter(axis: Axes, points: NDArray, index: int) -> None:
     """One class: seven colours, and a second set of markers once they are used up."""
+    style: dict[str, Any]
     if index == NONARG:
         style = {"color": "#C4C4C4", "marker": "o", "s": 6, "linewidths": 0}
     else:

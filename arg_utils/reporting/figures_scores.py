@@ -1,6 +1,7 @@
 """Figures of scores: training, confusions, methods side by side, calibration."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,11 @@ def _stage_bands(score: Axes, loss: Axes, history: pd.DataFrame) -> None:
                 axis.axvspan(start + 0.5, end + 0.5, color="#F0F0F0", linewidth=0, zorder=0)
         rate = history["learning_rate"][start]
         middle = (start + end + 1) / 2
-        where = {"transform": score.get_xaxis_transform(), "ha": "center", "va": "bottom"}
+        where: dict[str, Any] = {
+            "transform": score.get_xaxis_transform(),
+            "ha": "center",
+            "va": "bottom",
+        }
         text = f"rate {np.format_float_scientific(rate, trim='-', exp_digits=1)}"
         score.text(middle, 1.01, text, fontsize=9, **where)
     score.set_xlim(0.5, len(history) + 0.5)

@@ -27,7 +27,7 @@ PALETTE = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DPI = 100
 
-STYLE = {
+STYLE: Any = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.spines.top": False,
@@ -82,7 +82,7 @@ def save_figure(fig: Figure, name: str, folder: Path | str) -> SavedFigure:
     return SavedFigure(target)
 
 
-def look(number: int) -> dict[str, str]:
+def look(number: int) -> dict[str, Any]:
     """Colour and marker of the ``number``-th series of a figure."""
     return {"color": PALETTE[number % len(PALETTE)], "marker": MARKERS[number % len(MARKERS)]}
 
