@@ -189,7 +189,7 @@ def fold_parts(
 
 
 def split_table(records: Sequence[Labelled], seed: int = 0) -> pd.DataFrame:
-    """Both splits of labelled records, one row a record, in their order.
+    """Both splits of labelled records, one row per record, in their order.
 
     Returns
     -------
