@@ -140,9 +140,10 @@ def leakage_warnings(dataset: DataSet) -> list[str]:
     """What a careful reader would want to know of train and val, a sentence each."""
     train = {record.sequence for record in dataset.train}
     shared = sum(record.sequence in train for record in dataset.val)
-    labels: dict[str, set[int | None]] = {}
+    labels: dict[str, set[int]] = {}
     for record in dataset.train + dataset.val:
-        labels.setdefault(record.sequence, set()).add(record.label)
+        if record.label is not None:
+            labels.setdefault(record.sequence, set()).add(record.label)
     torn = [kinds for kinds in labels.values() if len(kinds) > 1]
     warnings = []
     if shared:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from arg_utils.data.fasta import Record
 from arg_utils.labels import NUM_CLASSES
@@ -36,11 +37,11 @@ def few(data: Proteins, profile: Profile) -> Proteins:
     return subset(data, cap_per_class(data.labels, profile.max_records, profile.seed))
 
 
-def cap_per_class(labels: Sequence[int], most: int | None, seed: int = 0) -> np.ndarray:
+def cap_per_class(labels: ArrayLike, most: int | None, seed: int = 0) -> np.ndarray:
     """Positions of at most ``most`` examples per class, drawn at random, in ascending order."""
-    labels = np.asarray(labels)
+    classes = np.asarray(labels)
     if most is None:
-        return np.arange(len(labels))
-    order = np.random.default_rng(seed).permutation(len(labels))
-    capped = [order[labels[order] == index][:most] for index in range(NUM_CLASSES)]
+        return np.arange(len(classes))
+    order = np.random.default_rng(seed).permutation(len(classes))
+    capped = [order[classes[order] == index][:most] for index in range(NUM_CLASSES)]
     return np.sort(np.concatenate(capped))

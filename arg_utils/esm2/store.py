@@ -74,7 +74,7 @@ class EmbeddingCache:
         found = np.array([key in sound for key in keys], dtype=bool)
         width = max((len(value) // 4 for value in sound.values()), default=0)
         values = np.empty((len(keys), width), np.float32)
-        for place in np.flatnonzero(found):
+        for place in np.flatnonzero(found).tolist():
             values[place] = np.frombuffer(sound[keys[place]], dtype="<f4")
         return found, values
 

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,7 @@ def search(
     return hits_frame(list(table.T))
 
 
-def best_hits(queries: Sequence[str], targets: Sequence[str], **options: float) -> pd.DataFrame:
+def best_hits(queries: Sequence[str], targets: Sequence[str], **options: Any) -> pd.DataFrame:
     """The best hit of each query that has one: of `search`, each query's first row.
 
     Most bits win; of equals, the target that comes first. Options, columns, units and errors are
