@@ -134,12 +134,12 @@ def sample_markers(sources: Sources, limit: int, report: Report, seed: int = SEE
     genomes = sorted({genome for family in families.values() for genome in family})
     genomes = [genomes[i] for i in np.random.default_rng(seed).permutation(len(genomes))]
     taken: list[Record] = []
-    for position, name in enumerate(sorted(families)):
+    for position, (name, members) in enumerate(sorted(families.items())):
         quota = limit * (position + 1) // len(families) - len(taken)
         start = len(taken) % max(1, len(genomes))
-        turn = [families[name].get(genome) for genome in genomes[start:] + genomes[:start]]
+        turn = [members.get(genome) for genome in genomes[start:] + genomes[:start]]
         some = [record for record in turn if record][:quota]
-        taken += [_negative(f"KO30_{_word(r.id)}", f"{family} {r.header}", r) for r in some]
+        taken += [_negative(f"KO30_{_word(r.id)}", f"{name} {r.header}", r) for r in some]
     report.markers_sampled = len(taken)
     return taken
 

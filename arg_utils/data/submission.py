@@ -30,7 +30,7 @@ def write_submission(ids: Sequence[str], labels: ArrayLike, path: Path | str) ->
     ----------
     ids : sequence of str, shape (n,)
         Ids of the test proteins, in the test file's order.
-    labels : sequence of int, shape (n,)
+    labels : integers, shape (n,)
         Class indices 0-14.
 
     Raises
@@ -38,12 +38,12 @@ def write_submission(ids: Sequence[str], labels: ArrayLike, path: Path | str) ->
     UserError
         If lengths differ or a label is no class; nothing is written then.
     """
-    labels = np.asarray(labels)
-    if len(ids) != len(labels):
-        raise UserError(f"{len(ids)} ids came with {len(labels)} labels; predict each id once.")
+    indices = np.asarray(labels).tolist()
+    if len(ids) != len(indices):
+        raise UserError(f"{len(ids)} ids came with {len(indices)} labels; predict each id once.")
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([COLUMNS, *zip(ids, labels.tolist(), strict=True)])
+    writer.writerows([COLUMNS, *zip(ids, indices, strict=True)])
     _check(buffer.getvalue(), ids, str(path))
     return write_text(path, buffer.getvalue())
 
@@ -105,7 +105,7 @@ def read_key(path: Path, test_ids: Sequence[str]) -> np.ndarray:
     UserError
         Naming the line, if an id is missing, foreign or doubled, or a label is none.
     """
-    wanted, labels = set(test_ids), {}
+    wanted, labels = set(test_ids), dict[str, int]()
     unknown: dict[str, list[int]] = {}  # label: lines
     for number, row in _key_rows(path):
         name = row["id"].strip()
@@ -170,7 +170,7 @@ def _check(text: str, ids: Sequence[str], path: str) -> None:
     if not text:
         raise UserError(f"{path} is empty; write the file anew.")
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    wanted, seen = set(ids), dict[str, int]()
+    wanted, seen = set(ids), dict[str, int]()  # id: line
     try:
         for row in lines:
             where = f"{path}, line {lines.line_num}"

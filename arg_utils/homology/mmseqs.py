@@ -67,7 +67,7 @@ def search(
     Returns
     -------
     DataFrame
-        One row a hit, by query, then best first (bits, then smaller target): ``query`` and
+        One row per hit, by query, then best first (bits, then smaller target): ``query`` and
         ``target`` (positions, int), ``identity`` (0-1, of the aligned columns), ``bits``,
         ``evalue``, ``query_coverage`` and ``target_coverage`` (0-1, aligned part).
 

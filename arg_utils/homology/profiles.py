@@ -65,7 +65,9 @@ def profile_search(
     return hits_frame(list(table.T))
 
 
-def _search(queries, references, families, options) -> np.ndarray:
+def _search(
+    queries: Sequence[str], references: Sequence[str], families: np.ndarray, options: list[str]
+) -> np.ndarray:
     """Hits as float64 (hits, 7), sorted by query, then best first."""
     with tempfile.TemporaryDirectory(prefix="arg-profiles-") as name:
         folder = Path(name)

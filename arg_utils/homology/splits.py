@@ -83,11 +83,11 @@ def random_split(labels: ArrayLike, seed: int = 0) -> np.ndarray:
     From three members on, a class is in all three parts; of two, one is tested; a single one
     trains.
     """
-    labels = np.asarray(labels)
-    parts = np.full(len(labels), "train", dtype="<U5")
+    classes = np.asarray(labels)
+    parts = np.full(len(classes), "train", dtype="<U5")
     rng = np.random.default_rng(seed)
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
+    for label in np.unique(classes):
+        members = rng.permutation(np.flatnonzero(classes == label))
         tenth = max(1, round(len(members) / 10))
         test = tenth if len(members) > 1 else 0
         val = tenth if len(members) > 2 else 0
@@ -150,16 +150,16 @@ def homology_folds(
     UserError
         If all proteins are one cluster, or no two share a class.
     """
-    labels = np.asarray(labels)
-    largest = np.bincount(labels).max(initial=0) if len(labels) else 0
+    classes = np.asarray(labels)
+    largest = np.bincount(classes).max(initial=0) if len(classes) else 0
     folds = min(folds, len(np.unique(clusters)), int(largest))
     if folds < 2:
         raise UserError(
-            f"The {len(labels)} labelled proteins cannot be split by homology: at least two "
+            f"The {len(classes)} labelled proteins cannot be split by homology: at least two "
             f"clusters and two proteins of one class are needed; add more data."
         )
-    result = np.empty(len(labels), dtype=np.int64)
-    for fold, (_, members) in enumerate(_group_splits(labels, clusters, folds, seed)):
+    result = np.empty(len(classes), dtype=np.int64)
+    for fold, (_, members) in enumerate(_group_splits(classes, clusters, folds, seed)):
         result[members] = fold
     return np.unique(result, return_inverse=True)[1]  # few clusters may leave a fold empty
 
@@ -167,8 +167,8 @@ def homology_folds(
 def fold_hits(sequences: Sequence[str], fold_of: np.ndarray, fold: int) -> pd.DataFrame:
     """Hits of one fold's proteins among all other folds' (cached); see `FoldParts.hits`."""
     queries, targets = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
-    asked, others = ([sequences[i] for i in where.tolist()] for where in (queries, targets))
-    hits = search(asked, others, max_hits=50)
+    parts = ([sequences[i] for i in positions.tolist()] for positions in (queries, targets))
+    hits = search(*parts, max_hits=50)
     return hits.assign(query=queries[hits["query"]], target=targets[hits["target"]])
 
 
@@ -191,7 +191,7 @@ def fold_parts(
 
 
 def split_table(records: Sequence[Labelled], seed: int = 0) -> pd.DataFrame:
-    """Both splits of labelled records, one row a record, in their order.
+    """Both splits of labelled records, one row per record, in their order.
 
     Returns
     -------
@@ -255,8 +255,9 @@ def _validation(labels: np.ndarray, clusters: np.ndarray, seed: int) -> np.ndarr
     folds = min(8, len(np.unique(clusters)), int(np.bincount(labels).max()))
     splits = _group_splits(labels, clusters, folds, seed)
 
-    def merit(split: tuple[np.ndarray, np.ndarray]) -> tuple[int, ...]:
-        return tuple(len(np.unique(labels[side])) for side in split)
+    def merit(split: tuple[np.ndarray, np.ndarray]) -> tuple[int, int]:
+        rest, fold = (len(np.unique(labels[side])) for side in split)
+        return rest, fold
 
     chosen = np.zeros(len(labels), dtype=bool)
     chosen[max(splits, key=merit)[1]] = True
