@@ -90,12 +90,12 @@ def evaluate(work: Workspace) -> dict:
     args = [record.sequence for record in records]
     true = np.array([record.label for record in records] + [NONARG] * len(negatives))
     groups = homology_clusters([*args, *negatives])
-    found, rows = {}, []
+    predicted, rows = {}, []
     for name, (probabilities, threshold) in answers(work, [*args, *sequences]).items():
         far, near = probabilities[len(args) :][~like], probabilities[len(args) :][like]
-        found[name] = np.concatenate([probabilities[: len(args)], far]).argmax(axis=1)
-        interval = bootstrap_ci(true, found[name], groups, present_only=True)
-        gain = bootstrap_gain(true, found[name], found[BASE], groups, present_only=True)
+        predicted[name] = np.concatenate([probabilities[: len(args)], far]).argmax(axis=1)
+        interval = bootstrap_ci(true, predicted[name], groups, present_only=True)
+        gain = bootstrap_gain(true, predicted[name], predicted[BASE], groups, present_only=True)
         wrong = np.bincount(far.argmax(axis=1), minlength=len(CLASSES))
         rows.append({
             "method": name, **called(far, threshold),
@@ -103,7 +103,7 @@ def evaluate(work: Workspace) -> dict:
             "taken_for": {CLASSES[i]: int(wrong[i]) for i in np.flatnonzero(wrong) if i != NONARG},
             "macro_f1": interval.value, "ci_low": interval.low, "ci_high": interval.high,
             "gain": gain.value, "gain_low": gain.low, "gain_high": gain.high,
-            "accuracy": float((found[name] == true).mean()),
+            "accuracy": float((predicted[name] == true).mean()),
         })  # fmt: skip
     return {
         **work.provenance("python -m benchmarks.negatives"),

@@ -31,7 +31,7 @@ class Feature:
 
 LAST_MEAN = (Feature(),)
 # Kept with whatever is computed, since they cost next to nothing then: what `frozen` works on
-# (compared with others by benchmarks/heads.py).
+# (compared with others by benchmarks/ablations/heads.py).
 FEATURES = (Feature(3), Feature(6), Feature(6, "max"))
 
 

@@ -149,12 +149,12 @@ def finetune(
     shift = share_shift(train.labels, settings.max_per_class).to(model.backbone.device)
     epochs = [_epoch_batches(train, settings, seed, epoch) for epoch in range(settings.epochs)]
     optimizer, schedule = _optimizer(model, settings, sum(map(len, epochs)))
-    kept = load_checkpoint(checkpoint, key) if checkpoint else None
-    if kept is not None:
-        history, best_state = kept["history"], kept["best_state"]
-        model.load_state_dict(kept["state"], strict=False)
-        optimizer.load_state_dict(kept["optimizer"])
-        schedule.load_state_dict(kept["schedule"])
+    saved = load_checkpoint(checkpoint, key) if checkpoint else None
+    if saved is not None:
+        history, best_state = saved["history"], saved["best_state"]
+        model.load_state_dict(saved["state"], strict=False)
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
         if progress:
             print(f"fine-tuning: {len(history) - 1} of {settings.epochs} epochs were done before")
     else:
