@@ -67,7 +67,7 @@ def test_from_fit_to_checked_submission(data, tmp_path, capsys, weights):
     assert main(["check", str(out), "--data", str(data)]) == 0
     assert f"check: {out} is a valid submission (30 proteins)" in capsys.readouterr().out
     assert main(["cache"]) == 0
-    assert "MB in 6 files" in capsys.readouterr().out
+    assert not capsys.readouterr().out.startswith("embeddings: 0.0 MB")
     assert main(["cache", "--clear"]) == 0
     assert capsys.readouterr().out.endswith("cleared\n")
     assert main(["cache"]) == 0
@@ -181,14 +181,14 @@ def test_submit_without_a_run_or_with_a_faulty_test_file(data, run, tmp_path, ca
     assert "holds no finished run" in said
     (data / "test.fasta").write_text(">SEQ0\nMK\n>SEQ0\nMK\n")
     said = fails(capsys, "submit", "--data", data, "--run", run, "--out", out)
-    assert "test.fasta, line 3: the id 'SEQ0' comes a second time" in said
+    assert "test.fasta, line 3: the id 'SEQ0' (the header's first word) comes a second" in said
     assert not out.exists()
 
 
 def test_a_damaged_model_is_named(data, run, tmp_path, capsys):
     (run / "model.safetensors").write_bytes(b"x" * 40)
     said = fails(capsys, "submit", "--data", data, "--run", run, "--out", tmp_path / "s.csv")
-    assert "model.safetensors cannot be read" in said
+    assert "model.safetensors has changed" in said
 
 
 def test_what_cannot_be_written_is_named(data, run, tmp_path, capsys):
@@ -239,7 +239,8 @@ def test_without_weights_the_error_lists_what_was_tried(own_cache, tmp_path, mon
     assert main(["weights"]) == 2
     *tried, last = capsys.readouterr().err.splitlines()
     assert last.startswith("error: No source of the ESM-2 weights worked")
-    assert [line.endswith("not reachable, trying on") for line in tried] == [True] * 3
+    assert len(tried) == 3
+    assert all("no network" in line for line in tried)
 
 
 @pytest.mark.parametrize(
