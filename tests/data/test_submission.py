@@ -101,9 +101,9 @@ def test_a_file_that_cannot_be_read(tmp_path):
 
 
 def test_answers_say_what_is_uncertain(tmp_path):
-    chances = np.full((3, 15), 0.01)
-    chances[0, 11], chances[1, 14], chances[2, 2] = 0.86, 0.5, 0.7
-    path = write_answers(["a", "b,1", "c"], chances, 0.7, tmp_path / "answers.csv")
+    probabilities = np.full((3, 15), 0.01)
+    probabilities[0, 11], probabilities[1, 14], probabilities[2, 2] = 0.86, 0.5, 0.7
+    path = write_answers(["a", "b,1", "c"], probabilities, 0.7, tmp_path / "answers.csv")
     assert path.read_text().splitlines() == [
         "id,class,probability,answer",
         "a,beta_lactam,0.86,beta_lactam",

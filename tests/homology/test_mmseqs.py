@@ -86,7 +86,7 @@ def test_answers_come_from_the_cache_and_damage_is_noticed(own_cache, proteins, 
 
 def test_the_question_decides_the_answer(shared_cache, proteins):
     assert len(search(proteins[:2], proteins[2:])) == 4
-    assert len(search(proteins[:3], proteins[3:])) == 3  # same residues, parted differently
+    assert len(search(proteins[:3], proteins[3:])) == 3  # same residues, split differently
     assert mmseqs.answer_key("x", [], ["MA"], ["MC"]) != mmseqs.answer_key("x", [], ["M"], ["AMC"])
     assert mmseqs.answer_key("x", ["-s", "1"], ["MA"]) != mmseqs.answer_key(
         "x", ["-s", "2"], ["MA"]
