@@ -66,7 +66,7 @@ def test_from_fit_to_checked_submission(data, tmp_path, capsys, weights):
     assert main(["check", str(out), "--data", str(data)]) == 0
     assert f"check: {out} is a valid submission (30 proteins)" in capsys.readouterr().out
     assert main(["cache"]) == 0
-    assert "MB in 6 files" in capsys.readouterr().out
+    assert "MB in 3 files" in capsys.readouterr().out
     assert main(["cache", "--clear"]) == 0
     assert capsys.readouterr().out.endswith("cleared\n")
     assert main(["cache"]) == 0
