@@ -238,7 +238,8 @@ def test_without_weights_the_error_lists_what_was_tried(own_cache, tmp_path, mon
     assert main(["weights"]) == 2
     *tried, last = capsys.readouterr().err.splitlines()
     assert last.startswith("error: No source of the ESM-2 weights worked")
-    assert [line.endswith("Trying the next source.") for line in tried] == [True] * 3
+    assert len(tried) == 3
+    assert all("no network" in line for line in tried)
 
 
 @pytest.mark.parametrize(
