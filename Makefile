@@ -2,17 +2,18 @@
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab lint format publish ladder bench precision clean
+.PHONY: help setup run test lab lint format publish ladder bench precision doctor clean
 
 help:  ## this list
 	@echo "make run      install, run all notebooks, write submissions/submission.csv"
 	@echo "make lab      open the notebooks in JupyterLab"
-	@echo "make test     install, check style, run unit tests and every notebook on few data"
-	@echo "make lint     check style;  make format  mend it"
+	@echo "make test     install, check style and types, run unit tests and every notebook on few data"
+	@echo "make lint     check style and types;  make format  mend it"
 	@echo "make publish  put the outputs of the last run where they are committed"
 	@echo "make ladder   all methods on both splits, into results/ladder.json"
 	@echo "make bench    measure speed and memory against fair-esm and transformers (OPTIONS=--quick)"
 	@echo "make precision  how many answers bfloat16 changes"
+	@echo "make doctor   what this machine has, and what slows it down"
 	@echo "make clean    remove caches of tools and test outputs (not .venv, data, results)"
 	@echo
 	@echo "PYTHON=python3.12 make run   chooses the Python (3.11 or newer) for .venv"
@@ -23,7 +24,7 @@ setup:  ## .venv with requirements.txt; nothing to do, and no network, if it is 
 	@PYTHON="$(PYTHON)" bash .ci/setup
 
 run: setup
-	@$(PY) -m arg_utils.reporting.notebooks run </dev/null
+	@$(PY) -m arg_utils notebooks run </dev/null
 
 test: setup
 	@bash .ci/test </dev/null
@@ -32,16 +33,16 @@ lab: setup  # this .venv's kernel comes before any other of the same name
 	@JUPYTER_PATH="$(CURDIR)/.venv/share/jupyter" $(PY) -m jupyterlab notebooks
 
 lint: setup
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy arg_utils
 
 format: setup
 	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
 
 publish: setup
-	@$(PY) -m arg_utils.reporting.notebooks publish && $(PY) -m arg_utils.reporting.readme_tables
+	@$(PY) -m arg_utils notebooks publish && $(PY) -m arg_utils tables
 
 ladder: setup  # fits what no run has fitted before
-	@$(PY) -m arg_utils.experiments.ladder $(OPTIONS)
+	@$(PY) -m arg_utils ladder $(OPTIONS)
 
 bench: setup  # beside .venv's packages, in .venv/benchmarks: what the library is compared with
 	@$(PY) benchmarks/environment.py
@@ -50,7 +51,10 @@ bench: setup  # beside .venv's packages, in .venv/benchmarks: what the library i
 precision: setup  # whether bfloat16 changes what is decided
 	@$(PY) -m benchmarks.precision
 
+doctor: setup
+	@$(PY) -m arg_utils doctor
+
 clean:
-	rm -rf .pytest_cache .ruff_cache build arg_utils.egg-info runs/test
+	rm -rf .pytest_cache .ruff_cache .mypy_cache build arg_utils.egg-info runs/test
 	find . -path ./.venv -prune -o -type d \
 	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

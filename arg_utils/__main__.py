@@ -2,15 +2,22 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from arg_utils.errors import exit_code
 
+Options = argparse.Namespace
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code (0, 2 for a fault of the input, 130 when stopped)."""
+    """Run one command; returns the exit code.
+
+    0, or 1 if a notebook fails or a document is out of date, 2 for a fault of the input or of the
+    command itself, 130 when stopped.
+    """
     options = _parser().parse_args(arguments)
-    return exit_code(lambda: options.run(options))
+    return exit_code(lambda: options.run(options), getattr(options, "out", None) or "system")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -19,10 +26,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Antibiotic resistance class of proteins, by ESM-2 and LoRA.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    data = _command(commands, _data, "data", "build the open data, or locate yours, and count")
+
+    def command(function: Callable[[Options], int | None], text: str) -> argparse.ArgumentParser:
+        name = function.__name__.removeprefix("_")
+        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        added.set_defaults(run=function)
+        return added
+
+    data = command(_data, "build the open data, or locate yours, and count")
     data.add_argument("--data", metavar="DIR", type=Path, help="a folder to check (else ARG_DATA)")
-    _command(commands, _weights, "weights", "fetch or locate the ESM-2 weights, and name them")
-    fit = _command(commands, _fit, "fit", "fit a method on train.fasta and val.fasta")
+    command(_weights, "fetch or locate the ESM-2 weights, and name them")
+    fit = command(_fit, "fit a method on train.fasta and val.fasta")
     _data_option(fit)
     fit.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
     fit.add_argument("--method", help="see README; by default the hybrid")
@@ -30,27 +44,26 @@ def _parser() -> argparse.ArgumentParser:
         "--profile", help="smoke, laptop, longer or full (else ARG_PROFILE, else laptop)"
     )
     fit.add_argument("--seed", type=int, help="of sampling and initialisation (0)")
-    submit = _command(commands, _submit, "submit", "predict test.fasta and write the submission")
+    submit = command(_submit, "predict test.fasta and write the submission")
     _data_option(submit)
     submit.add_argument("--run", dest="fitted", metavar="RUN", type=Path, required=True)
     submit.add_argument("--out", metavar="FILE", type=Path, required=True)
     submit.add_argument(
-        "--answers",
-        metavar="FILE",
-        type=Path,
-        help="also write probabilities, and what is unsure",
+        "--answers", metavar="FILE", type=Path, help="also write probabilities, and what is unsure"
     )
-    check = _command(commands, _check, "check", "check a submission against test.fasta")
+    check = command(_check, "check a submission against test.fasta")
     check.add_argument("file", metavar="FILE", type=Path)
     _data_option(check)
-    cache = _command(commands, _cache, "cache", "show the size of the embedding cache, or clear it")
+    cache = command(_cache, "show the size of the embedding cache, or clear it")
     cache.add_argument("--clear", action="store_true", help="remove all cached embeddings")
-    return parser
-
-
-def _command(commands, function, name: str, text: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=text)
-    parser.set_defaults(run=function)
+    notebooks = command(_notebooks, "run all notebooks, or publish (commit) what a run made")
+    notebooks.add_argument("action", choices=("run", "publish"))
+    tables = command(_tables, "write the numbers of README and model card from results/")
+    tables.add_argument("--check", action="store_true", help="only say what is out of date (1)")
+    ladder = command(_ladder, "measure methods on both splits, into one table")
+    ladder.add_argument("--methods", nargs="+", metavar="METHOD", help="all, unless named")
+    ladder.add_argument("--out", metavar="FILE", type=Path, help="else results/ladder.json")
+    command(_doctor, "say what this machine has, and what slows it down")
     return parser
 
 
@@ -59,7 +72,7 @@ def _data_option(parser: argparse.ArgumentParser) -> None:
                         help="folder with FASTA files in the competition's format")  # fmt: skip
 
 
-def _data(options: argparse.Namespace) -> None:
+def _data(options: Options) -> None:
     from arg_utils.data.folders import leakage_warnings, load_dataset
 
     dataset = load_dataset(options.data)
@@ -70,14 +83,15 @@ def _data(options: argparse.Namespace) -> None:
         print(f"note: {warning}")
 
 
-def _weights(options: argparse.Namespace) -> None:
+def _weights(options: Options) -> None:
     from arg_utils.esm2.weights import load_weights
 
     print(f"ESM-2 weights: {load_weights().name}")
 
 
-def _fit(options: argparse.Namespace) -> None:
-    from arg_utils.experiments.runs import DEFAULT_METHOD, fit_run
+def _fit(options: Options) -> None:
+    from arg_utils.experiments.runs import fit_run
+    from arg_utils.methods import DEFAULT_METHOD
     from arg_utils.settings import load_profile
 
     method = options.method or DEFAULT_METHOD
@@ -91,16 +105,16 @@ def _fit(options: argparse.Namespace) -> None:
     print(f"run: {options.out}")
 
 
-def _submit(options: argparse.Namespace) -> None:
+def _submit(options: Options) -> None:
     from arg_utils.experiments.runs import submit_run
 
-    found, unsure = submit_run(options.data, options.fitted, options.out, options.answers)
-    print(f"submission: {options.out} ({len(found):,} proteins, checked)")
+    predicted, unsure = submit_run(options.data, options.fitted, options.out, options.answers)
+    print(f"submission: {options.out} ({len(predicted):,} proteins, checked)")
     if options.answers:
         print(f"answers: {options.answers} ({unsure:,} uncertain)")
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check(options: Options) -> None:
     from arg_utils.data.folders import load_dataset
     from arg_utils.data.submission import check_submission
 
@@ -109,7 +123,7 @@ def _check(options: argparse.Namespace) -> None:
     print(f"check: {options.file} is a valid submission ({len(ids):,} proteins)")
 
 
-def _cache(options: argparse.Namespace) -> None:
+def _cache(options: Options) -> None:
     from arg_utils.esm2.store import cache_size, clear_cache
     from arg_utils.files import cache_dir
 
@@ -118,6 +132,43 @@ def _cache(options: argparse.Namespace) -> None:
     if options.clear:
         clear_cache()
         print("cleared")
+
+
+def _notebooks(options: Options) -> int:
+    from arg_utils.reporting.notebooks import NotebookError, publish, report, run_notebooks
+
+    try:
+        if options.action == "run":
+            report(run_notebooks())
+        else:
+            publish()
+    except NotebookError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _tables(options: Options) -> int:
+    from arg_utils.reporting.documents import update_documents
+
+    stale = update_documents(check=options.check)
+    for name in stale if options.check else ():
+        print(f"{name} is out of date; rewrite it: python -m arg_utils tables", file=sys.stderr)
+    return int(options.check and bool(stale))
+
+
+def _ladder(options: Options) -> None:
+    from arg_utils.experiments.ladder import run_ladder
+    from arg_utils.reporting.tables import best_first, score_frame
+
+    rows = run_ladder(options.methods, options.out)
+    print(score_frame(best_first(rows)).to_string(index=False))
+
+
+def _doctor(options: Options) -> None:
+    from arg_utils.reporting.doctor import print_report
+
+    print_report()
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ class UserError(Exception):
     """
 
 
-def exit_code(command: Callable[[], None], place: Path | str = "system") -> int:
-    """Run a command: 0, or 2 after one sentence about a fault of the input, 130 when stopped.
+def exit_code(command: Callable[[], int | None], place: Path | str = "system") -> int:
+    """Run a command: its own code or 0, 2 after a sentence about a faulty input, 130 when stopped.
 
     ``place`` is named where the system does not say which file or folder it refuses.
     """
     try:
-        command()
+        return command() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

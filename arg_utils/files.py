@@ -5,12 +5,17 @@ Also finished parts of long work, kept so that an interrupted run goes on: check
 
 import hashlib
 import io
+import math
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from arg_utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
@@ -18,6 +23,7 @@ RUNS = ROOT / "runs"
 RESULTS = ROOT / "results"
 NOTEBOOKS = ROOT / "notebooks"
 SUBMISSIONS = ROOT / "submissions"
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def cache_dir(*parts: str) -> Path:
@@ -31,21 +37,79 @@ def cache_dir(*parts: str) -> Path:
     return folder
 
 
+def cores() -> int:
+    """Cores this process may use, at least 1: what every thread count here follows.
+
+    The least of its CPU affinity, its cgroup's quota (a container's, a batch job's) and
+    ``OMP_NUM_THREADS``.
+    """
+    try:
+        limits = [len(os.sched_getaffinity(0))]
+    except AttributeError:  # not Linux
+        limits = [os.cpu_count() or 1]
+    limits += [math.ceil(quota) for quota in _cgroup_quotas()]
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if wanted.isdecimal():  # anything else OpenMP ignores too
+        limits.append(int(wanted))
+    return max(1, min(limits))
+
+
+def _cgroup_quotas() -> Iterator[float]:
+    """Quotas in cores: of this process's cgroup (version 2) and those above it, or of version 1."""
+    try:
+        own = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        own = []
+    paths = [line.removeprefix("0::").strip("/") for line in own if line.startswith("0::")] or [""]
+    leaf = CGROUPS / paths[0]
+    for folder in (leaf, *leaf.parents):
+        if folder.is_relative_to(CGROUPS):
+            yield from _quota(folder / "cpu.max")
+    yield from _quota(CGROUPS / "cpu/cpu.cfs_quota_us", CGROUPS / "cpu/cpu.cfs_period_us")
+
+
+def _quota(*files: Path) -> Iterator[float]:
+    """Quota over period, both in microseconds; nothing where there is no limit."""
+    try:
+        quota, period = (float(word) for file in files for word in file.read_text().split())
+    except (OSError, ValueError):  # no such file, or "max"
+        return
+    if quota > 0 < period:
+        yield quota / period
+
+
 @contextmanager
 def atomic_path(target: Path | str) -> Iterator[Path]:
-    """A temporary path beside ``target`` that replaces it when the block ends without an error.
+    """A temporary path whose file replaces ``target`` when the block ends without an error.
 
-    A reader, or a second process, sees the old file or the new one, never a part of it.
+    A reader, or a second process, sees the old file or the new one, never a part of it. Of a link
+    the file it points to is replaced. A terminal, ``/dev/null`` or a pipe stays what it is, and is
+    written to.
+
+    Raises
+    ------
+    UserError
+        If ``target`` is a folder, or anything else that is no file.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    before = target.stat().st_mode if target.exists() else stat.S_IFREG | 0o644
+    stream = stat.S_ISCHR(before) or stat.S_ISFIFO(before)
+    if not stream and not stat.S_ISREG(before):
+        what = "a folder" if stat.S_ISDIR(before) else "no file"
+        raise UserError(f"{target} is {what}; name a file to write.")
+    place = Path(tempfile.gettempdir(), "output") if stream else Path(os.path.realpath(target))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o644)  # mkstemp gives 0600; these are ordinary files
-        os.replace(temporary, target)
+        if stream:
+            with open(temporary, "rb") as source, open(target, "wb") as sink:
+                shutil.copyfileobj(source, sink)
+        else:
+            os.chmod(temporary, stat.S_IMODE(before))  # mkstemp gives 0600
+            os.replace(temporary, place)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,4 +1,12 @@
-"""The 15 classes and their indices in the competition's submission file."""
+"""The 15 classes, their indices in the competition's submission file, and how else they are spelt.
+
+Class names are read without regard to case, and to spaces, ``_``, ``-`` and ``/`` between words; a
+plural counts as its singular. `SYNONYMS` lists further names that databases use for a class.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
 
 CLASSES: tuple[str, ...] = (
     "aminoglycoside",
@@ -32,8 +40,45 @@ DISPLAY_NAMES: tuple[str, ...] = tuple(
 )
 
 
+# Names of the same class elsewhere (CARD, ResFinder, SARG, DeepARG, AMRFinderPlus), and of the drug
+# that stands for its class there. Written as `_normal` does.
+SYNONYMS: dict[str, str] = {
+    "betalactam": "beta_lactam",
+    "β lactam": "beta_lactam",
+    "mls": "macrolide-lincosamide-streptogramin",
+    "mlsb": "macrolide-lincosamide-streptogramin",
+    "macrolide lincosamide streptogramin b": "macrolide-lincosamide-streptogramin",
+    "macrolide": "macrolide-lincosamide-streptogramin",
+    "lincosamide": "macrolide-lincosamide-streptogramin",
+    "streptogramin": "macrolide-lincosamide-streptogramin",
+    "phenicol": "chloramphenicol",
+    "amphenicol": "chloramphenicol",
+    "florfenicol": "chloramphenicol",
+    "rifamycin": "rifampin",
+    "rifampicin": "rifampin",
+    "fluoroquinolone": "quinolone",
+    "vancomycin": "glycopeptide",
+    "colistin": "polymyxin",
+    "sulphonamide": "sulfonamide",
+    "diaminopyrimidine": "trimethoprim",
+    "multi drug": "multidrug",
+    "non arg": "nonarg",
+}
+
+
+def class_index(name: str) -> int | None:
+    """The index (0-14) of a class by its name or a well-known other spelling, else ``None``.
+
+    >>> class_index("Beta-lactams") == class_index("beta_lactam") == 11
+    True
+    """
+    if name in INDEX:
+        return INDEX[name]
+    return _SPELLINGS.get(_normal(name))
+
+
 def parse_label(text: str) -> int:
-    """The index (0-14) of a class given by name (``beta_lactam``) or by index (``11``).
+    """The index (0-14) of a class given by name (as of `class_index`) or by index (``11``).
 
     Raises
     ------
@@ -41,10 +86,35 @@ def parse_label(text: str) -> int:
         If ``text`` is neither.
     """
     text = text.strip()
-    if text in INDEX:
-        return INDEX[text]
     if text.isascii() and text.isdigit() and int(text) < NUM_CLASSES:
         return int(text)
-    raise ValueError(
-        f"{text!r} is neither one of the {NUM_CLASSES} class names nor an index 0-{NUM_CLASSES - 1}"
-    )
+    if (index := class_index(text)) is None:
+        raise ValueError(
+            f"{text!r} is neither one of the {NUM_CLASSES} class names nor an index "
+            f"0-{NUM_CLASSES - 1}"
+        )
+    return index
+
+
+def name_unknown(counts: Mapping[str, int], most: int = 5) -> str:
+    """Class names that are none, how often each comes, and which one may be meant.
+
+    >>> name_unknown({"beta_lactamm": 2, "xyz": 1})
+    "'beta_lactamm' (2 times; 'beta_lactam'?), 'xyz' (once)"
+    """
+    parts = []
+    for name, count in list(counts.items())[:most]:
+        near = difflib.get_close_matches(_normal(name), _SPELLINGS, n=1, cutoff=0.75)
+        meant = f"; {CLASSES[_SPELLINGS[near[0]]]!r}?" if near else ""
+        parts.append(f"{name[:60]!r} ({'once' if count == 1 else f'{count} times'}{meant})")
+    further = len(counts) - len(parts)
+    return ", ".join(parts) + (f" and {further} more" if further else "")
+
+
+def _normal(name: str) -> str:
+    """Small letters, one space between words, singular."""
+    return re.sub(r"[\s_/-]+", " ", name.casefold()).strip().removesuffix("s")
+
+
+_SPELLINGS: dict[str, int] = {_normal(name): index for name, index in INDEX.items()}
+_SPELLINGS |= {_normal(name): INDEX[target] for name, target in SYNONYMS.items()}

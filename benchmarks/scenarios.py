@@ -14,7 +14,7 @@ from arg_utils.esm2.embeddings import embed
 from arg_utils.esm2.model import best_device, best_precision
 from arg_utils.esm2.weights import WIDTH, Weights
 from arg_utils.methods.classifier import new_head
-from arg_utils.methods.training import Examples, train_staged
+from arg_utils.methods.course import Examples, train_staged
 from arg_utils.settings import StagedTraining
 from benchmarks import contenders
 from benchmarks.measure import forward_flops, product_rate, representative, seconds

@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
 
     from arg_utils.files import write_text
-    from arg_utils.reporting.plot_style import save_figure
+    from arg_utils.reporting.style import save_figure
     from benchmarks import report
 
     write_text(folder / "speed.json", json.dumps(result, indent=1) + "\n")

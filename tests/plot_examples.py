@@ -5,16 +5,16 @@ import pandas as pd
 
 from arg_utils.metrics.calibration import reliability, risk_coverage
 from arg_utils.metrics.scores import confusion, identity_bins, per_class_table
-from arg_utils.reporting import plots
+from arg_utils.reporting import figures_data, figures_scores
 
 RNG = np.random.default_rng(0)
 COUNTS = np.array([406, 1765, 327, 454, 122, 294, 337, 3388, 154, 388, 28, 4579, 133, 201, 7685])
 LABELS = np.repeat(np.arange(15), COUNTS // 10)
 N = len(LABELS)
-CHANCES = RNG.dirichlet(np.full(15, 0.15), N)
-CHANCES[np.arange(N), LABELS] += RNG.exponential(2.0, N)
-CHANCES /= CHANCES.sum(axis=1, keepdims=True)
-PREDICTED = CHANCES.argmax(axis=1)
+PROBABILITIES = RNG.dirichlet(np.full(15, 0.15), N)
+PROBABILITIES[np.arange(N), LABELS] += RNG.exponential(2.0, N)
+PROBABILITIES /= PROBABILITIES.sum(axis=1, keepdims=True)
+PREDICTED = PROBABILITIES.argmax(axis=1)
 IDENTITY = np.where(RNG.random(N) < 0.2, np.nan, RNG.beta(2, 2, N))
 LENGTHS = np.round(np.exp(RNG.normal(5.4 + 0.08 * LABELS, 0.45))).astype(int)
 POINTS = RNG.normal(0, 1, (15, 2))[LABELS] * 6 + RNG.normal(0, 1, (N, 2))
@@ -45,20 +45,22 @@ METHODS = [
 RESULTS = pd.DataFrame(
     {
         "split": ["random"] * 5 + ["homology"] * 5,
-        "method": METHODS * 2,
+        "title": METHODS * 2,
         "macro_f1": [0.993, 0.977, 0.987, 0.985, 0.995, 0.32, 0.33, 0.38, 0.41, 0.47],
         "ci_low": [np.nan] * 5 + [0.28, 0.29, 0.33, 0.36, 0.41],
         "ci_high": [np.nan] * 5 + [0.36, 0.38, 0.43, 0.46, 0.52],
     }
-)
-FREQUENCIES = plots.amino_acid_frequencies(SEQUENCES, np.arange(60) % 15)
+).to_dict("records")
+FREQUENCIES = figures_data.amino_acid_frequencies(SEQUENCES, np.arange(60) % 15)
 CURVES = {
-    "frozen + linear": risk_coverage(CHANCES, LABELS),
-    "LoRA in the blocks": risk_coverage(CHANCES, np.where(RNG.random(N) < 0.3, PREDICTED, LABELS)),
+    "frozen + linear": risk_coverage(PROBABILITIES, LABELS),
+    "LoRA in the blocks": risk_coverage(
+        PROBABILITIES, np.where(RNG.random(N) < 0.3, PREDICTED, LABELS)
+    ),
 }
 RELIABILITY = {
-    "random split": reliability(CHANCES, LABELS),
-    "homology split": reliability(CHANCES[::2], LABELS[::2]),
+    "random split": reliability(PROBABILITIES, LABELS),
+    "homology split": reliability(PROBABILITIES[::2], LABELS[::2]),
 }
 BINS = {
     "best hit": identity_bins(LABELS, PREDICTED, IDENTITY),
@@ -66,24 +68,28 @@ BINS = {
 }
 
 FIGURES = {
-    "class_counts": lambda: plots.class_counts(
+    "class_counts": lambda: figures_data.class_counts(
         {"train": COUNTS * 8 // 10, "val": COUNTS // 10, "test": COUNTS // 10}
     ),
-    "cap_effect": lambda: plots.cap_effect(COUNTS),
-    "lengths_by_class": lambda: plots.lengths_by_class(LENGTHS, LABELS),
-    "composition": lambda: plots.composition(FREQUENCIES),
-    "nearest_identity": lambda: plots.nearest_identity(
+    "cap_effect": lambda: figures_data.cap_effect(COUNTS),
+    "lengths_by_class": lambda: figures_data.lengths_by_class(LENGTHS, LABELS),
+    "composition": lambda: figures_data.composition(FREQUENCIES),
+    "nearest_identity": lambda: figures_data.nearest_identity(
         {"random split": RNG.beta(9, 1, 2000), "homology split": IDENTITY * 0.4}
     ),
-    "learning_curves": lambda: plots.learning_curves(HISTORY),
-    "finetuning_curve": lambda: plots.finetuning_curve(FINETUNING),
-    "confusion_counts": lambda: plots.confusion_matrix(confusion(LABELS, PREDICTED)),
-    "confusion_shares": lambda: plots.confusion_matrix(confusion(LABELS, PREDICTED), True),
-    "per_class_f1": lambda: plots.per_class_f1(per_class_table(LABELS, PREDICTED)),
-    "methods_comparison": lambda: plots.methods_comparison(RESULTS),
-    "class_balance": lambda: plots.class_balance(PREDICTED, LABELS),
-    "reliability_diagram": lambda: plots.reliability_diagram(RELIABILITY),
-    "risk_coverage_curve": lambda: plots.risk_coverage_curve(CURVES),
-    "f1_by_identity_bin": lambda: plots.f1_by_identity_bin(BINS),
-    "embedding_map": lambda: plots.embedding_map(POINTS, LABELS, "t-SNE"),
+    "learning_curves": lambda: figures_scores.learning_curves(HISTORY),
+    "finetuning_curve": lambda: figures_scores.finetuning_curve(FINETUNING),
+    "confusion_matrix counts": lambda: figures_scores.confusion_matrix(
+        confusion(LABELS, PREDICTED)
+    ),
+    "confusion_matrix shares": lambda: figures_scores.confusion_matrix(
+        confusion(LABELS, PREDICTED), True
+    ),
+    "per_class_f1": lambda: figures_scores.per_class_f1(per_class_table(LABELS, PREDICTED)),
+    "methods_comparison": lambda: figures_scores.methods_comparison(RESULTS),
+    "class_balance": lambda: figures_data.class_balance(PREDICTED, LABELS),
+    "reliability_diagram": lambda: figures_scores.reliability_diagram(RELIABILITY),
+    "risk_coverage_curve": lambda: figures_scores.risk_coverage_curve(CURVES),
+    "f1_by_identity_bin": lambda: figures_scores.f1_by_identity_bin(BINS),
+    "embedding_map": lambda: figures_data.embedding_map(POINTS, LABELS, "t-SNE"),
 }

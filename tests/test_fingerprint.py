@@ -1,7 +1,12 @@
 import nbformat
 import pytest
 
-from arg_utils.fingerprint import cells_fingerprint, code_fingerprint, modules_fingerprint
+from arg_utils.fingerprint import (
+    cells_fingerprint,
+    closure_fingerprint,
+    code_fingerprint,
+    modules_fingerprint,
+)
 
 SOURCE = '''"""A module."""
 
@@ -98,6 +103,47 @@ def test_named_modules_are_found_by_their_path(package):
     assert modules_fingerprint(["room/scale"], package) == before
     (package / "room" / "scale.py").write_text(SOURCE.replace("by=2", "by=3"))
     assert modules_fingerprint(["room/scale"], package) != before
+
+
+@pytest.fixture
+def rooms(tmp_path):
+    """A package whose ``top`` imports ``low``, directly and through ``mid``; ``apart`` is alone."""
+    for name, source in {
+        "low/sums.py": SOURCE,
+        "low/__init__.py": "from arg_utils.low import apart",
+        "low/apart.py": "x = 1",
+        "low/csrc/kernel.cpp": "int x;",
+        "mid.py": "import arg_utils.low.sums",
+        "top.py": "def f():\n    from arg_utils.mid import scale\n",
+        "typed.py": "if TYPE_CHECKING:\n    from arg_utils.mid import scale\n",
+        "whole.py": "from arg_utils.low import everything",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(source)
+    return tmp_path
+
+
+@pytest.mark.parametrize("changed", ["low/sums.py", "mid.py", "top.py", "low/csrc/kernel.cpp"])
+def test_a_change_of_anything_imported_counts(rooms, changed):
+    before = closure_fingerprint("top.py", package=rooms)
+    assert len(before) == 16
+    assert closure_fingerprint("top.py", "mid.py", package=rooms) == before
+    (rooms / changed).write_text("int y = 2" if changed.endswith("cpp") else SOURCE + "y = 2\n")
+    assert closure_fingerprint("top.py", package=rooms) != before
+
+
+def test_what_is_not_imported_does_not_count(rooms):
+    names = ("top.py", "typed.py", "whole.py")
+    before = [closure_fingerprint(name, package=rooms) for name in names]
+    (rooms / "low/apart.py").write_text("x = 2")
+    (rooms / "low/sums.py").write_text(f"# a comment\n{SOURCE}")
+    after = [closure_fingerprint(name, package=rooms) for name in names]
+    assert after[:2] == before[:2]
+    assert after[2] != before[2], "a name of the package itself brings what the package imports"
+    (rooms / "mid.py").write_text("y = 1")
+    assert closure_fingerprint("typed.py", package=rooms) == before[1]
+    with pytest.raises(FileNotFoundError):
+        closure_fingerprint("gone.py", package=rooms)
 
 
 def test_it_is_the_same_under_every_python(package):

@@ -1,6 +1,19 @@
+import doctest
+
 import pytest
 
-from arg_utils.labels import CLASSES, DISPLAY_NAMES, INDEX, NONARG, NUM_CLASSES, parse_label
+from arg_utils import labels
+from arg_utils.labels import (
+    CLASSES,
+    DISPLAY_NAMES,
+    INDEX,
+    NONARG,
+    NUM_CLASSES,
+    SYNONYMS,
+    class_index,
+    name_unknown,
+    parse_label,
+)
 
 
 def test_indices_are_the_competitions():
@@ -40,7 +53,42 @@ def test_a_label_is_a_name_or_an_index():
     assert parse_label(" 11\n") == parse_label(" beta_lactam ") == 11
 
 
-@pytest.mark.parametrize("text", ["", "15", "-1", "1.0", "²", "٣", "Beta_lactam", "beta-lactam"])
+@pytest.mark.parametrize("text", ["", "15", "-1", "1.0", "²", "٣", "penicillin", "s"])
 def test_anything_else_is_refused(text):
     with pytest.raises(ValueError, match="is neither one of the 15 class names nor an index 0-14"):
         parse_label(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("beta-lactam", "beta_lactam"),
+        ("Beta Lactams", "beta_lactam"),
+        ("β-lactam", "beta_lactam"),
+        ("MLS", "macrolide-lincosamide-streptogramin"),
+        ("macrolide/lincosamide/streptogramin", "macrolide-lincosamide-streptogramin"),
+        ("Phenicols", "chloramphenicol"),
+        ("rifamycin", "rifampin"),
+        ("fluoroquinolone", "quinolone"),
+        (" TETRACYCLINE ", "tetracycline"),
+        ("non-ARG", "nonarg"),
+    ],
+)
+def test_well_known_spellings_are_accepted(name, meant):
+    assert class_index(name) == parse_label(name) == INDEX[meant]
+
+
+def test_other_spellings_lead_to_one_class_each():
+    assert {class_index(name) for name in SYNONYMS} <= set(range(NUM_CLASSES))
+    assert not set(SYNONYMS) & set(CLASSES)
+    assert class_index("novobiocin") is None
+
+
+def test_unknown_classes_are_counted_and_the_nearest_suggested():
+    said = name_unknown({"tetracyclin": 3, "penicillin": 1} | {f"x{i}": 1 for i in range(5)})
+    assert said.startswith("'tetracyclin' (3 times; 'tetracycline'?), 'penicillin' (once")
+    assert said.endswith("'x2' (once) and 2 more")
+
+
+def test_the_examples_hold():
+    assert doctest.testmod(labels).failed == 0

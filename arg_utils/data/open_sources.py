@@ -20,17 +20,12 @@ from arg_utils.data.fasta import Record, iter_fasta, unique_ids
 from arg_utils.data.genes import call_genes
 from arg_utils.files import cache_dir
 from arg_utils.homology.mmseqs import search
-from arg_utils.labels import INDEX, NONARG
+from arg_utils.labels import CLASSES, NONARG, class_index
 
 SEED = 0
 MARKERS = 2000  # at most so many proteins of the marker families: 30 families are few
 MIN_LENGTH = 30  # residues of a negative; the shortest ARG has 31
 ARG_EVALUE = 1e-5  # a negative with a hit this good among the ARGs is removed
-SAME_CLASS = {
-    "vancomycin": "glycopeptide",
-    "rifamycin": "rifampin",
-    "florfenicol": "chloramphenicol",
-}
 WHEEL = PinnedWheel(
     package="arg_ranker",
     version="3.7.2",
@@ -107,21 +102,20 @@ class Report:
 def read_args(sources: Sources, report: Report) -> list[Record]:
     """ARGs of the 14 classes, labelled, with headers in the competition's format."""
     types = pd.read_csv(sources.types, sep="\t", dtype=str, keep_default_na=False, index_col="ARG")
-    found, outside = [], Counter()
+    mapped, outside = [], Counter[str]()
     for record in iter_fasta(sources.args, labelled=False):
         report.args_read += 1
         kind, subtype = types.loc[record.id, "Type"], types.loc[record.id, "Subtype"]
-        name = SAME_CLASS.get(kind, kind)
-        if name not in INDEX:
+        if (label := class_index(kind)) is None:
             outside[kind] += 1
             continue
         gene = _word(subtype.partition("__")[2] or subtype)
-        found.append((_accession(record.id), name, gene, record.sequence))
-    report.args_outside, report.args_mapped = dict(outside.most_common()), len(found)
-    ids = unique_ids(accession for accession, *_ in found)
+        mapped.append((_accession(record.id), label, gene, record.sequence))
+    report.args_outside, report.args_mapped = dict(outside.most_common()), len(mapped)
+    ids = unique_ids(accession for accession, *_ in mapped)
     records = [
-        Record(name, f"{name}|FEATURES|SARG|{kind}|{gene}", sequence, INDEX[kind])
-        for name, (_, kind, gene, sequence) in zip(ids, found, strict=True)
+        Record(name, f"{name}|FEATURES|SARG|{CLASSES[label]}|{gene}", sequence, label)
+        for name, (_, label, gene, sequence) in zip(ids, mapped, strict=True)
     ]
     return _distinct(records, report)
 
@@ -140,12 +134,12 @@ def sample_markers(sources: Sources, limit: int, report: Report, seed: int = SEE
     genomes = sorted({genome for family in families.values() for genome in family})
     genomes = [genomes[i] for i in np.random.default_rng(seed).permutation(len(genomes))]
     taken: list[Record] = []
-    for position, family in enumerate(sorted(families)):
+    for position, (name, members) in enumerate(sorted(families.items())):
         quota = limit * (position + 1) // len(families) - len(taken)
         start = len(taken) % max(1, len(genomes))
-        turn = [families[family].get(name) for name in genomes[start:] + genomes[:start]]
+        turn = [members.get(genome) for genome in genomes[start:] + genomes[:start]]
         some = [record for record in turn if record][:quota]
-        taken += [_negative(f"KO30_{_word(r.id)}", f"{family} {r.header}", r) for r in some]
+        taken += [_negative(f"KO30_{_word(r.id)}", f"{name} {r.header}", r) for r in some]
     report.markers_sampled = len(taken)
     return taken
 
@@ -184,8 +178,8 @@ def _distinct(records: list[Record], report: Report) -> list[Record]:
 def _resembling(records: Sequence[Record], args: Sequence[str]) -> list[Record]:
     """Records equal to an ARG or with a hit among the ARGs."""
     hits = search([r.sequence for r in records], args, evalue=ARG_EVALUE, max_hits=50)
-    found, equal = set(hits["query"]), set(args)
-    return [r for i, r in enumerate(records) if i in found or r.sequence in equal]
+    hit, equal = set(hits["query"]), set(args)
+    return [r for i, r in enumerate(records) if i in hit or r.sequence in equal]
 
 
 def _negative(name: str, words: str, record: Record) -> Record:

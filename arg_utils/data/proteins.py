@@ -1,9 +1,10 @@
-"""Labelled proteins as methods get them: sequences and classes, subsets, a cap on each class."""
+"""Labelled proteins as methods get them: sequences and classes, subsets, a cap per class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from arg_utils.data.fasta import Record
 from arg_utils.labels import NUM_CLASSES
@@ -32,15 +33,15 @@ def subset(data: Proteins, positions: Sequence[int] | np.ndarray) -> Proteins:
 
 
 def few(data: Proteins, profile: Profile) -> Proteins:
-    """At most ``profile.max_records`` a class: everything, except to try things out."""
+    """At most ``profile.max_records`` per class: everything, except to try things out."""
     return subset(data, cap_per_class(data.labels, profile.max_records, profile.seed))
 
 
-def cap_per_class(labels: Sequence[int], most: int | None, seed: int = 0) -> np.ndarray:
-    """Positions of at most ``most`` examples a class, drawn at random, in ascending order."""
-    labels = np.asarray(labels)
+def cap_per_class(labels: ArrayLike, most: int | None, seed: int = 0) -> np.ndarray:
+    """Positions of at most ``most`` examples per class, drawn at random, in ascending order."""
+    classes = np.asarray(labels)
     if most is None:
-        return np.arange(len(labels))
-    order = np.random.default_rng(seed).permutation(len(labels))
-    kept = [order[labels[order] == index][:most] for index in range(NUM_CLASSES)]
-    return np.sort(np.concatenate(kept))
+        return np.arange(len(classes))
+    order = np.random.default_rng(seed).permutation(len(classes))
+    capped = [order[classes[order] == index][:most] for index in range(NUM_CLASSES)]
+    return np.sort(np.concatenate(capped))

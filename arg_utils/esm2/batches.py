@@ -10,6 +10,7 @@ from pathlib import Path
 import esm
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch.utils.data import Dataset
 
 from arg_utils.data.fasta import Record, read_fasta
@@ -121,7 +122,7 @@ class ProteinSequenceDataset(Dataset):
 
 
 def shuffled_batches(
-    lengths: Sequence[int], budget: int, rng: np.random.Generator, window: int = 8
+    lengths: ArrayLike, budget: int, rng: np.random.Generator, window: int = 8
 ) -> Iterator[np.ndarray]:
     """Indices in random batches of at most ``budget`` tokens, alike in length within a batch.
 

@@ -13,6 +13,7 @@ from arg_utils.esm2.pooling import pool
 from arg_utils.esm2.store import EmbeddingCache, sequence_key
 from arg_utils.esm2.threads import ResidueBar, in_parallel
 from arg_utils.esm2.weights import LAYERS, WIDTH, Weights, load_weights
+from arg_utils.fingerprint import closure_fingerprint
 
 FLUSH_SECONDS = 20.0  # an interrupted run loses no more than this
 
@@ -30,7 +31,7 @@ class Feature:
 
 LAST_MEAN = (Feature(),)
 # Kept with whatever is computed, since they cost next to nothing then: what `frozen` works on
-# (compared with others by benchmarks/heads.py).
+# (compared with others by benchmarks/ablations/heads.py).
 FEATURES = (Feature(3), Feature(6), Feature(6, "max"))
 
 
@@ -82,14 +83,14 @@ def embed(
 
 
 def _kind(weights: Weights, precision: torch.dtype, feature: Feature) -> str:
-    number = str(precision).removeprefix("torch.")
-    return f"{weights.sha256[:16]}-{number}-layer{feature.layer}-{feature.pooling}"
+    number, code = str(precision).removeprefix("torch."), closure_fingerprint("esm2/embeddings.py")
+    return f"{weights.sha256[:16]}-{number}-{code}-layer{feature.layer}-{feature.pooling}"
 
 
 def _first_of_each(keys: Sequence[bytes], missing: np.ndarray) -> np.ndarray:
     first: dict[bytes, int] = {}
-    for place in np.flatnonzero(missing):
-        first.setdefault(keys[place], int(place))
+    for place in np.flatnonzero(missing).tolist():
+        first.setdefault(keys[place], place)
     return np.array(list(first.values()), dtype=int)
 
 
@@ -113,8 +114,6 @@ def _compute(windows, keys, features, model, caches, progress) -> np.ndarray:
                 _flush(caches, keys, out, pending)
                 flushed = time.monotonic()
         _flush(caches, keys, out, pending)
-    for cache in caches:
-        cache.compact()
     return out
 
 

@@ -163,10 +163,11 @@ def _cases(kernel: Kernel, dtype: torch.dtype):
 def _errors(ours: Callable, theirs: Callable, inputs, grads) -> tuple[float, float]:
     found = _run(ours, inputs, grads)
     expected = _run(theirs, [x.float() for x in inputs], [g.float() for g in grads])
-    return tuple(
+    forward, backward = (
         max(float((a.float() - b).norm() / b.norm()) for a, b in zip(*part, strict=True))
         for part in zip(found, expected, strict=True)
     )
+    return forward, backward
 
 
 def _run(function: Callable, inputs, grads) -> tuple[tuple, tuple]:

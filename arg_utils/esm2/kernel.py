@@ -113,7 +113,7 @@ def _argument(value: object) -> object:
         return ctypes.c_void_p(None if value is None else value.data_ptr())
     if isinstance(value, float):
         return ctypes.c_float(value)
-    return value if isinstance(value, ctypes._SimpleCData) else ctypes.c_int(value)
+    return ctypes.c_int(value) if isinstance(value, int) else value
 
 
 @functools.cache

@@ -7,6 +7,7 @@ still need thin products.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import loralib as lora
 import torch
@@ -19,7 +20,7 @@ def is_adapted(module: nn.Linear) -> bool:
     return isinstance(module, lora.Linear) and module.r > 0 and not module.merged
 
 
-def lora_factors(modules: Sequence[nn.Linear]) -> tuple[torch.Tensor, torch.Tensor]:
+def lora_factors(modules: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
     """Factors of the update of layers side by side, float32 [R, in] and [sum of out, R].
 
     R is the sum of the adapted layers' ranks; the second factor holds the scaling, and is zero

@@ -9,6 +9,7 @@ residual stream and the normalisations stay in float32.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import esm
 import numpy as np
@@ -135,7 +136,8 @@ class Esm2(nn.Module):
         adapted = [module for module in modules if is_adapted(module)]
         if not adapted:
             return F.linear(x, *self._matrices(modules))
-        factors, dropout = lora_factors(modules), adapted[0].lora_dropout
+        factors = lora_factors(modules)
+        dropout: Any = adapted[0].lora_dropout  # a module, or a function that does nothing
         drops = self.training and isinstance(dropout, nn.Dropout) and dropout.p > 0
         if drops or any(m.weight.requires_grad or m.bias.requires_grad for m in modules):
             down, up = (factor.to(x.dtype) for factor in factors)

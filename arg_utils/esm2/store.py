@@ -1,26 +1,36 @@
-"""Embeddings on disk: a few checked files a kind, shared safely by several processes.
+"""Embeddings on disk: one SQLite file a kind, shared safely by several processes.
 
-A kind is one combination of weights, precision, layer and pooling, and has a folder of its own.
-In it lie shards (safetensors: ``keys`` uint8 [n, 16], ``values`` float32 [n, width]) named by the
-SHA-256 of their content, each written whole or not at all. A shard whose content does not match its
-name is removed, with a warning, and what it held is computed again.
+A kind is one combination of weights, precision, code, layer and pooling. Each row carries a
+checksum. A damaged row counts as missing, a damaged file is rebuilt, both with a warning; what they
+held is computed again. SQLite's rollback journal, not its write-ahead log: the log needs shared
+memory, which a home folder on a network does not give (https://sqlite.org/wal.html).
 """
 
 import hashlib
 import shutil
+import sqlite3
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from filelock import FileLock
-from safetensors.numpy import load, save
 
-from arg_utils.files import atomic_path, cache_dir
+from arg_utils.errors import UserError
+from arg_utils.files import cache_dir
 
 KEY_BYTES = 16
-MOST_SHARDS = 8
-SUFFIX = ".safetensors"
+SUFFIX = ".sqlite3"
+PATIENCE = 120.0  # seconds to wait for another process that writes
+_ASKED_AT_ONCE = 900  # below every SQLite's limit on the parameters of a statement
+# What the file is not to blame for: no rights, no space, no memory, a lock or a disk that fails.
+_ENVIRONMENT = frozenset({
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+})  # fmt: skip
+_Answer = TypeVar("_Answer")
 
 
 def sequence_key(sequence: str) -> bytes:
@@ -38,8 +48,9 @@ class EmbeddingCache:
     """
 
     def __init__(self, kind: str, root: Path | None = None):
-        self.folder = (root or cache_dir("embeddings")) / kind
-        self.folder.mkdir(parents=True, exist_ok=True)
+        folder = (root or cache_dir("embeddings")) / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"embeddings{SUFFIX}"
 
     def lookup(self, keys: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """What is stored of these keys.
@@ -48,64 +59,98 @@ class EmbeddingCache:
         -------
         found : bool [n]
         values : float32 [n, width], undefined where not found; width 0 if nothing is stored.
+
+        Raises
+        ------
+        UserError
+            If the file may not be read, or another process keeps it locked for minutes.
         """
-        places: dict[bytes, list[int]] = {}
-        for place, key in enumerate(keys):
-            places.setdefault(key, []).append(place)
-        found, values = np.zeros(len(keys), dtype=bool), np.empty((len(keys), 0), np.float32)
-        for shard_keys, shard_values in self._shards():
-            if values.shape[1] == 0:
-                values = np.empty((len(keys), shard_values.shape[1]), np.float32)
-            for row, key in enumerate(shard_keys):
-                if (where := places.get(key)) is not None:
-                    values[where], found[where] = shard_values[row], True
+        stored = self._do(lambda database: _select(database, list(dict.fromkeys(keys))))
+        sound = {key: value for key, value, check in stored if _digest(key, value) == check}
+        if len(sound) < len(stored):
+            lost = len(stored) - len(sound)
+            text = f"{lost} damaged embeddings, to be recomputed: {self.path}"
+            warnings.warn(text, stacklevel=2)
+        found = np.array([key in sound for key in keys], dtype=bool)
+        width = max((len(value) // 4 for value in sound.values()), default=0)
+        values = np.empty((len(keys), width), np.float32)
+        for place in np.flatnonzero(found).tolist():
+            values[place] = np.frombuffer(sound[keys[place]], dtype="<f4")
         return found, values
 
-    def add(self, keys: Sequence[bytes], values: np.ndarray) -> Path:
-        """Store float32 ``values`` [n, width] under ``keys``, as one shard; returns its path."""
-        table = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), KEY_BYTES)
-        content = save({"keys": table, "values": np.ascontiguousarray(values, np.float32)})
-        path = self.folder / (_digest(content) + SUFFIX)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content)
-        return path
+    def add(self, keys: Sequence[bytes], values: np.ndarray) -> None:
+        """Store float32 ``values`` [n, width] under ``keys``: all of them or, on a fault, none.
 
-    def compact(self) -> None:
-        """Merge the shards into one where they have become many."""
-        with FileLock(self.folder / ".lock"):
-            old = sorted(self.folder.glob(f"[!.]*{SUFFIX}"))
-            if len(old) <= MOST_SHARDS:
-                return
-            merged = {}
-            for keys, values in self._shards():
-                merged.update(zip(keys, values, strict=True))
-            if not merged:
-                return  # all were damaged, and are gone
-            new = self.add(list(merged), np.stack(list(merged.values())))
-            for path in set(old) - {new}:  # one of the old may have held everything
-                path.unlink(missing_ok=True)  # a reader that holds it open keeps its content
+        Raises
+        ------
+        UserError
+            If the file may not be written, the disk is full, or the file stays locked.
+        """
+        texts = [row.tobytes() for row in np.ascontiguousarray(values, dtype="<f4")]
+        rows = [(k, value, _digest(k, value)) for k, value in zip(keys, texts, strict=True)]
 
-    def _shards(self):
-        for path in sorted(self.folder.glob(f"[!.]*{SUFFIX}")):
-            try:
-                content = path.read_bytes()
-            except FileNotFoundError:  # merged away by another process; what it held is recomputed
-                continue
-            if _digest(content) != path.name.removesuffix(SUFFIX):
-                warnings.warn(f"damaged embeddings removed, to be recomputed: {path}", stacklevel=3)
-                path.unlink(missing_ok=True)
-                continue
-            shard = load(content)
-            yield [row.tobytes() for row in shard["keys"]], shard["values"]
+        def insert(database: sqlite3.Connection) -> None:
+            with database:
+                database.execute("BEGIN IMMEDIATE")
+                database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
+
+        self._do(insert)
+
+    def _do(self, work: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+        """``work`` on the open file; if that is damaged, on a new one instead."""
+        try:
+            return self._open_and(work)
+        except sqlite3.DatabaseError as error:
+            if _is_of_environment(error):
+                raise self._fault(error) from error
+        warnings.warn(f"damaged embeddings removed, to be recomputed: {self.path}", stacklevel=3)
+        for name in (self.path.name, f"{self.path.name}-journal"):
+            self.path.with_name(name).unlink(missing_ok=True)
+        try:
+            return self._open_and(work)
+        except sqlite3.DatabaseError as error:
+            raise self._fault(error) from error
+
+    def _open_and(self, work: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+        with closing(sqlite3.connect(self.path, PATIENCE, isolation_level=None)) as database:
+            database.text_factory = bytes  # damage can make a value a text that is none
+            database.execute("PRAGMA journal_mode = DELETE")
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, value BLOB, digest BLOB)"
+            )
+            return work(database)
+
+    def _fault(self, error: sqlite3.Error) -> UserError:
+        return UserError(
+            f"{self.path}: {error}; free the disk or correct its permissions, or name another "
+            f"folder in ARG_CACHE."
+        )
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _select(database: sqlite3.Connection, keys: list[bytes]) -> list[tuple[bytes, bytes, bytes]]:
+    """Rows of these keys, as many at a time as a statement takes."""
+    rows = []
+    for start in range(0, len(keys), _ASKED_AT_ONCE):
+        some = keys[start : start + _ASKED_AT_ONCE]
+        places = ",".join("?" * len(some))
+        rows += database.execute(f"SELECT * FROM vectors WHERE key IN ({places})", some).fetchall()
+    return rows
+
+
+def _digest(key: bytes, value: bytes) -> bytes | None:
+    if not isinstance(value, bytes):  # damage can make it a number
+        return None
+    return hashlib.blake2b(key + value, digest_size=8).digest()
+
+
+def _is_of_environment(error: sqlite3.DatabaseError) -> bool:
+    # An extended code holds the primary one in its lowest byte. A wrong table has a code, too.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF in _ENVIRONMENT
 
 
 def cache_size() -> tuple[int, int]:
     """Files and bytes that cached embeddings take."""
-    files = list(cache_dir("embeddings").glob(f"*/*{SUFFIX}"))
+    files = [path for path in cache_dir("embeddings").rglob("*") if path.is_file()]
     return len(files), sum(path.stat().st_size for path in files)
 
 

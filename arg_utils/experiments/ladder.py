@@ -1,25 +1,20 @@
 """All methods on both splits, with intervals, calibration and bins of identity: one table.
 
-    make ladder                           # writes results/ladder.json
-    python -m arg_utils.experiments.ladder --methods best_hit hybrid --out mine.json
-
-Fits are kept in ``runs/``: what was done before is not done again. Rows that the file holds of
-other methods stay, if they are of the same data, weights, profile and code.
+Fits are cached in ``runs/``: nothing is fitted twice. Rows that the file holds of other methods
+stay, as long as they are of the same data, weights, profile and code.
 """
 
-import argparse
 import json
 import math
 import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from arg_utils.errors import UserError, exit_code
+from arg_utils.errors import UserError
 from arg_utils.experiments.outcomes import (
     HOMOLOGY,
     RANDOM,
@@ -34,19 +29,51 @@ from arg_utils.experiments.outcomes import (
 from arg_utils.experiments.workspace import Workspace, open_workspace
 from arg_utils.files import RESULTS, write_text
 from arg_utils.homology.mmseqs import best_hits
+from arg_utils.methods import METHODS
 from arg_utils.methods.baselines import BestHit
-from arg_utils.methods.registry import DEAR, METHODS
 from arg_utils.metrics.calibration import error_if_calibrated, reliability, table_error
 from arg_utils.metrics.intervals import bootstrap_gain
 from arg_utils.metrics.scores import identity_bins, per_class_table
+
+
+def run_ladder(methods: Sequence[str] | None = None, out: Path | str | None = None) -> list[dict]:
+    """Fit and score what is not cached yet, and write the ladder.
+
+    Parameters
+    ----------
+    methods : names in `METHODS`; all of them unless given.
+    out : the JSON file to write; ``results/ladder.json`` unless given. Its rows of other methods
+        stay where they still hold.
+
+    Returns
+    -------
+    The rows written.
+
+    Raises
+    ------
+    UserError
+        Before anything is fitted, if there is no such method or the file cannot serve.
+    """
+    methods, place = list(methods or METHODS), Path(out or RESULTS / "ladder.json")
+    if unknown := [name for name in methods if name not in METHODS]:
+        raise UserError(f"There is no method {unknown[0]!r}; choose from {', '.join(METHODS)}.")
+    old = _old_rows(place)
+    work = open_workspace()
+    rows = ladder(work, methods)
+    rows = sorted([*rows, *still_valid(work, rows, old)], key=_in_order)
+    names = " ".join(dict.fromkeys(row["method"] for row in rows))
+    command = f"python -m arg_utils ladder --methods {names}" + (f" --out {out}" if out else "")
+    content = {**work.provenance(command), "rows": rows}
+    write_text(place, json.dumps(content, indent=1) + "\n")
+    return rows
 
 
 def random_row(work: Workspace, method: str) -> dict:
     """One method on the data's own split; columns as in `ladder`."""
     (row,) = score_random(work, [method])
     outcome = fit_random(work, method)
-    hits = best_hits(work.scored.sequences, work.train.sequences).set_index("query")["identity"]
-    identity = hits.reindex(range(len(work.scored.labels))).to_numpy()
+    hits = best_hits(work.scored.sequences, work.references.sequences).set_index("query")
+    identity = hits["identity"].reindex(range(len(work.scored.labels))).to_numpy()
     part, simple = work.scored_part, fit_random(work, BestHit.name)
     true, groups = outcome.labels[part], scored_clusters(work)
     row |= _gain(work, true, outcome.predictions(part), simple.predictions(part), groups)
@@ -55,9 +82,8 @@ def random_row(work: Workspace, method: str) -> dict:
 
 def homology_row(work: Workspace, method: str) -> dict:
     """One method on the tested homology folds, pooled; columns as in `ladder`."""
-    folds = work.tested_folds
-    if method in DEAR:
-        folds = [fold for fold in folds if fold in DEAR[method](work.profile)]
+    affordable = METHODS[method].homology_folds(work.profile)
+    folds = [fold for fold in work.tested_folds if fold in affordable]
     (row,), predictions = score_homology(work, [method], folds)
     outcomes = [fit_fold(work, method, fold)[0] for fold in folds]
     probabilities = np.concatenate([outcome.probabilities["test"] for outcome in outcomes])
@@ -76,20 +102,20 @@ def of_seed(work: Workspace, seed: int) -> Workspace:
 
 
 def ladder(work: Workspace, methods: Sequence[str]) -> list[dict]:
-    """One row a seed of the profile, split and method.
+    """One row per seed of the profile, split and method.
 
     Each holds what `score_random` and `score_homology` give, and: ``ece`` (expected calibration
     error), ``reliability`` (the table behind it), ``ece_calibrated`` with ``…_low`` and ``…_high``
     (see `error_if_calibrated`), ``gain`` with ``gain_low`` and ``gain_high`` (in macro-F1 on the
     best hit, paired 95 % interval), ``per_class`` (class, precision, recall, f1, support), ``code``
-    (that fits depend on), ``bins`` (one a stretch of identity to the nearest training protein: bin,
-    n, classes, macro_f1, accuracy; null where there is none) and ``seconds`` (of training).
+    (that fits depend on), ``bins`` (one per range of identity to the best hit among the reference
+    proteins: bin, n, classes, macro_f1, accuracy; null where there is none) and ``seconds`` (of
+    training).
     """
-    makers = {RANDOM: random_row, HOMOLOGY: homology_row}
     return [
-        make(of_seed(work, seed), method)
+        row_of(of_seed(work, seed), method)
         for seed in dict.fromkeys((work.profile.seed, *work.profile.seeds))
-        for make in makers.values()
+        for row_of in (random_row, homology_row)
         for method in methods
     ]
 
@@ -112,51 +138,20 @@ def read_ladder(path: Path | str = RESULTS / "ladder.json") -> dict:
     return content
 
 
-def ladder_frame(rows: Sequence[dict]) -> pd.DataFrame:
-    """A row a split, method and seed, the best macro-F1 of each split first."""
-    seeds = len({row.get("seed") for row in rows}) > 1
-    frame = pd.DataFrame(
-        {
-            "split": row["split"],
-            "method": row["title"],
-            **({"seed": row["seed"]} if seeds else {}),
-            "macro-F1": round(row["macro_f1"], 3),
-            "95 % interval": f"{row['ci_low']:.3f}–{row['ci_high']:.3f}",
-            "gain on best hit": gain(row),
-            "accuracy": round(row["accuracy"], 3),
-            "ECE": round(row["ece"], 3),
-            "trained parameters": row["trainable_parameters"],
-            "minutes": round(row["seconds"] / 60, 1),
-            "folds": " ".join(map(str, row.get("folds", []))),
-        }
-        for row in rows
-    )
-    order = ["split", "macro-F1"]
-    return frame.sort_values(order, ascending=False, kind="stable").reset_index(drop=True)
-
-
-def gain(row: Mapping) -> str:
-    """``+0.093 (+0.011 to +0.172)``: on the best hit; empty where it was not measured."""
-    if row.get("gain") is None:
-        return ""
-    return f"{row['gain']:+.3f} ({row['gain_low']:+.3f} to {row['gain_high']:+.3f})"
-
-
-def _gain(work: Workspace, true, found, simple, groups) -> dict:
-    gain = bootstrap_gain(true, found, simple, groups, seed=work.profile.seed)
+def _gain(work: Workspace, true, predicted, simple, groups) -> dict:
+    gain = bootstrap_gain(true, predicted, simple, groups, seed=work.profile.seed)
     return {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
 
 
-def kept_rows(work: Workspace, new: Sequence[dict], old: Sequence[dict]) -> list[dict]:
+def still_valid(work: Workspace, new: Sequence[dict], old: Sequence[dict]) -> list[dict]:
     """Those of the ``old`` rows that still hold and that ``new`` has not measured again."""
     measured = {(row["split"], row["method"], row["seed"]) for row in new}
-    here = {name: new[0][name] for name in ("data", "weights", "profile")}
     return [
         row
         for row in old
         if (row["split"], row["method"], row["seed"]) not in measured
         and row["method"] in METHODS
-        and {name: row[name] for name in here} == here
+        and {name: row[name] for name in work.source} == work.source
         and row.get("code") == fitting_code(row["method"])
     ]
 
@@ -206,35 +201,3 @@ def _records(table: pd.DataFrame) -> list[dict]:
 def _plain(value: object) -> object:
     """NaN as None: JSON has no NaN."""
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Fit what is not fitted yet, print the table, write it to the file named."""
-    parser = argparse.ArgumentParser(
-        prog="python -m arg_utils.experiments.ladder", description=__doc__
-    )
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
-    parser.add_argument("--out", metavar="FILE", type=Path, help="else results/ladder.json")
-    options = parser.parse_args(arguments)
-    place = options.out or RESULTS / "ladder.json"
-    named = f" --out {options.out}" if options.out else ""
-    return exit_code(lambda: _run(options.methods, place, named), place)
-
-
-def _run(methods: Sequence[str], place: Path, named: str) -> None:
-    old = _old_rows(place)  # before hours of fitting
-    work = open_workspace()
-    rows = ladder(work, methods)
-    rows = sorted([*rows, *kept_rows(work, rows, old)], key=_in_order)
-    print(ladder_frame(rows).to_string(index=False))
-    methods = dict.fromkeys(row["method"] for row in rows)
-    content = {
-        "command": f"python -m arg_utils.experiments.ladder --methods {' '.join(methods)}{named}",
-        "profile": work.profile.name, "weights": work.weights.name,
-        "data": f"{work.data.name} [{work.data.identity[:8]}]", "rows": rows,
-    }  # fmt: skip
-    write_text(place, json.dumps(content, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from arg_utils.data.downloads import file_sha256
 from arg_utils.data.folders import DataSet, leakage_warnings, load_dataset
 from arg_utils.data.proteins import Proteins, few, proteins
 from arg_utils.data.submission import write_answers, write_submission
 from arg_utils.errors import UserError
+from arg_utils.esm2.weights import load_weights
 from arg_utils.files import atomic_path, write_text
 from arg_utils.labels import CLASSES
+from arg_utils.methods import DEFAULT_METHOD, METHODS
 from arg_utils.methods.base import Method
-from arg_utils.methods.registry import DEFAULT_METHOD, METHODS, weights_identity
 from arg_utils.metrics.scores import accuracy, macro_f1, per_class_table
 from arg_utils.settings import Profile, load_profile
 
@@ -29,8 +31,9 @@ def fit_run(
 ) -> dict:
     """Fit ``method`` on a data folder and write the run into ``out``.
 
-    Files: ``model.safetensors`` (or ``train.fasta``), ``run.json``, ``history.csv``, and, last,
-    ``metrics.json``. An interrupted call goes on where it was when repeated.
+    Files: those the method saves (``model.safetensors``, ``references.fasta``), ``history.csv``,
+    ``metrics.json``, and, last, the manifest ``run.json`` with the SHA-256 of all of them. An
+    interrupted call goes on where it was when repeated.
 
     Returns
     -------
@@ -50,14 +53,14 @@ def fit_run(
     _require_examples(dataset)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; name a folder for the run.")
-    weights = weights_identity(kind)
+    weights = load_weights() if kind.uses_esm2 else None
     begun = time.perf_counter()
     train, val = few(proteins(dataset.train), profile), few(proteins(dataset.val), profile)
     fitted = kind().fit(train, val, profile, seed, out / "checkpoints")
-    fitted.save(out)
     metrics = {
         "method": method, "profile": profile.name, "seed": seed,
-        "data": {"name": dataset.name, "sha256": dataset.identity}, "weights": weights,
+        "data": {"name": dataset.name, "sha256": dataset.identity},
+        "weights": weights.name if weights else "none", "given": kind.reference,
         "trainable_parameters": fitted.trainable_parameters,
         "training_seconds": round(fitted.training_seconds, 2),
         "warnings": leakage_warnings(dataset),
@@ -67,19 +70,25 @@ def fit_run(
         test = proteins(dataset.test, dataset.test_labels)
         metrics |= _scores("test", test, fitted.probabilities(test.sequences))
     metrics["seconds"] = round(time.perf_counter() - begun, 2)
+    fitted.save(out)
     with atomic_path(out / HISTORY) as temporary:
         fitted.history.to_csv(temporary, index=False)
-    write_text(out / RUN_FILE, json.dumps({"method": method, "weights": weights}, indent=1) + "\n")
     write_text(out / METRICS, json.dumps(metrics, indent=1) + "\n")
+    manifest = {
+        "method": method,
+        "weights": {"name": weights.name, "sha256": weights.sha256} if weights else None,
+        "files": {name: file_sha256(out / name) for name in (*kind.files, HISTORY, METRICS)},
+    }
+    write_text(out / RUN_FILE, json.dumps(manifest, indent=1) + "\n")
     return metrics
 
 
 def _scores(part: str, data: Proteins, probabilities: np.ndarray) -> dict:
-    found = probabilities.argmax(axis=1)
-    table = per_class_table(data.labels, found)
+    predicted = probabilities.argmax(axis=1)
+    table = per_class_table(data.labels, predicted)
     return {
-        f"{part}_macro_f1": macro_f1(data.labels, found),
-        f"{part}_accuracy": accuracy(data.labels, found),
+        f"{part}_macro_f1": macro_f1(data.labels, predicted),
+        f"{part}_accuracy": accuracy(data.labels, predicted),
         f"{part}_f1_by_class": dict(zip(CLASSES, table["f1"].tolist(), strict=True)),
         f"{part}_proteins": len(data.labels),
     }
@@ -91,23 +100,36 @@ def load_run(run: Path | str) -> Method:
     Raises
     ------
     UserError
-        If the folder holds no finished run, or it was fitted on other ESM-2 weights than are found.
+        If the folder holds no finished run, one of its files is missing, changed or of another
+        run, or it was fitted on other ESM-2 weights than are in use.
     """
     run = Path(run)
+    again = f"make one with: python -m arg_utils fit --data DIR --out {run}"
     try:
-        saved = json.loads((run / RUN_FILE).read_text())
-        kind, fitted_on = METHODS[saved["method"]], saved["weights"]
+        manifest = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))
+        kind, files = METHODS[manifest["method"]], dict(manifest["files"])
+        fitted_on = manifest["weights"] and (
+            manifest["weights"]["name"], manifest["weights"]["sha256"]
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{run} holds no finished run ({RUN_FILE} is missing or damaged); "
-            f"make one with: python -m arg_utils fit --data DIR --out {run}"
+            f"{run} holds no finished run ({RUN_FILE} is missing or damaged); {again}"
         ) from error
-    if (now := weights_identity(kind)) != fitted_on:
+    for name in {**dict.fromkeys(kind.files), **files}:
+        _require_unchanged(run / name, files.get(name), again)
+    if fitted_on and (now := load_weights()).sha256 != fitted_on[1]:
         raise UserError(
-            f"{run} was fitted on the ESM-2 weights {fitted_on}, but {now} were found; "
+            f"{run} was fitted on the ESM-2 weights {fitted_on[0]}, but {now.name} were found; "
             f"name the former in ARG_ESM2_WEIGHTS, or fit again."
         )
     return kind.load(run)
+
+
+def _require_unchanged(path: Path, sha256: str | None, again: str) -> None:
+    if not path.is_file():
+        raise UserError(f"{path} is missing, so this run cannot be used; {again}")
+    if file_sha256(path) != sha256:
+        raise UserError(f"{path} has changed, or belongs to another run than {RUN_FILE}; {again}")
 
 
 def submit_run(
@@ -136,12 +158,12 @@ def submit_run(
             raise UserError(f"{file} is a folder; name a file.")
     dataset, method = load_dataset(Path(data), parts=("test",)), load_run(run)
     ids = [record.id for record in dataset.test]
-    chances = method.probabilities([record.sequence for record in dataset.test])
-    found = chances.argmax(axis=1)
-    write_submission(ids, found.tolist(), out)
+    probabilities = method.probabilities([record.sequence for record in dataset.test])
+    predicted = probabilities.argmax(axis=1)
+    write_submission(ids, predicted.tolist(), out)
     if answers is not None:
-        write_answers(ids, chances, method.threshold, answers)
-    return found, int((chances.max(axis=1) < method.threshold).sum())
+        write_answers(ids, probabilities, method.threshold, answers)
+    return predicted, int((probabilities.max(axis=1) < method.threshold).sum())
 
 
 def _method(name: str) -> type[Method]:

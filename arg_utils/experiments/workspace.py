@@ -13,6 +13,7 @@ from arg_utils.data.folders import DataSet, leakage_warnings, load_dataset, spli
 from arg_utils.data.proteins import Proteins, few, proteins
 from arg_utils.esm2.weights import Weights, load_weights
 from arg_utils.files import write_text
+from arg_utils.methods.base import joined
 from arg_utils.settings import Profile, load_profile, output_dir
 
 
@@ -52,6 +53,11 @@ class Workspace:
         """The proteins final scores are of."""
         return self.val if self.test is None else self.test
 
+    @property
+    def references(self) -> Proteins:
+        """What the scored proteins may be compared with: training and, if tested, validation."""
+        return self.train if self.test is None else joined(self.train, self.val)
+
     @cached_property
     def labelled(self) -> tuple[list[Record], pd.DataFrame]:
         """All labelled records and the table of both splits, row for row."""
@@ -59,17 +65,32 @@ class Workspace:
 
     @property
     def tested_folds(self) -> list[int]:
-        """The homology folds the profile tests, as far as the data have them: few have fewer."""
-        made = set(self.labelled[1]["fold"])
-        return [fold for fold in self.profile.homology_folds if fold in made]
+        """The homology folds the profile tests, as far as the data have them."""
+        existing = set(self.labelled[1]["fold"])
+        return [fold for fold in self.profile.homology_folds if fold in existing]
 
     def labels(self, part: str) -> np.ndarray:
         """Classes int64 [n] of ``train``, ``val`` or ``test``."""
         return getattr(self, part).labels
 
+    @property
+    def figures(self) -> Path:
+        """The folder of figures."""
+        return self.folder / "figures"
+
     def save_json(self, name: str, content: object) -> None:
         """Write ``content`` to the file ``name`` in the folder of results."""
         write_text(self.folder / name, json.dumps(content, indent=1) + "\n")
+
+    @property
+    def source(self) -> dict[str, str]:
+        """Which data, weights and profile a result is of."""
+        data = f"{self.data.name} [{self.data.identity[:8]}]"
+        return {"data": data, "weights": self.weights.name, "profile": self.profile.name}
+
+    def provenance(self, command: str) -> dict[str, str]:
+        """What every result file begins with: the command that wrote it, and `source`."""
+        return {"command": command, **self.source}
 
     def describe(self) -> str:
         """The lines that say which data and which weights results are of."""
@@ -80,7 +101,7 @@ class Workspace:
             f"profile: {self.profile.name}, seed {self.profile.seed}",
         ]
         if self.profile.max_records:
-            lines.append(f"         (only {self.profile.max_records} proteins a class are used)")
+            lines.append(f"         (only {self.profile.max_records} proteins per class are used)")
         return "\n".join(lines + [f"note:    {text}" for text in leakage_warnings(self.data)])
 
 

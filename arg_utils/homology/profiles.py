@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from arg_utils.homology.mmseqs import (
+    PROTEINS,
     answer_key,
     cached_answer,
     hits_frame,
@@ -25,7 +26,7 @@ _FORMAT = "target,query,fident,bits,evalue,tcov,qcov"  # the profile is MMseqs2'
 
 def profile_search(
     queries: Sequence[str],
-    known: Sequence[str],
+    references: Sequence[str],
     families: np.ndarray,
     *,
     evalue: float = 10.0,
@@ -36,18 +37,18 @@ def profile_search(
 
     Parameters
     ----------
-    queries, known : sequences of str
+    queries, references : sequences of str
         Residues, upper case.
-    families : ndarray of int64, shape (len(known),)
-        Family of each known protein; -1 leaves it out. A family's first member is its
+    families : ndarray of int64, shape (len(references),)
+        Family of each reference protein; -1 leaves it out. A family's first member is its
         representative, to which the others are aligned.
-    evalue, sensitivity, max_hits : as of `mmseqs.search`, but ``max_hits`` a profile.
+    evalue, sensitivity, max_hits : as of `mmseqs.search`, but ``max_hits`` per profile.
 
     Returns
     -------
     DataFrame
         Columns and order of `mmseqs.search`; ``target`` is the position of the family's
-        representative in ``known``, identity that to the profile's consensus.
+        representative in ``references``, identity that to the profile's consensus.
 
     Raises
     ------
@@ -59,18 +60,21 @@ def profile_search(
         return hits_frame([np.empty(0)] * 7)
     options = ["-e", str(evalue), "-s", str(sensitivity), "--max-seqs", str(max_hits)]
     members = ",".join(map(str, families.tolist()))
-    key = answer_key("profiles", options, queries, known, [members])
-    table = cached_answer(key, lambda: _search(queries, known, families, options))
+    key = answer_key("profiles", options, queries, references, [members])
+    table = cached_answer(key, lambda: _search(queries, references, families, options))
     return hits_frame(list(table.T))
 
 
-def _search(queries, known, families, options) -> np.ndarray:
+def _search(
+    queries: Sequence[str], references: Sequence[str], families: np.ndarray, options: list[str]
+) -> np.ndarray:
     """Hits as float64 (hits, 7), sorted by query, then best first."""
     with tempfile.TemporaryDirectory(prefix="arg-profiles-") as name:
         folder = Path(name)
-        for what, sequences in (("query", queries), ("known", known)):
+        # Not shuffled: the number of an entry is its position.
+        for what, sequences in (("query", queries), ("references", references)):
             source = write_by_position(folder / f"{what}.fasta", sequences)
-            run_mmseqs("createdb", source, folder / what, "--shuffle", "0")  # key = position
+            run_mmseqs("createdb", source, folder / what, "--shuffle", "0", *PROTEINS)
         places = np.flatnonzero(families >= 0)
         order = places[np.argsort(families[places], kind="stable")]
         first, size = np.unique(families[order], return_index=True, return_counts=True)[1:]
@@ -78,10 +82,10 @@ def _search(queries, known, families, options) -> np.ndarray:
         rows = zip(leader.tolist(), order.tolist(), strict=True)
         table = folder / "families.tsv"
         table.write_text("".join(f"{a}\t{b}\n" for a, b in rows))
-        known_db, grouped, profiles = folder / "known", folder / "families", folder / "profiles"
+        database, grouped = folder / "references", folder / "families"
+        profiles, found, out = folder / "profiles", folder / "hits", folder / "hits.tsv"
         run_mmseqs("tsv2db", table, grouped, "--output-dbtype", _CLUSTERING)
-        run_mmseqs("result2profile", known_db, known_db, grouped, profiles)
-        found, out = folder / "hits", folder / "hits.tsv"
+        run_mmseqs("result2profile", database, database, grouped, profiles)
         run_mmseqs("search", profiles, folder / "query", found, folder / "tmp", *options)
         run_mmseqs(
             "convertalis", profiles, folder / "query", found, out, "--format-output", _FORMAT

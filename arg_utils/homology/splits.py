@@ -1,11 +1,11 @@
-"""Two ways to part labelled proteins: at random, and by homology.
+"""Two ways to split labelled proteins: at random, and by homology.
 
 ``random`` is the usual stratified 80/10/10: near-identical proteins land on both sides of it.
 ``homology`` keeps each family on one side. Clusters (40 % identity over 80 % of both proteins) are
 merged wherever members of two are related: 40 % identity over half of either, so that a fragment
 stays with its family. They go whole into one of five folds. The links are sought between
 representatives, so a few relatives stay apart: before a fold is tested, its proteins that still
-have one in training are set aside. Every protein is in one fold, so scores pool over all five.
+have one in training are excluded. Every protein is in one fold, so scores pool over all five.
 """
 
 import warnings
@@ -16,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.model_selection import StratifiedGroupKFold
 
 from arg_utils.errors import UserError
@@ -56,7 +57,8 @@ class FoldParts:
     train, val : ndarray
         The other folds; no cluster is in both.
     test, set_aside : ndarray
-        This fold: proteins without, and with, a relative in ``train`` or ``val``.
+        This fold: proteins without, and with, a relative in ``train`` or ``val``. The latter are
+        excluded from the score.
     hits : DataFrame
         Hits of this fold's proteins in ``train`` and ``val``, best first, the columns of
         `mmseqs.search` (``query`` and ``target`` are positions into the records).
@@ -75,17 +77,17 @@ class FoldParts:
         return self.hits.drop_duplicates("query").reset_index(drop=True)
 
 
-def random_split(labels: Sequence[int], seed: int = 0) -> np.ndarray:
+def random_split(labels: ArrayLike, seed: int = 0) -> np.ndarray:
     """Stratified 80/10/10: ``train``, ``val`` or ``test`` for each of ``labels`` (n,).
 
     From three members on, a class is in all three parts; of two, one is tested; a single one
     trains.
     """
-    labels = np.asarray(labels)
-    parts = np.full(len(labels), "train", dtype="<U5")
+    classes = np.asarray(labels)
+    parts = np.full(len(classes), "train", dtype="<U5")
     rng = np.random.default_rng(seed)
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
+    for label in np.unique(classes):
+        members = rng.permutation(np.flatnonzero(classes == label))
         tenth = max(1, round(len(members) / 10))
         test = tenth if len(members) > 1 else 0
         val = tenth if len(members) > 2 else 0
@@ -132,7 +134,7 @@ def related(hits: pd.DataFrame) -> pd.DataFrame:
 
 
 def homology_folds(
-    labels: Sequence[int], clusters: np.ndarray, seed: int = 0, folds: int = FOLDS
+    labels: ArrayLike, clusters: np.ndarray, seed: int = 0, folds: int = FOLDS
 ) -> np.ndarray:
     """A fold for each protein, clusters kept whole, classes spread as evenly as they allow.
 
@@ -148,16 +150,16 @@ def homology_folds(
     UserError
         If all proteins are one cluster, or no two share a class.
     """
-    labels = np.asarray(labels)
-    largest = np.bincount(labels).max(initial=0) if len(labels) else 0
+    classes = np.asarray(labels)
+    largest = np.bincount(classes).max(initial=0) if len(classes) else 0
     folds = min(folds, len(np.unique(clusters)), int(largest))
     if folds < 2:
         raise UserError(
-            f"The {len(labels)} labelled proteins cannot be parted by homology: at least two "
+            f"The {len(classes)} labelled proteins cannot be split by homology: at least two "
             f"clusters and two proteins of one class are needed; add more data."
         )
-    result = np.empty(len(labels), dtype=np.int64)
-    for fold, (_, members) in enumerate(_group_splits(labels, clusters, folds, seed)):
+    result = np.empty(len(classes), dtype=np.int64)
+    for fold, (_, members) in enumerate(_group_splits(classes, clusters, folds, seed)):
         result[members] = fold
     return np.unique(result, return_inverse=True)[1]  # few clusters may leave a fold empty
 
@@ -165,19 +167,20 @@ def homology_folds(
 def fold_hits(sequences: Sequence[str], fold_of: np.ndarray, fold: int) -> pd.DataFrame:
     """Hits of one fold's proteins among all other folds' (cached); see `FoldParts.hits`."""
     queries, targets = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
-    hits = search([sequences[i] for i in queries], [sequences[i] for i in targets], max_hits=50)
+    parts = ([sequences[i] for i in positions.tolist()] for positions in (queries, targets))
+    hits = search(*parts, max_hits=50)
     return hits.assign(query=queries[hits["query"]], target=targets[hits["target"]])
 
 
 def fold_parts(
-    labels: Sequence[int],
+    labels: ArrayLike,
     clusters: np.ndarray,
     fold_of: np.ndarray,
     fold: int,
     hits: pd.DataFrame,
     seed: int = 0,
 ) -> FoldParts:
-    """Who trains, validates, is tested and is set aside when ``fold`` is tested.
+    """Who trains, validates, is tested and is excluded when ``fold`` is tested.
 
     ``val`` is an eighth of the other folds, clusters kept whole. ``hits`` come from `fold_hits`.
     """
@@ -188,7 +191,7 @@ def fold_parts(
 
 
 def split_table(records: Sequence[Labelled], seed: int = 0) -> pd.DataFrame:
-    """Both splits of labelled records, one row a record, in their order.
+    """Both splits of labelled records, one row per record, in their order.
 
     Returns
     -------
@@ -212,7 +215,7 @@ def homology_fold(
     records: Sequence[Labelled], table: pd.DataFrame, fold: int, seed: int = 0
 ) -> FoldParts:
     """`fold_parts` for records with their `split_table`."""
-    labels = [record.label for record in records]
+    labels = np.array([record.label for record in records])
     fold_of = table["fold"].to_numpy()
     hits = fold_hits([record.sequence for record in records], fold_of, fold)
     return fold_parts(labels, table["cluster"].to_numpy(), fold_of, fold, hits, seed)
@@ -253,7 +256,8 @@ def _validation(labels: np.ndarray, clusters: np.ndarray, seed: int) -> np.ndarr
     splits = _group_splits(labels, clusters, folds, seed)
 
     def merit(split: tuple[np.ndarray, np.ndarray]) -> tuple[int, int]:
-        return tuple(len(np.unique(labels[side])) for side in split)
+        rest, fold = (len(np.unique(labels[side])) for side in split)
+        return rest, fold
 
     chosen = np.zeros(len(labels), dtype=bool)
     chosen[max(splits, key=merit)[1]] = True

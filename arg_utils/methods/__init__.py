@@ -1,6 +1,36 @@
-"""The methods compared, each with the same three verbs: fit, predict, and save or load.
+"""The nine methods compared, each with the same verbs: fit, predict, save and load.
 
-`base` says what a method is; `baselines`, `course`, `frozen`, `block_methods`, `phmmer`,
-`imbalance`, `nonlinear` and `hybrid` are methods, the other modules what they are made of, and
-`registry` names them all. May import `metrics`, `esm2`, `data`, `homology` and the ground.
+`base` says what a method is. `baselines` (majority class, best hit), `course` (the course's
+protocol), `frozen` (classifiers on frozen ESM-2), `finetuning` with `blocks` (training ESM-2
+itself), and `evidence` with `stacking` and `hybrid` (homology and ESM-2 together) hold the methods
+and what they are made of. A new method is one file and one line in the list below. May import
+`metrics`, `esm2`, `data`, `homology` and the ground.
+
+>>> from arg_utils.methods import METHODS
+>>> METHODS["best_hit"].reference
+'train + validation'
 """
+
+from arg_utils.methods.base import Method
+from arg_utils.methods.baselines import BestHit, Majority
+from arg_utils.methods.blocks import FullFinetuning, LoraInBlocks
+from arg_utils.methods.course import FrozenLinear, LoraOnClassifier
+from arg_utils.methods.frozen import LayersLinear, NearestNeighbour
+from arg_utils.methods.hybrid import Hybrid
+
+# By name, in the order of tables: from knowing nothing to the best.
+METHODS: dict[str, type[Method]] = {
+    method.name: method
+    for method in (
+        Majority,
+        BestHit,
+        NearestNeighbour,
+        FrozenLinear,
+        LoraOnClassifier,
+        LayersLinear,
+        LoraInBlocks,
+        FullFinetuning,
+        Hybrid,
+    )
+}
+DEFAULT_METHOD = Hybrid.name

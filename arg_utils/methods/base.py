@@ -1,14 +1,24 @@
-"""What every method compared here is: three verbs, to fit, to predict, and to save or load."""
+"""What every method compared here is: fit, predict, save and load, with what it was given said."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
+from arg_utils.data.fasta import Record, read_fasta, write_fasta
 from arg_utils.data.proteins import Proteins
+from arg_utils.errors import UserError
+from arg_utils.files import atomic_path
+from arg_utils.labels import CLASSES, NONARG
 from arg_utils.settings import Profile
+
+MODEL, REFERENCES = "model.safetensors", "references.fasta"  # the files of a fitted method
+TRAIN, TRAIN_AND_VALIDATION = "train", "train + validation"
 
 
 class Method(ABC):
@@ -18,14 +28,19 @@ class Method(ABC):
     ----------
     name, title : how files and tables call it.
     uses_esm2 : whether its results depend on the backbone's weights.
+    reference : which labelled proteins it has learned from, or compares with, when it is tested.
+        Whatever chooses nothing on validation is given both parts.
+    files : the names of the files that ``save`` writes.
     trainable_parameters : how many numbers the last training step of ``fit`` could change.
-    history : one row an epoch of training; empty where there is none.
+    history : one row per epoch of training; empty where there is none.
     threshold : the probability below which an answer is better called uncertain; 0: never.
     """
 
     name: str
     title: str
-    uses_esm2 = True
+    uses_esm2: bool = True
+    reference: str = TRAIN
+    files: tuple[str, ...] = (MODEL,)
     threshold: float = 0.0
 
     def __init__(self) -> None:
@@ -33,12 +48,22 @@ class Method(ABC):
         self.fit_seconds = 0.0  # of a fit without epochs
         self.history = pd.DataFrame()
 
+    @classmethod
+    def settings(cls, profile: Profile) -> tuple:
+        """What of the profile a fit depends on: no other setting makes a cached fit invalid."""
+        return ()
+
+    @classmethod
+    def homology_folds(cls, profile: Profile) -> tuple[int, ...]:
+        """The homology folds it is tested on: expensive methods name fewer than the profile."""
+        return profile.homology_folds
+
     @abstractmethod
     def fit(
         self, train: Proteins, val: Proteins, profile: Profile, seed: int = 0,
         folder: Path | None = None,
     ) -> "Method":  # fmt: skip
-        """Learn from ``train``, choose by ``val``; finished steps are kept in ``folder``."""
+        """Learn from ``train``, choose by ``val``; checkpoints of what is done go to ``folder``."""
 
     @abstractmethod
     def probabilities(self, sequences: Sequence[str]) -> np.ndarray:
@@ -46,23 +71,107 @@ class Method(ABC):
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write what ``load`` needs."""
+        """Write what ``load`` needs: the files that ``files`` names."""
 
     @classmethod
     @abstractmethod
     def load(cls, folder: Path) -> "Method":
-        """Read what ``save`` wrote."""
+        """Read what ``save`` wrote.
+
+        Raises
+        ------
+        UserError
+            If a file is missing, damaged, or of another method.
+        """
 
     def predict(self, sequences: Sequence[str]) -> np.ndarray:
         """Class indices, int64 [n]."""
         return self.probabilities(sequences).argmax(axis=1)
 
     def held_out(self, val: Proteins) -> np.ndarray:
-        """Probabilities [n, 15] of validation proteins that ``fit`` got, as a model gives them
-        that has not learned from them."""
+        """Probabilities [n, 15] of the validation proteins that ``fit`` got, from a model that has
+        not learned from them."""
         return self.probabilities(val.sequences)
 
     @property
     def training_seconds(self) -> float:
         """Time spent in training epochs, else in the fit; features and pauses not counted."""
         return float(self.history["seconds"].sum()) if len(self.history) else self.fit_seconds
+
+
+class Refitted(Method):
+    """A method that chooses nothing on validation, so that it is given training and validation.
+
+    `held_out` is answered by a second fit, on the training part alone, made when it is asked for.
+    """
+
+    reference = TRAIN_AND_VALIDATION
+
+    @abstractmethod
+    def learn(self, proteins: Proteins) -> None:
+        """Learn from labelled proteins; deterministic."""
+
+    def fit(self, train, val, profile, seed=0, folder=None):
+        self.train = train
+        begun = time.perf_counter()
+        self.learn(joined(train, val))
+        self.fit_seconds = time.perf_counter() - begun
+        return self
+
+    def held_out(self, val):
+        alone = type(self)()
+        alone.learn(self.train)
+        return alone.probabilities(val.sequences)
+
+
+class ReferenceProteins:
+    """A mixin for methods that carry labelled proteins along, kept as a FASTA file."""
+
+    references: Proteins
+
+    def save_references(self, folder: Path) -> None:
+        """Write the reference proteins into ``folder``, headers in the competition's format."""
+        records = []
+        pairs = zip(self.references.sequences, self.references.labels.tolist(), strict=True)
+        for number, (sequence, label) in enumerate(pairs):
+            arg = f"{number}|FEATURES|REFERENCE|{CLASSES[label]}|reference"
+            header = f"sp|{number}|reference" if label == NONARG else arg
+            records.append(Record(header, header, sequence, label))
+        write_fasta(folder / REFERENCES, records)
+
+    def load_references(self, folder: Path) -> None:
+        """Read what `save_references` wrote; `UserError` if it cannot be read."""
+        records = read_fasta(folder / REFERENCES, labelled=True)
+        labels = np.array([record.label for record in records], dtype=np.int64)
+        self.references = Proteins([record.sequence for record in records], labels)
+
+
+def joined(train: Proteins, val: Proteins) -> Proteins:
+    """The proteins of both parts, those of ``train`` first."""
+    labels = np.concatenate([train.labels, val.labels])
+    return Proteins([*train.sequences, *val.sequences], labels)
+
+
+def save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write named arrays as safetensors, whole or not at all."""
+    with atomic_path(path) as temporary:
+        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, temporary)
+
+
+def load_arrays(path: Path, **shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Arrays of these names and shapes, as `save_arrays` wrote them.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged, or holds other arrays.
+    """
+    try:
+        arrays = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read as saved parameters ({error}).") from error
+    held = {name: array.shape for name, array in arrays.items()}
+    differing = [name for name in {**held, **shapes} if held.get(name) != shapes.get(name)]
+    if differing:
+        raise UserError(f"{path} does not belong to this model: they differ in {min(differing)}.")
+    return arrays

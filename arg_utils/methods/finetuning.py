@@ -2,6 +2,7 @@
 
 import math
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,28 +21,27 @@ from arg_utils.esm2.batches import (
 )
 from arg_utils.esm2.lora import inject, mark_trainable, trainable_state
 from arg_utils.esm2.model import Esm2, best_device
-from arg_utils.esm2.pooling import AttentionPool, pool
+from arg_utils.esm2.pooling import pool
 from arg_utils.esm2.threads import ResidueBar, in_parallel
 from arg_utils.esm2.weights import LAYERS, WIDTH, Weights
 from arg_utils.files import fingerprint, load_checkpoint, save_checkpoint
+from arg_utils.fingerprint import closure_fingerprint
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.classifier import merged_head
-from arg_utils.methods.sampling import CappedSample, share_shift
+from arg_utils.metrics.scores import confusion, f1_from_confusion
 from arg_utils.settings import LoraBlocks
 
 PART_TOKENS = 2048  # of a batch that one thread computes at a time
-NEW = ("head", "attention")  # what is on top of the backbone: always trained
 
 
 class ProteinClassifier(nn.Module):
-    """ESM-2, with LoRA in its top blocks or without, pooling over residues, and a linear layer.
+    """ESM-2, with LoRA in its top blocks or without, mean pooling, and a linear layer.
 
     Parameters
     ----------
     head : a trained classifier on frozen mean-pooled features of the last layer. A fresh LoRA
         changes nothing, so training starts from exactly what ``head`` achieves.
-    settings : which layers are adapted (``r = 0`` trains every parameter of those blocks instead),
-        and whether the pooling is a plain mean or learned (`AttentionPool`).
+    settings : which layers are adapted (``r = 0`` trains every parameter of those blocks instead).
     """
 
     def __init__(
@@ -57,11 +57,10 @@ class ProteinClassifier(nn.Module):
         self.settings = settings
         self.backbone = Esm2(weights, precision).to(device)
         self.head = merged_head(head).to(device)
-        self.attention = AttentionPool().to(device) if settings.pooling == "attention" else None
         self.first = LAYERS - settings.top_blocks
         blocks = range(self.first, LAYERS)
         if settings.r == 0:
-            mark_trainable(self, also=(*NEW, *(f"backbone.layers.{i}" for i in blocks)))
+            mark_trainable(self, also=("head", *(f"backbone.layers.{i}" for i in blocks)))
             return
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -69,7 +68,7 @@ class ProteinClassifier(nn.Module):
                 [self.backbone.layers[i] for i in blocks],
                 settings.r, settings.alpha, settings.dropout, settings.modules,
             )  # fmt: skip
-        mark_trainable(self, also=NEW)
+        mark_trainable(self, also=("head",))
 
     @property
     def drops(self) -> bool:
@@ -92,8 +91,7 @@ class ProteinClassifier(nn.Module):
                 hidden, update = self.backbone.block(index, hidden, update, packing)
         for index in range(self.first, LAYERS):
             hidden, update = self.backbone.block(index, hidden, update, packing)
-        hidden = self.backbone.final_norm(hidden, update)
-        return self.attention(hidden, packing) if self.attention else pool(hidden, packing, "mean")
+        return pool(self.backbone.final_norm(hidden, update), packing, "mean")
 
 
 def predict_logits(
@@ -137,16 +135,16 @@ def finetune(
     checkpoint: Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Train what is trainable (LoRA or blocks, pooling, head); leave the best epoch's in the model.
+    """Train what is trainable (LoRA or blocks, and the head); leave the best epoch's in the model.
 
-    Every epoch draws its own sample of at most ``max_per_class`` proteins a class. AdamW; the rate
-    rises over the first ``warmup`` of all steps, then falls as a half cosine.
+    Every epoch draws its own sample of at most ``max_per_class`` proteins per class. AdamW; the
+    rate rises over the first ``warmup`` of all steps, then falls as a half cosine.
 
     A capped sample has other class shares than the data. The loss therefore adds to each class's
     logit the logarithm of how much the cap has shifted its share, so that the logits themselves
     keep to the data's shares (logit adjustment, arXiv:2007.07314, turned towards them). For the
-    same reason, macro-F1 on at most ``watch_per_class`` validation proteins a class counts each
-    protein as often as it stands for others of its class.
+    same reason, macro-F1 on at most ``watch_per_class`` validation proteins per class counts
+    each protein as often as it stands for others of its class.
 
     Parameters
     ----------
@@ -154,11 +152,12 @@ def finetune(
 
     Returns
     -------
-    One row an epoch, the first (epoch 0) before training: epoch, learning_rate, train_loss,
+    One row per epoch, the first (epoch 0) before training: epoch, learning_rate, train_loss,
     val_macro_f1, best, seconds.
     """
     settings = model.settings
     key = fingerprint(
+        closure_fingerprint("methods/finetuning.py"),
         settings, seed, model.backbone.weights.sha256, model.backbone.precision,
         train.sequences, train.labels.tolist(), val.sequences, val.labels.tolist(),
         [t.numpy().tobytes() for t in trainable_state(model).values()],
@@ -167,12 +166,12 @@ def finetune(
     shift = share_shift(train.labels, settings.max_per_class).to(model.backbone.device)
     epochs = [_epoch_batches(train, settings, seed, epoch) for epoch in range(settings.epochs)]
     optimizer, schedule = _optimizer(model, settings, sum(map(len, epochs)))
-    kept = load_checkpoint(checkpoint, key) if checkpoint else None
-    if kept is not None:
-        history, best_state = kept["history"], kept["best_state"]
-        model.load_state_dict(kept["state"], strict=False)
-        optimizer.load_state_dict(kept["optimizer"])
-        schedule.load_state_dict(kept["schedule"])
+    saved = load_checkpoint(checkpoint, key) if checkpoint else None
+    if saved is not None:
+        history, best_state = saved["history"], saved["best_state"]
+        model.load_state_dict(saved["state"], strict=False)
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
         if progress:
             print(f"fine-tuning: {len(history) - 1} of {settings.epochs} epochs were done before")
     else:
@@ -213,8 +212,7 @@ def _epoch_batches(train: Proteins, settings: LoraBlocks, seed: int, epoch: int)
 
 def _optimizer(model: ProteinClassifier, settings: LoraBlocks, steps: int):
     head = list(model.head.parameters())
-    others = (model.backbone, model.attention) if model.attention else (model.backbone,)
-    adapted = [p for part in others for p in part.parameters() if p.requires_grad]
+    adapted = [p for p in model.backbone.parameters() if p.requires_grad]
     groups = [
         {"params": adapted, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
         {"params": head, "lr": settings.head_learning_rate, "weight_decay": 0.0},
@@ -275,12 +273,11 @@ def set_gradients(
             return loss.item(), torch.autograd.grad(loss, trained)
 
     lengths = [min(len(train.sequences[i]), MAX_RESIDUES) + 2 for i in batch]
+    parts = even_parts(batch, lengths, PART_TOKENS)
+    # Dropout draws from one generator: in a fixed order only one by one.
+    side_by_side = partial(map) if model.drops else partial(in_parallel, device=device)
     with model.backbone.parameters_fixed():
-        if model.drops:  # dropout draws from one generator: in a fixed order only one by one
-            parts = map(part_gradients, even_parts(batch, lengths, PART_TOKENS))
-        else:
-            parts = in_parallel(part_gradients, even_parts(batch, lengths, PART_TOKENS), device)
-        losses, gradients = zip(*parts, strict=True)
+        losses, gradients = zip(*side_by_side(part_gradients, parts), strict=True)
     for parameter, slopes in zip(trained, zip(*gradients, strict=True), strict=True):
         parameter.grad = sum(slopes[1:], start=slopes[0])
     return sum(losses)
@@ -291,3 +288,42 @@ def _row(epoch: int, loss: float, model, watched, progress: bool, seconds: float
     score = watched.macro_f1(scores.argmax(axis=1))
     return {"epoch": epoch, "learning_rate": 0.0, "train_loss": loss, "val_macro_f1": score,
             "best": False, "seconds": seconds}  # fmt: skip
+
+
+def share_shift(labels: np.ndarray, most: int | None) -> torch.Tensor:
+    """Log of each class's share in a sample of at most ``most`` per class over its share in all.
+
+    Added to the logits in the loss, it lets a model trained on the sample keep the data's own
+    class shares (logit adjustment, arXiv:2007.07314, used in the opposite direction).
+
+    Returns
+    -------
+    float32 [15]; zero for a class without proteins.
+    """
+    counts = np.bincount(labels, minlength=NUM_CLASSES).astype(float)
+    capped = counts if most is None else np.minimum(counts, most)
+    present = counts > 0
+    shift = np.zeros(NUM_CLASSES)
+    shift[present] = np.log(capped[present] / capped.sum()) - np.log(counts[present] / counts.sum())
+    return torch.from_numpy(shift).float()
+
+
+class CappedSample:
+    """At most ``most`` proteins per class, scored as if all of them had been predicted.
+
+    Attributes
+    ----------
+    sequences, labels : the proteins drawn.
+    weight : float64 [15], how many proteins of its class one drawn protein stands for.
+    """
+
+    def __init__(self, sequences: list[str], labels: np.ndarray, most: int | None, seed: int):
+        drawn = cap_per_class(labels, most, seed)
+        self.sequences, self.labels = [sequences[i] for i in drawn], labels[drawn]
+        counts = np.bincount(self.labels, minlength=NUM_CLASSES)
+        self.weight = np.bincount(labels, minlength=NUM_CLASSES) / np.maximum(counts, 1)
+
+    def macro_f1(self, predicted: np.ndarray) -> float:
+        """An estimate of macro-F1 on all proteins, from predictions int64 [n] on those drawn."""
+        counts = confusion(self.labels, predicted) * self.weight[:, None]
+        return float(f1_from_confusion(counts).mean())

@@ -1,11 +1,10 @@
-"""Homology and ESM-2 together: evidence of both, weighed by weights that all classes share.
+"""Homology and ESM-2 together: evidence of both, combined by weights that all classes share.
 
-The weights are learned on evidence from training proteins that the evidence has not seen, in two
-situations: *near* (every other protein is known, relatives too) and *far* (no protein of the same
-homology fold is known). So they know what a strong hit is worth, and what to trust without one
-(stacked generalisation: Wolpert 1992, doi:10.1016/S0893-6080(05)80023-1). All classes share them,
-and none has a bias of its own: how frequent a class is among known families says nothing of how
-frequent it is among new ones.
+The stacking weights are learned on evidence from training proteins that the evidence has not seen,
+in two situations: *near* (every other protein is a reference, relatives too) and *far* (no protein
+of the same homology fold is one). So they know what a strong hit is worth, and what to trust
+without one. All classes share them, and none has a bias of its own: how frequent a class is among
+known families says nothing of how frequent it is among new ones.
 """
 
 import time
@@ -13,102 +12,103 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from arg_utils.data.proteins import Proteins
-from arg_utils.esm2.embeddings import FEATURES, embed
-from arg_utils.esm2.lora import load_state, save_state
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.methods.base import Method
-from arg_utils.methods.baselines import BestHit
-from arg_utils.methods.evidence import EVIDENCE, Known, assemble, find_hits, hit_evidence
-from arg_utils.methods.frozen import LayersHead
-from arg_utils.methods.stacking import unseen_evidence, weigh
+from arg_utils.methods.base import (
+    MODEL,
+    REFERENCES,
+    TRAIN_AND_VALIDATION,
+    Method,
+    ReferenceProteins,
+    joined,
+    load_arrays,
+    save_arrays,
+)
+from arg_utils.methods.evidence import Column, References, assemble, find_hits, hit_evidence
+from arg_utils.methods.frozen import SHAPES, LinearHead, frozen_features
+from arg_utils.methods.stacking import Unseen, stacking_weights, unseen_evidence
 from arg_utils.metrics.calibration import abstention_threshold
 
-FAR = (0.1, 0.3, 1.0)  # how much far evidence may count to each unit of near evidence
-RISK = 0.05  # share of wrong answers among those given, on proteins far from all known ones
+FAR = (0.1, 0.3, 1.0)  # how much far evidence may count relative to near evidence
+RISK = 0.05  # share of wrong answers among those given, on proteins far from all references
 
 
-class _Model(nn.Module):
-    """All that a fitted hybrid knows besides the known proteins' sequences and classes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = LayersHead()
-        self.weights = nn.Parameter(torch.zeros(EVIDENCE), requires_grad=False)
-        self.threshold = nn.Parameter(torch.zeros(1), requires_grad=False)
-
-
-class Hybrid(Method):
+class Hybrid(ReferenceProteins, Method):
     """Best hits and a linear layer on ESM-2, stacked.
 
-    The weights are learned on the training part; the validation part chooses how much of the far
-    situation goes into them. Once it has been predicted, both parts are what is known when
-    anything else is.
+    The weights are learned on the training part; the validation part chooses how much the far
+    situation counts in them. Once validation has been predicted, both parts are the references that
+    anything else is compared with, and the linear layer is fitted on both.
     """
 
     name, title = "hybrid", "hybrid: homology and ESM-2"
+    reference = TRAIN_AND_VALIDATION
+    files = (MODEL, REFERENCES)
+
+    @classmethod
+    def settings(cls, profile):
+        return (profile.seed,)
 
     def fit(self, train, val, profile, seed=0, folder=None):
-        embed([*train.sequences, *val.sequences], FEATURES)  # not part of the training time
+        frozen_features([*train.sequences, *val.sequences])  # cached: not part of the fit's time
         begun = time.perf_counter()
-        self.model = _Model()
-        unseen = unseen_evidence(self._know(train), seed)
-        seen = torch.from_numpy(self._evidence(val.sequences))
-        true = torch.from_numpy(val.labels)
-        tried = [weigh(unseen, far) for far in FAR]
-        weights = min(tried, key=lambda w: float(F.cross_entropy(seen @ w, true)))
-        self.model.weights.copy_(weights)
-        self.validation = F.softmax(seen @ weights, dim=1).numpy()
-        hard = unseen.far if unseen.far.any() else ~unseen.far
-        chances = F.softmax(torch.from_numpy(unseen.found[hard]) @ weights, dim=1).numpy()
-        self.model.threshold.fill_(
-            abstention_threshold(chances, unseen.labels[hard], RISK, unseen.natural[hard])
+        unseen = unseen_evidence(self._learn_references(train), seed)
+        validation, true = self._evidence(val.sequences), torch.from_numpy(val.labels)
+        candidates = [stacking_weights(unseen, far) for far in FAR]
+        self.weights = min(
+            candidates, key=lambda weights: float(F.cross_entropy(validation @ weights, true))
         )
-        labels = np.concatenate([train.labels, val.labels])
-        self._know(Proteins([*train.sequences, *val.sequences], labels))
+        self.validation = F.softmax(validation @ self.weights, dim=1).numpy()
+        self.threshold = _threshold(unseen, self.weights)
+        self._learn_references(joined(train, val))
         self.fit_seconds = time.perf_counter() - begun
-        trained = (*self.model.head.linear.parameters(), weights)
+        trained = (*self.head.linear.parameters(), self.weights)
         self.trainable_parameters = sum(tensor.numel() for tensor in trained)
         return self
 
-    @property
-    def threshold(self) -> float:
-        """See `Method`; of the far answers above it, at most `RISK` were wrong in training."""
-        return float(self.model.threshold)
+    def _learn_references(self, proteins: Proteins) -> References:
+        """Fit the linear layer on these proteins, and compare with them from now on."""
+        self.references = proteins
+        self.head, features = LinearHead.fit(proteins.sequences, proteins.labels)
+        return References(list(proteins.sequences), features, proteins.labels)
 
-    def _know(self, proteins: Proteins) -> Known:
-        """Take these proteins for what is known: to learn the head on, and to compare with."""
-        self.known = proteins
-        features = self.model.head.learn(proteins.sequences, proteins.labels)
-        return Known(list(proteins.sequences), features, proteins.labels)
+    def _evidence(self, sequences: list[str]) -> torch.Tensor:
+        log_p = self.head.log_probabilities(sequences)
+        references = self.references
+        hits = find_hits(sequences, references.sequences, references.labels)
+        best = hit_evidence(hits, references.labels, len(sequences))
+        return torch.from_numpy(assemble(best, log_p))
 
     def probabilities(self, sequences):
         if not len(sequences):
             return np.zeros((0, NUM_CLASSES), np.float32)
-        found = torch.from_numpy(self._evidence(list(sequences)))
-        return F.softmax(found @ self.model.weights, dim=1).numpy()
-
-    def _evidence(self, sequences: list[str]) -> np.ndarray:
-        log_p = self.model.head.log_chances(sequences)
-        hits = find_hits(sequences, self.known.sequences, self.known.labels)
-        return assemble(hit_evidence(hits, self.known.labels, len(sequences)), log_p)
+        return F.softmax(self._evidence(list(sequences)) @ self.weights, dim=1).numpy()
 
     def held_out(self, val):
         return self.validation
 
     def save(self, folder):
-        nearest = BestHit()
-        nearest.train = self.known
-        nearest.save(folder)
-        state = {name: tensor.detach() for name, tensor in self.model.named_parameters()}
-        save_state(state, folder / "model.safetensors")
+        self.save_references(folder)
+        threshold = np.array([self.threshold], np.float32)
+        own = {"weights": self.weights.numpy(), "threshold": threshold}
+        save_arrays(folder / MODEL, **self.head.arrays(), **own)
 
     @classmethod
     def load(cls, folder):
-        method = cls()
-        method.known = BestHit.load(folder).train
-        method.model = _Model()
-        load_state(method.model, folder / "model.safetensors")
+        method, shapes = cls(), {"weights": (len(Column),), "threshold": (1,)}
+        method.load_references(folder)
+        arrays = load_arrays(folder / MODEL, **SHAPES, **shapes)
+        method.head = LinearHead.from_arrays(arrays)
+        method.weights = torch.from_numpy(arrays["weights"])
+        method.threshold = float(arrays["threshold"][0])
         return method
+
+
+def _threshold(unseen: Unseen, weights: torch.Tensor) -> float:
+    """Of the far answers at or above it, at most `RISK` were wrong; rounded as it is saved."""
+    hard = unseen.far if unseen.far.any() else ~unseen.far
+    evidence = torch.from_numpy(unseen.evidence[hard])
+    probabilities = F.softmax(evidence @ weights, dim=1).numpy()
+    threshold = abstention_threshold(probabilities, unseen.labels[hard], RISK, unseen.natural[hard])
+    return float(np.float32(threshold))

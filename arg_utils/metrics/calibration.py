@@ -1,4 +1,4 @@
-"""Are the probabilities to be believed? Calibration error, and what abstaining buys."""
+"""Can the probabilities be believed? Calibration error, and what abstaining buys."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ def reliability(probabilities: ArrayLike, y_true: ArrayLike, bins: int = 15) -> 
 
     Returns
     -------
-    One row a bin: low, high (its edges; the upper one belongs to it), n, confidence (mean top
+    One row per bin: low, high (its edges; the upper one belongs to it), n, confidence (mean top
     probability) and accuracy, both 0-1 and NaN where n is 0.
 
     Raises
@@ -86,9 +86,9 @@ def error_if_calibrated(
     for _ in range(n):
         right = rng.random(len(families))[family.ravel()] < confidence
         errors.append(np.abs(np.bincount(which, right - confidence, bins)).sum())
-    errors = np.array(errors) / len(confidence)
-    low, high = np.quantile(errors, [0.025, 0.975])
-    return Interval(float(errors.mean()), float(low), float(high))
+    shares = np.array(errors) / len(confidence)
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return Interval(float(shares.mean()), float(low), float(high))
 
 
 def risk_coverage(probabilities: ArrayLike, y_true: ArrayLike) -> pd.DataFrame:
@@ -99,7 +99,7 @@ def risk_coverage(probabilities: ArrayLike, y_true: ArrayLike) -> pd.DataFrame:
 
     Returns
     -------
-    One row a distinct confidence, falling: threshold (answer at or above it), coverage (share
+    One row per distinct confidence, falling: threshold (answer at or above it), coverage (share
     answered) and risk (share of those that are wrong), all 0-1. The last row answers all.
     """
     confidence, right = _confidence(probabilities, y_true)
@@ -170,11 +170,11 @@ def _stretches(confidence: NDArray, bins: int) -> tuple[NDArray, NDArray]:
 
 def _confidence(probabilities: ArrayLike, y_true: ArrayLike) -> tuple[NDArray, NDArray]:
     """The top probability, shape (n,), and whether it is on the true class, shape (n,)."""
-    chances, true = np.asarray(probabilities, dtype=float), check_labels(y_true, "y_true")
-    if chances.ndim != 2 or chances.shape[1] != NUM_CLASSES:
-        raise ValueError(f"probabilities must have shape (n, {NUM_CLASSES}), not {chances.shape}")
-    check_same_length(probabilities=chances, y_true=true)
-    sums = chances.sum(axis=1)
-    if not (np.all(chances >= 0) and np.allclose(sums, 1, atol=1e-3)):
+    p, true = np.asarray(probabilities, dtype=float), check_labels(y_true, "y_true")
+    if p.ndim != 2 or p.shape[1] != NUM_CLASSES:
+        raise ValueError(f"probabilities must have shape (n, {NUM_CLASSES}), not {p.shape}")
+    check_same_length(probabilities=p, y_true=true)
+    sums = p.sum(axis=1)
+    if not (np.all(p >= 0) and np.allclose(sums, 1, atol=1e-3)):
         raise ValueError("each row of probabilities must be non-negative and sum to 1")
-    return chances.max(axis=1), chances.argmax(axis=1) == true
+    return p.max(axis=1), p.argmax(axis=1) == true

@@ -59,9 +59,9 @@ def bootstrap_gain(
 
     Paired: both are scored on the same resamples of clusters, otherwise as in `bootstrap_ci`.
     """
-    new, old = (_draws(y_true, found, groups, n, seed, present_only) for found in (y_new, y_old))
+    new, old = (_draws(y_true, pred, groups, n, seed, present_only) for pred in (y_new, y_old))
     low, high = np.quantile(new - old, [0.025, 0.975])
-    scores = [macro_f1(y_true, found, present_only) for found in (y_new, y_old)]
+    scores = [macro_f1(y_true, pred, present_only) for pred in (y_new, y_old)]
     return Interval(scores[0] - scores[1], float(low), float(high))
 
 

@@ -5,6 +5,7 @@ Labels are integers 0-14 in the order of `arg_utils.labels.CLASSES`. Every funct
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,12 +30,12 @@ def check_labels(labels: ArrayLike, name: str = "labels") -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def check_same_length(**arrays: ArrayLike) -> None:
+def check_same_length(**arrays: Any) -> None:
     """`ValueError` naming the arrays and their lengths unless all lengths agree."""
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ValueError(f"one entry a protein is needed in each: {listed}")
+        raise ValueError(f"one entry per protein is needed in each: {listed}")
 
 
 def confusion(y_true: ArrayLike, y_pred: ArrayLike, normalise: bool = False) -> NDArray:
@@ -55,7 +56,7 @@ def confusion(y_true: ArrayLike, y_pred: ArrayLike, normalise: bool = False) -> 
 
 
 def f1_from_confusion(counts: NDArray) -> NDArray[np.float64]:
-    """F1 a class, shape (..., 15), from confusion matrices of shape (..., 15, 15).
+    """F1 of each class, shape (..., 15), from confusion matrices of shape (..., 15, 15).
 
     F1 = 2 TP / (2 TP + FP + FN). A class that is neither present nor predicted gets 0.
     """
@@ -83,7 +84,7 @@ def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def per_class_table(y_true: ArrayLike, y_pred: ArrayLike) -> pd.DataFrame:
-    """One row a class, in index order: class, precision, recall, f1 (0-1) and support.
+    """One row per class, in index order: class, precision, recall, f1 (0-1) and support.
 
     ``support`` is the number of true proteins. A ratio with nothing below the line is 0.
     """
@@ -135,16 +136,16 @@ def confused_proteins(
     """
     table = hardest_confusions(y_true, y_pred, top=pairs)
     true, pred = np.asarray(y_true), np.asarray(y_pred)
-    chances = np.asarray(probabilities, dtype=float)
-    check_same_length(y_true=true, probabilities=chances, ids=ids)
+    p = np.asarray(probabilities, dtype=float)
+    check_same_length(y_true=true, probabilities=p, ids=ids)
     everyone = np.arange(len(true))
     proteins = pd.DataFrame(
         {
             "id": list(ids),
             "true": np.take(DISPLAY_NAMES, true),
             "predicted": np.take(DISPLAY_NAMES, pred),
-            "confidence": chances[everyone, pred],
-            "p_true": chances[everyone, true],
+            "confidence": p[everyone, pred],
+            "p_true": p[everyone, true],
         }
     ).sort_values("confidence", ascending=False, kind="stable")
     rank = table.reset_index(names="rank")[["rank", "true", "predicted"]]
@@ -158,7 +159,7 @@ def confused_proteins(
 
 
 def identity_bins(y_true: ArrayLike, y_pred: ArrayLike, identity: ArrayLike) -> pd.DataFrame:
-    """Scores by how near the best training hit of a test protein is.
+    """Scores by identity to the best hit that a test protein has among the reference proteins.
 
     Parameters
     ----------
@@ -166,7 +167,7 @@ def identity_bins(y_true: ArrayLike, y_pred: ArrayLike, identity: ArrayLike) -> 
 
     Returns
     -------
-    One row a bin of `IDENTITY_BINS` (lower edge included): bin, n, classes (true classes there),
+    One row per bin of `IDENTITY_BINS` (lower edge included): bin, n, classes (true classes there),
     macro_f1 over those classes, accuracy; NaN scores where n is 0. The mean is over the classes
     present, since few bins hold all 15.
     """

@@ -1,6 +1,11 @@
 """What people look at: tables, figures, the notebooks, README's and the model card's numbers.
 
-`eda` and `reports` make tables for the notebooks, the modules that begin with `plot` draw, `maps`
-shows embeddings, `ladder_tables`, `readme_tables` and `card_tables` write what is measured,
-`notebooks` and `publishing` run and commit. May import every other room; none imports this one.
+`eda` tabulates the data and `tables` the scores, `figures_data` and `figures_scores` draw both in
+the look of `style`, `documents` writes the numbers of README and model card, `notebooks` runs and
+publishes the notebooks. May import every other room; none imports this one.
+
+>>> from arg_utils.reporting.tables import score_frame
+>>> score_frame([{"method": "hybrid", "macro_f1": 0.5, "ci_low": 0.4, "ci_high": 0.6}])
+   method macro-F1 (95 % interval)
+0  hybrid      0.500 (0.400–0.600)
 """

@@ -1,4 +1,4 @@
-"""Looking at the data before any model does: tables for the first two notebooks."""
+"""The data before any model: tables for the first two notebooks."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,14 +8,33 @@ import pandas as pd
 
 from arg_utils.data.fasta import Record
 from arg_utils.data.folders import DataSet
+from arg_utils.data.open_data import read_report
 from arg_utils.data.proteins import proteins
 from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology.mmseqs import best_hits
-from arg_utils.homology.splits import homology_fold
-from arg_utils.labels import CLASSES, DISPLAY_NAMES, NUM_CLASSES
+from arg_utils.homology.splits import PARTS, homology_fold
+from arg_utils.labels import CLASSES, DISPLAY_NAMES, NONARG, NUM_CLASSES
 
 STANDARD = set("ACDEFGHIKLMNPQRSTVWY")
+
+
+def header_examples(data: DataSet) -> list[str]:
+    """The first header of an ARG, of a protein that is none, and of a test protein."""
+    arg = next((r for r in data.train if r.label != NONARG), None)
+    other = next((r for r in data.train if r.label == NONARG), None)
+    return [f">{record.header}" for record in (arg, other, *data.test[:1]) if record]
+
+
+def build_table(work: Workspace) -> pd.DataFrame:
+    """What building the data read, removed and left: step, detail, proteins.
+
+    The competition's files are used as they are; for them it is what was read of each.
+    """
+    if work.data.name == "open":
+        return read_report(work.data.folder).table()
+    rows = [("read", f"{part}.fasta", len(getattr(work.data, part))) for part in PARTS]
+    return pd.DataFrame(rows, columns=["step", "detail", "proteins"])
 
 
 def class_table(data: DataSet) -> pd.DataFrame:
@@ -31,31 +50,24 @@ def class_table(data: DataSet) -> pd.DataFrame:
 
 
 def cap_table(counts: Sequence[int], caps: Sequence[int | None]) -> pd.DataFrame:
-    """What a maximum of samples a class leaves: proteins, and largest class over smallest."""
+    """Under each cap per class: proteins that remain, and largest class over smallest."""
     rows = []
     for cap in caps:
         left = np.asarray(counts) if cap is None else np.minimum(counts, cap)
         ratio = left.max() / left[left > 0].min()
         rows.append(("none" if cap is None else str(cap), int(left.sum()), round(float(ratio), 1)))
-    return pd.DataFrame(rows, columns=["cap a class", "proteins kept", "largest / smallest"])
+    return pd.DataFrame(rows, columns=["cap per class", "proteins", "largest / smallest"])
 
 
 def length_table(data: Sequence[Record]) -> pd.DataFrame:
-    """Residues a protein, by class: median, 5th and 95th percentile, and how many exceed 1,022."""
+    """Residues per protein, by class: median, 5th and 95th percentile, and how many are cut."""
     frame = pd.DataFrame(
         {"class": [record.label for record in data], "n": [len(r.sequence) for r in data]}
     )
     groups = frame.groupby("class")["n"]
-    table = (
-        pd.DataFrame(
-            {
-                name: groups.quantile(q)
-                for name, q in (("5 %", 0.05), ("median", 0.5), ("95 %", 0.95))
-            }
-        )
-        .round()
-        .astype(int)
-    )
+    percentiles = {"5 %": 0.05, "median": 0.5, "95 %": 0.95}
+    table = pd.DataFrame({name: groups.quantile(q) for name, q in percentiles.items()})
+    table = table.round().astype(int)
     table["longer than the window"] = groups.apply(lambda n: int((n > MAX_RESIDUES).sum()))
     table.index = pd.Index([DISPLAY_NAMES[i] for i in table.index], name="class")
     return table
@@ -88,7 +100,7 @@ def nearest_identities(work: Workspace) -> dict[str, np.ndarray]:
     """Identity (0-1, NaN without a hit) of held-out proteins to their best hit in training.
 
     ``random``: of the test part to train, whether its labels are known or not. ``homology``: of
-    every tested fold's proteins, those set aside left out.
+    every tested fold's proteins, without the excluded ones.
     """
     train, held_out = work.data.train, work.data.test or work.data.val
     hits = best_hits([r.sequence for r in held_out], [r.sequence for r in train])
@@ -120,7 +132,7 @@ def straddling_clusters(table: pd.DataFrame) -> int:
 
 
 def fold_table(work: Workspace) -> pd.DataFrame:
-    """Each tested homology fold: who trains, validates, is tested, is set aside, and what lacks."""
+    """Each tested homology fold: sizes of its parts, exclusions, and classes without training."""
     records, table = work.labelled
     labels, clusters = proteins(records).labels, table["cluster"].to_numpy()
     rows = []
@@ -131,7 +143,7 @@ def fold_table(work: Workspace) -> pd.DataFrame:
         rows.append(
             {
                 "fold": fold, "train": len(parts.train), "val": len(parts.val),
-                "test": len(parts.test), "set aside": len(parts.set_aside),
+                "test": len(parts.test), "excluded": len(parts.set_aside),
                 "clusters shared": len(seen[0] & seen[1]) + len((seen[0] | seen[1]) & seen[2]),
                 "tested classes without training": ", ".join(
                     DISPLAY_NAMES[label] for label in sorted(absent)

@@ -1,9 +1,4 @@
-"""Run the numbered notebooks in order, as ``make run`` does, and keep tidy executed copies.
-
-    python -m arg_utils.reporting.notebooks run
-
-exits with 1 when a cell fails and with 2 when the user can put it right (`UserError`).
-"""
+"""Run the numbered notebooks in order, keep tidy executed copies, and commit those of a release."""
 
 import json
 import os
@@ -13,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from ipykernel.kernelspec import get_kernel_dict
@@ -23,18 +19,20 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
 from arg_utils import files, settings
-from arg_utils.data import folders
+from arg_utils.data.folders import load_dataset, resolve_data_dir
+from arg_utils.data.submission import check_submission
 from arg_utils.errors import UserError
 from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+NUMBERED = "[0-9][0-9]_*.ipynb"
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 # What a user may give relative to the folder of `make`; a kernel works in notebooks/.
 PATH_VARIABLES = ("ARG_OUTPUT", "ARG_CACHE", "ARG_ESM2_WEIGHTS", "ARG_DATA")
 
 
 class NotebookError(Exception):
-    """A cell failed: which, and the last lines of what it said."""
+    """A cell failed: which, and the last lines of its traceback."""
 
 
 class _ThisInterpreter(KernelSpecManager):
@@ -47,31 +45,26 @@ class _ThisInterpreter(KernelSpecManager):
 class _LiveClient(NotebookClient):
     """Shows the kernel's stderr, where the progress bars are, while a cell runs."""
 
-    def process_message(self, msg, cell, cell_index):
+    def process_message(self, msg: dict, cell: NotebookNode, cell_index: int) -> Any:
         if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
             sys.stderr.write(msg["content"]["text"])
             sys.stderr.flush()
         return super().process_message(msg, cell, cell_index)
 
 
-def find_notebooks(folder: Path | None = None) -> list[Path]:
-    """The notebooks ``NN_*.ipynb`` of ``folder`` (by default notebooks/) in the order to run."""
-    folder = folder or files.NOTEBOOKS
-    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    if not found:
-        raise UserError(f"There is no notebook named NN_*.ipynb in {folder}.")
-    return found
+def run_notebooks(folder: Path | None = None) -> Path:
+    """Execute the notebooks ``NN_*.ipynb`` of ``folder`` in order, each in its own kernel.
 
-
-def run(folder: Path | None = None) -> dict[str, float]:
-    """Execute the notebooks of ``folder`` in order, each in its own kernel, and save copies.
-
-    Copies go to ``notebooks/`` in `settings.output_dir`, whole or not at all, the times to
+    Tidy copies go to ``notebooks/`` in `settings.output_dir`, whole or not at all, their times to
     ``notebook_times.json``.
+
+    Parameters
+    ----------
+    folder : by default notebooks/.
 
     Returns
     -------
-    Seconds taken by each notebook.
+    The run's output folder.
 
     Raises
     ------
@@ -80,40 +73,41 @@ def run(folder: Path | None = None) -> dict[str, float]:
     UserError
         If that cell raised one, with its sentence.
     """
-    data, profile = folders.data_name(), settings.profile_name()
+    paths = sorted((folder or files.NOTEBOOKS).glob(NUMBERED))
+    if not paths:
+        raise UserError(f"There is no notebook named NN_*.ipynb in {folder or files.NOTEBOOKS}.")
+    data, profile = resolve_data_dir().resolve().name, settings.load_profile().name
     output = settings.output_dir(data, profile).resolve()
-    code, seconds = code_fingerprint(), {}
+    mark, seconds = {"code": code_fingerprint(), "profile": profile, "data": data}, {}
     shutil.rmtree(output / "notebooks", ignore_errors=True)  # copies of one run, never of two
-    for path in find_notebooks(folder):
+    for path in paths:
         print(f"{path.stem} …", flush=True)
         start = time.perf_counter()
         notebook = execute(path)
-        notebook.metadata["arg_utils"] = {
-            "code": code,
-            "cells": cells_fingerprint(notebook),
-            "profile": profile,
-            "data": data,
-        }
-        save(notebook, output / "notebooks" / path.name)
-        seconds[path.stem] = time.perf_counter() - start
+        notebook.metadata["arg_utils"] = {**mark, "cells": cells_fingerprint(notebook)}
+        nbformat.validate(notebook)
+        files.write_text(output / "notebooks" / path.name, nbformat.writes(notebook) + "\n")
+        seconds[path.stem] = round(time.perf_counter() - start, 1)
         print(f"{path.stem}: {clock(seconds[path.stem])}", flush=True)
     print(f"all notebooks: {clock(sum(seconds.values()))}", flush=True)
-    _save_times(output / "notebook_times.json", data, profile, seconds)
-    return seconds
+    times = {"data": data, "profile": profile, "cores": os.cpu_count(), "seconds": seconds}
+    files.write_text(output / "notebook_times.json", json.dumps(times, indent=2) + "\n")
+    return output
 
 
 def execute(path: Path) -> NotebookNode:
     """The notebook at ``path``, executed from its first cell in its own folder, and tidied.
 
-    Raises `NotebookError` or `UserError` as `run` does.
+    Raises `NotebookError` or `UserError` as `run_notebooks` does.
     """
     notebook = nbformat.read(path, as_version=4)
     manager = AsyncKernelManager(
         kernel_name="python3", kernel_spec_manager=_ThisInterpreter(), transport_encryption="auto"
     )
-    resources = {"metadata": {"path": str(path.parent)}}
-    settings = {"timeout": None, "startup_timeout": 180, "record_timing": False}
-    client = _LiveClient(notebook, km=manager, resources=resources, **settings)
+    client = _LiveClient(
+        notebook, km=manager, resources={"metadata": {"path": str(path.parent)}}, timeout=None,
+        startup_timeout=180, record_timing=False,
+    )  # fmt: skip
     try:
         client.execute(env=kernel_environment(os.environ), cleanup_kc=True)
     except CellExecutionError as error:
@@ -141,13 +135,9 @@ def kernel_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _failure(path: Path, notebook: NotebookNode, error: CellExecutionError) -> str:
     """Which cell failed (counting code cells from 1) and the end of its traceback."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    failed = [
-        number
-        for number, cell in enumerate(cells, start=1)
-        if any(output.output_type == "error" for output in cell.get("outputs", []))
-    ]
-    number = failed[-1] if failed else "?"
+    cells = [cell.get("outputs", []) for cell in notebook.cells if cell.cell_type == "code"]
+    failed = [any(output.output_type == "error" for output in outputs) for outputs in cells]
+    number = failed.index(True) + 1 if True in failed else "?"
     lines = ANSI.sub("", error.traceback).rstrip().splitlines()[-12:]
     return "\n".join([f"{path.name}, code cell {number} of {len(cells)}, failed:", *lines])
 
@@ -163,27 +153,26 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         if cell.cell_type == "code":
-            cell.outputs = [_scrub(output) for output in _streams(cell.outputs)]
+            cell.outputs = [_without_paths(output) for output in _streams(cell.outputs)]
     return notebook
 
 
-def _streams(found: list[NotebookNode]) -> list[NotebookNode]:
+def _streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Neighbouring pieces of one stream joined, then stderr without its progress bars."""
     joined: list[NotebookNode] = []
-    for output in found:
-        same = output.output_type == "stream" and joined and joined[-1].get("name") == output.name
-        if same:
+    for output in outputs:
+        if output.output_type == "stream" and joined and joined[-1].get("name") == output.name:
             joined[-1].text += output.text
         else:
             joined.append(output)
     for output in joined:
         if output.get("name") == "stderr":
-            kept = [line for line in output.text.split("\n") if line and "\r" not in line]
-            output.text = "".join(f"{line}\n" for line in kept)
+            lines = [line for line in output.text.split("\n") if line and "\r" not in line]
+            output.text = "".join(f"{line}\n" for line in lines)
     return [output for output in joined if output.get("text") != ""]
 
 
-def _scrub(output: NotebookNode) -> NotebookNode:
+def _without_paths(output: NotebookNode) -> NotebookNode:
     """Paths relative to the repository or the home folder, in every text of an output."""
     swaps = ((f"{files.ROOT}/", ""), (str(files.ROOT), "."), (str(Path.home()), "~"))
     texts = output if output.output_type == "stream" else output.get("data", {})
@@ -197,47 +186,71 @@ def _scrub(output: NotebookNode) -> NotebookNode:
     return output
 
 
-def save(notebook: NotebookNode, target: Path) -> Path:
-    """Check ``notebook`` against its format and write it to ``target``, whole or not at all."""
-    nbformat.validate(notebook)
-    return files.write_text(target, nbformat.writes(notebook) + "\n")
-
-
 def clock(seconds: float) -> str:
     """``8 s`` or ``3 min 05 s``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def _save_times(target: Path, data: str, profile: str, seconds: Mapping[str, float]) -> None:
-    times = {
-        "data": data,
-        "profile": profile,
-        "cores": os.cpu_count(),
-        "seconds": {name: round(value, 1) for name, value in seconds.items()},
-    }
-    files.write_text(target, json.dumps(times, indent=2) + "\n")
+def report(output: Path) -> None:
+    """Print a run's validation macro-F1 and where its submission is, which is checked.
+
+    The submission is also kept in ``output``. Raises `UserError` if it is missing or refused.
+    """
+    submission, metrics = settings.submission_path(), output / "metrics.json"
+    if metrics.is_file():
+        print(f"validation macro-F1: {json.loads(metrics.read_text())['val_macro_f1']:.3f}")
+    if not submission.is_file():
+        raise UserError(f"No submission was written to {submission}; notebook 05 should do that.")
+    if submission.resolve() != (output / "submission.csv").resolve():
+        shutil.copyfile(submission, output / "submission.csv")
+    ids = [record.id for record in load_dataset(parts=("test",)).test]
+    check_submission(submission, ids)
+    print(f"submission: {submission} ({len(ids):,} proteins, checked)")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """``run`` or ``publish``; returns the exit code."""
-    from arg_utils.reporting import publishing
+def publish(run: Path | None = None, root: Path = files.ROOT) -> list[Path]:
+    """Copy a run's notebooks, figures, numbers and submission over the committed ones.
 
-    actions = {"run": lambda: (run(), publishing.report()), "publish": publishing.publish}
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if len(arguments) != 1 or arguments[0] not in actions:
-        print("usage: python -m arg_utils.reporting.notebooks run|publish", file=sys.stderr)
-        return 2
-    try:
-        actions[arguments[0]]()
-    except (UserError, NotebookError) as error:
-        print(error, file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
-    return 0
+    Parameters
+    ----------
+    run : the run's output folder, by default ``runs/open-laptop``.
+    root : the repository.
+
+    Returns
+    -------
+    The files written.
+
+    Raises
+    ------
+    UserError
+        If the run is incomplete, or not one of the code and notebooks as they are now.
+    """
+    run = run or files.RUNS / "open-laptop"
+    _require_current(run / "notebooks", root)
+    copies = {path: root / "notebooks" / path.name for path in (run / "notebooks").glob("*.ipynb")}
+    copies |= {path: root / "results" / path.name for path in (run / "figures").glob("*.png")}
+    copies |= {path: root / "results" / path.name for path in run.glob("*.json")}
+    copies[run / "submission.csv"] = root / "submissions" / "sample_submission.csv"
+    for origin, target in copies.items():
+        if origin.name == "results.json" and target.is_file():  # other profiles' rows stay
+            rows, old = (json.loads(path.read_text()) for path in (origin, target))
+            profiles = {row.get("profile") for row in rows}
+            rows += [row for row in old if row.get("profile") not in profiles]
+            files.write_text(target, json.dumps(rows, indent=2) + "\n")
+        else:
+            with files.atomic_path(target) as temporary:
+                shutil.copyfile(origin, temporary)
+        print(target.relative_to(root))
+    return list(copies.values())
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _require_current(executed: Path, root: Path) -> None:
+    code = code_fingerprint(root / "arg_utils")
+    for path in sorted((root / "notebooks").glob(NUMBERED)):
+        if not (executed / path.name).is_file():
+            raise UserError(f"{path.name} was not run to its end; use `make run` first.")
+        mark = nbformat.read(executed / path.name, as_version=4).metadata.get("arg_utils", {})
+        cells = cells_fingerprint(nbformat.read(path, as_version=4))
+        if (mark.get("code"), mark.get("cells")) != (code, cells):
+            raise UserError(f"The code has changed since {path.name} ran; use `make run` again.")

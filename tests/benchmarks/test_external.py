@@ -175,19 +175,19 @@ def test_the_written_folder_is_a_data_set(tmp_path):
 
 def test_scores_are_of_the_classes_present():
     true, groups = np.array([0, 0, 0, 0, 3, 3]), np.arange(6)
-    chances, near = np.eye(15)[[0, 0, 0, 14, 3, 3]], np.full(6, 0.5)
+    probabilities, near = np.eye(15)[[0, 0, 0, 14, 3, 3]], np.full(6, 0.5)
     base = np.full(6, 14)
-    row = external.score(true, chances, base, groups, near, threshold=2.0)
+    row = external.score(true, probabilities, base, groups, near, threshold=2.0)
     assert row["macro_f1"] == pytest.approx((6 / 7 + 1) / 2)
     assert row["class_f1"] == {"aminoglycoside": pytest.approx(6 / 7), "fosfomycin": 1.0}
     assert row["gain"] == row["macro_f1"]
     assert row["ci_low"] <= row["macro_f1"] <= row["ci_high"] <= 1
     assert row["accuracy"] == row["called_arg"] == pytest.approx(5 / 6)
     assert (row["answered"], row["error_answered"]) == (0, 0)
-    sure = external.score(true, chances, base, groups, near, threshold=0.5)
+    sure = external.score(true, probabilities, base, groups, near, threshold=0.5)
     assert (sure["answered"], sure["error_answered"]) == (1, pytest.approx(1 / 6))
-    assert "answered" not in external.score(true, chances, base, groups, near)
-    same = external.score(true, chances, chances.argmax(axis=1), groups, near)
+    assert "answered" not in external.score(true, probabilities, base, groups, near)
+    same = external.score(true, probabilities, probabilities.argmax(axis=1), groups, near)
     assert same["gain"] == same["gain_low"] == same["gain_high"] == 0
 
 

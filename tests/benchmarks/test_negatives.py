@@ -53,11 +53,11 @@ def test_what_resembles_an_arg_is_told_apart(work, monkeypatch):
 
 
 def test_shares_called_an_arg():
-    chances = np.full((4, 15), 0.01)
-    chances[[0, 1, 2, 3], [NONARG, NONARG, 0, 1]] = [0.9, 0.4, 0.9, 0.4]
-    assert negatives.called(chances, None) == {"called_arg": 0.5}
+    probabilities = np.full((4, 15), 0.01)
+    probabilities[[0, 1, 2, 3], [NONARG, NONARG, 0, 1]] = [0.9, 0.4, 0.9, 0.4]
+    assert negatives.called(probabilities, None) == {"called_arg": 0.5}
     shares = {"called_arg": 0.5, "called_arg_answered": 0.25, "answered": 0.5}
-    assert negatives.called(chances, 0.8) == shares
+    assert negatives.called(probabilities, 0.8) == shares
 
 
 @pytest.mark.usefixtures("settings")

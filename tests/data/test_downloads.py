@@ -1,11 +1,9 @@
 import hashlib
 import http.server
-import os
 import socket
 import threading
 import time
 import zipfile
-from pathlib import Path
 
 import pytest
 
@@ -159,24 +157,22 @@ def test_keeps_only_the_named_members_of_a_wheel(wheel, tmp_path):
     assert visible(folder) == ["a.txt"]
 
 
-def test_what_pip_removes_while_it_is_watched_is_passed_over(tmp_path, monkeypatch):
-    for name, size in (("gone", 9), ("here", 4)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "part").write_bytes(bytes(size))
-    (tmp_path / "here" / "gone").write_bytes(bytes(9))
-    scan = os.scandir
+def test_pip_shows_its_own_progress_on_a_terminal_only(wheel, tmp_path, monkeypatch, capfd):
+    known = pinned(wheel)
+    known.fetch(tmp_path / "quiet")
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "pip downloads tinydata==1.0 (0 MB)\n")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    known.fetch(tmp_path / "shown")
+    assert "tinydata-1.0-py3-none-any.whl" in capfd.readouterr().out
 
-    def late(path):
-        if Path(path).name == "gone":
-            (tmp_path / "gone" / "part").unlink()
-            (tmp_path / "gone").rmdir()
-        found = scan(path)
-        if Path(path).name == "here":
-            (tmp_path / "here" / "gone").unlink(missing_ok=True)
-        return found
 
-    monkeypatch.setattr(os, "scandir", late)
-    assert downloads._largest(tmp_path) == 4
+@pytest.mark.parametrize("path", ["/etc/passwd", "../a.txt", "tinydata/../../a.txt"])
+def test_a_member_never_leads_out_of_the_wheel(wheel, tmp_path, path):
+    with pytest.raises(ValueError, match="leads out of the wheel"):
+        pinned(wheel, members={path: "0" * 64}).fetch(tmp_path / "kept")
+    with pytest.raises(ValueError, match="the same name"):
+        pinned(wheel, members={"a/x": "0" * 64, "b/x": "0" * 64}).fetch(tmp_path / "kept")
 
 
 def test_cached_members_need_no_pip_and_damaged_ones_do(wheel, tmp_path, monkeypatch):
@@ -197,6 +193,7 @@ def test_cached_members_need_no_pip_and_damaged_ones_do(wheel, tmp_path, monkeyp
     [
         ({"sha256": "0" * 64}, "tinydata==1.0 is not the file.*expected SHA-256 0000"),
         ({"size": 7}, r"tinydata==1.0 is not the file.*\(7 bytes\)"),
+        ({"members": {"tinydata/c.txt": "0" * 64}}, r"tinydata-1.0.*whl holds no tinydata/c\.txt"),
         ({"members": {"tinydata/data/b.txt": "0" * 64}}, "data/b.txt in tinydata.*not the file"),
     ],
 )

@@ -84,14 +84,19 @@ def test_streaming_may_let_ids_repeat(tmp_path):
         (">s\nMA\n>t\n\n", "line 3.*'t' has no sequence"),
         (">s\n*\n", "line 1.*no sequence"),
         (">\nMA\n", "line 1.*header is empty"),
-        (">s\nMA\n>s\nMC\n", "line 3.*'s' comes a second time"),
+        (
+            ">E one\nMA\n>E two\nMC\n",
+            "line 3.*'E' .*first word.* second time: 'E one' on line 1, 'E two",
+        ),
         (">s\nMK\nM@V\n", "line 3.*'@' is not a residue"),
         (">s\nMK1V\n", "line 2.*'1' is not a residue"),
         (">s\nMKßV\n", "line 2.*'ß' is not a residue"),
         (">s\nMK\n\nM-V\n", "line 4.*gap.*alignment.*remove the gaps"),
-        (">s\nM.V\n", "line 2.*gap"),
+        (">s\nMA\nM.V.\n", r"line 3: '\.' \(stop\) inside.*cut.*gaps"),
+        (">s\nMA>t\nMC\n", "line 2: '>' inside a line.*joined"),
         (">s\nMK*V\nMA*\n", "line 2.*stop"),
         (">s\nMA\n>d\n" + "ACGTN" * 12 + "\n", "line 3.*'d' looks like DNA.*translate"),
+        (">d\nATGCGYGATR" + "ACGTT" * 12 + "\n", "line 1.*looks like DNA"),
         (">a\n" + "acgu" * 8 + "\n>b\n" + "acgu" * 8 + "\n", "line 3.*looks like DNA"),
         (b">s\nMA\n>t \xe9\nMA\n", "line 3.*not UTF-8"),
         (b">s\nM\0A\n", "line 2.*binary"),
@@ -109,11 +114,11 @@ def test_refuses_what_is_no_protein_file(tmp_path, content, words):
 @pytest.mark.parametrize(
     ("header", "words"),
     [
-        ("A|FEATURES|NCBI|penicillin|x", f"'penicillin'.*{', '.join(CLASSES)}"),
-        ("A|FEATURES|NCBI|11|x", "'11'"),
+        ("A|FEATURES|NCBI|11|x", f"in the fourth field of 1 headers.*'11'.*{', '.join(CLASSES)}"),
         ("A|FEATURES|NCBI", "names no class; write accession.*sp"),
         ("SEQ0", "'SEQ0' names no class"),
         ("tr|P1|x", "names no class"),
+        ("sp|P1|BLAT_ECOLX|beta-lactam|TEM-1", "contradicts itself: sp.*'beta-lactam'"),
     ],
 )
 def test_refuses_a_header_without_known_class(tmp_path, header, words):
@@ -122,9 +127,53 @@ def test_refuses_a_header_without_known_class(tmp_path, header, words):
         read_fasta(path, labelled=True)
 
 
-def test_the_last_residue_before_dna_length_is_still_a_protein(tmp_path):
-    path = put(tmp_path, ">s\n" + "ACGTN" * 11 + "ACGT\n")  # 59
-    assert len(read_fasta(path, False)[0].sequence) == 59
+def test_all_unknown_classes_are_counted_in_one_sentence(tmp_path):
+    kinds = ["beta_lactam", "penicilin", "tetracyclin", "MLS", "tetracyclin"]
+    path = put(tmp_path, "".join(f">A|F|NCBI|{kind}|x\nMA\n" for kind in kinds))
+    with pytest.raises(UserError, match=r"line 3.*3 headers.*'penicilin' \(once\), 'tetracyclin' "):
+        read_fasta(path, labelled=True)
+
+
+def test_well_known_spellings_of_a_class_are_read(tmp_path):
+    path = put(tmp_path, ">A|F|NCBI|Beta-Lactam|x\nMA\n>B|F|NCBI|rifamycin|x\nMA\n")
+    assert [CLASSES[r.label] for r in read_fasta(path, labelled=True)] == [
+        "beta_lactam",
+        "rifampin",
+    ]
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    [
+        "ACGTN" * 11 + "ACGT",  # 59: too short to tell
+        "N" * 70,
+        "AAT" * 30,  # antifreeze
+        "GAGAGSGAGAGSGAGAGY" * 5,  # silk: letters of bases alone, but too few sure ones
+        "CGT" * 50 + "E" + "ACG" * 50,
+    ],
+)
+def test_a_protein_that_could_almost_be_dna_is_read(tmp_path, sequence):
+    assert read_fasta(put(tmp_path, f">s\n{sequence}\n"), False)[0].sequence == sequence
+
+
+def test_short_oligos_are_read_as_they_stand(tmp_path):
+    path = put(tmp_path, ">p0\nAACCCCTATTTGTTTATTTT\n>p1\nTCTAAATACATTCAAATATG\n")
+    assert len(read_fasta(path, False)) == 2
+
+
+@pytest.mark.parametrize("name", ["aac(6')-Ib", "s,1", 'ant"x"', "s\xa01", "β-1", "a;b"])
+def test_any_word_is_an_id(tmp_path, name):
+    path = put(tmp_path, f">{name} aph(3'')-Ib\tmore\nMKV\n")
+    assert read_fasta(path, False)[0].id == name
+
+
+def test_a_final_dot_is_a_stop_as_gffread_writes_it(tmp_path):
+    assert read_fasta(put(tmp_path, ">g1.t1\nMKV\nLA.\n"), False)[0].sequence == "MKVLA"
+
+
+def test_joined_files_have_byte_order_marks_inside(tmp_path):
+    path = put(tmp_path, "\ufeff>s1\nMKV\n\ufeff>s2\nMA\n\ufeff\n")
+    assert [(r.id, r.sequence) for r in read_fasta(path, False)] == [("s1", "MKV"), ("s2", "MA")]
 
 
 def test_missing_file_and_folder(tmp_path):

@@ -78,7 +78,7 @@ def test_identity_follows_the_content(folder):
 
 
 def test_test_labels_come_in_test_order(folder):
-    text = "id,label,accession\r\nSEQ2,beta_lactam,x\r\nSEQ0,0,y\r\n\r\nSEQ1,14,z\r\n"
+    text = ",label,accession, id\r\n7,beta-lactam,x,SEQ2\r\n8,0,y,SEQ0\r\n\r\n9,14,z,SEQ1,more\r\n"
     (folder / "test_key.csv").write_text(text, newline="")
     labels = load_dataset(folder).test_labels
     assert labels.tolist() == [0, NONARG, INDEX["beta_lactam"]]
@@ -89,15 +89,17 @@ def test_test_labels_come_in_test_order(folder):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "cannot be read"),
+        ("", "is empty; write id,label and a row for each"),
         ("SEQ0,1\n", "line 1: the header is 'SEQ0,1'"),
+        ("id,class\nSEQ0,1\n", "line 1: the header is 'id,class'; it needs id and label"),
+        ("id,label,x\n0,SEQ0,11\n", "line 2: '0', in .* not in test.*'SEQ0' is, in .*'label'"),
         ("id,label\nSEQ0,1\nSEQ1,2\n", "lacks 1 test proteins, first 'SEQ2'"),
         ("id,label\nSEQ0,1\nSEQ0,1\n", "line 3: 'SEQ0' comes twice"),
         ("id,label\nSEQ0,1\nSEQ9,1\n", "line 3: 'SEQ9' is not in test"),
-        ("id,label\nSEQ0,15\n", "line 2: '15' is neither"),
-        ("id,label\nSEQ0,1.0\n", "line 2: '1.0' is neither"),
-        ("id,label\nSEQ0,penicillin\n", "line 2: 'penicillin' is neither"),
-        ("id,label\nSEQ0\n", "line 2: '' is neither"),
+        ("id,label\nSEQ0,15\n", "line 2: 1 labels are neither.*'15'"),
+        ("id,label\nSEQ0,1.0\n", "line 2: .*'1.0' .once"),
+        ("id,label\nSEQ1,0\nSEQ0,x\nSEQ2,x\n", "line 3: 2 labels are neither.*'x' .2 times"),
+        ("id,label\nSEQ0\n", "line 2: .*'' .once"),
     ],
 )
 def test_a_faulty_key_is_refused(folder, text, words):
@@ -134,6 +136,12 @@ def test_the_environment_decides(root, folder, monkeypatch):
     monkeypatch.setenv("ARG_DATA", str(folder / "absent"))
     with pytest.raises(UserError, match="absent is no folder"):
         resolve_data_dir()
+
+
+def test_naming_the_data_builds_nothing(root, monkeypatch):
+    (root / "open").rmdir()
+    monkeypatch.setattr(folders, "ensure_open_data", lambda _: pytest.fail("built"))
+    assert folders.data_name() == "open"
 
 
 def test_leaks_and_torn_labels_are_told(folder):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from arg_utils.data.genes import call_genes, looks_like_dna
+from arg_utils.data.genes import call_genes
 from arg_utils.errors import UserError
 
 
@@ -40,11 +40,3 @@ def test_refuses_what_is_no_assembly(tmp_path, content, words):
     path.write_text(content)
     with pytest.raises(UserError, match=words):
         call_genes(path)
-
-
-def test_tells_dna_from_protein(tmp_path, proteins):
-    path = tmp_path / "a.fasta"
-    path.write_text(">c\n" + synthetic.assembly(np.random.default_rng(2), proteins[:1]) + "RYN\n")
-    assert looks_like_dna(path)
-    path.write_text(">p\n" + proteins[0] + "\n")
-    assert not looks_like_dna(path)

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from arg_utils.data.submission import check_submission, write_answers, write_submission
@@ -12,6 +13,16 @@ def test_writes_what_kaggle_reads(tmp_path):
     path = write_submission(IDS, np.array([0, 14, 3]), tmp_path / "new" / "s.csv")
     assert path.read_bytes() == GOOD.encode()
     check_submission(path, IDS)
+
+
+def test_ids_are_quoted_where_csv_needs_it(tmp_path):
+    names = ["aac(6')-Ib", "s,1", 'ant"x"', "s\xa01", "SEQ0"]
+    path = write_submission(names, [0, 1, 2, 3, 4], tmp_path / "s.csv")
+    check_submission(path, names)
+    assert pd.read_csv(path)["id"].tolist() == names
+    assert path.read_text(encoding="utf-8").splitlines()[1:4] == [
+        "aac(6')-Ib,0", '"s,1",1', '"ant""x""",2',
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -29,8 +40,16 @@ def test_writes_nothing_wrong(tmp_path, labels, words):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", [GOOD, GOOD.replace("\n", "\r\n"), GOOD.removesuffix("\n")])
-def test_line_ends_do_not_matter(tmp_path, text):
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD.replace("\n", "\r\n"),
+        GOOD.removesuffix("\n"),
+        GOOD.replace("SEQ1", '"SEQ1"'),
+        "id,label\nSEQ2,3\nSEQ0,0\nSEQ1,14\n",
+    ],
+)
+def test_line_ends_quotes_and_order_do_not_matter(tmp_path, text):
     path = tmp_path / "s.csv"
     path.write_bytes(text.encode())
     check_submission(path, IDS)
@@ -45,9 +64,7 @@ def test_line_ends_do_not_matter(tmp_path, text):
         (GOOD.replace("id,label", "id,label,score"), "line 1: the header"),
         ("\ufeff" + GOOD, "line 1: the header"),
         ("id,label\n", "0 rows for 3 .*first missing is 'SEQ0'"),
-        ("id,label\nSEQ0,0\nSEQ1,1\n", "2 rows for 3 .*first missing is 'SEQ2'"),
-        ("id,label\nSEQ0,0\nSEQ2,1\n", "line 3: 'SEQ2' stands where 'SEQ1' belongs"),
-        ("id,label\nSEQ1,0\nSEQ0,1\nSEQ2,3\n", "line 2: 'SEQ1' stands where 'SEQ0' belongs"),
+        ("id,label\nSEQ0,0\nSEQ2,1\n", "2 rows for 3 .*first missing is 'SEQ1'"),
         ("id,label\nSEQ0,0\nSEQ0,1\nSEQ2,3\n", "line 3: 'SEQ0' was on line 2 already"),
         (GOOD + "SEQ1,1\n", "line 5: 'SEQ1' was on line 3 already"),
         (GOOD + "SEQ3,1\n", "line 5: 'SEQ3' is no id"),
@@ -62,7 +79,8 @@ def test_line_ends_do_not_matter(tmp_path, text):
         (GOOD.replace(",14", ",beta_lactam"), "line 3: the label 'beta_lactam'"),
         (GOOD.replace(",14", ",14,x"), "line 3: 3 columns"),
         (GOOD.replace(",14", ""), "line 3: 1 columns"),
-        (GOOD.replace("SEQ1", '"SEQ1"'), "line 3: .* is quoted"),
+        (GOOD.replace("SEQ1", '"SEQ1"x'), "line 3: .*expected.*quote as CSV does"),
+        (GOOD.replace("SEQ2", '"SEQ2'), "line 4: unexpected end.*quote as CSV does"),
         (GOOD.replace("SEQ1", "\nSEQ1"), "line 3: the line is blank"),
         (GOOD + "\n", "line 5: the line is blank"),
     ],
@@ -83,9 +101,9 @@ def test_a_file_that_cannot_be_read(tmp_path):
 
 
 def test_answers_say_what_is_uncertain(tmp_path):
-    chances = np.full((3, 15), 0.01)
-    chances[0, 11], chances[1, 14], chances[2, 2] = 0.86, 0.5, 0.7
-    path = write_answers(["a", "b,1", "c"], chances, 0.7, tmp_path / "answers.csv")
+    probabilities = np.full((3, 15), 0.01)
+    probabilities[0, 11], probabilities[1, 14], probabilities[2, 2] = 0.86, 0.5, 0.7
+    path = write_answers(["a", "b,1", "c"], probabilities, 0.7, tmp_path / "answers.csv")
     assert path.read_text().splitlines() == [
         "id,class,probability,answer",
         "a,beta_lactam,0.86,beta_lactam",

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from arg_utils.esm2.attention import Packing
-from arg_utils.esm2.pooling import AttentionPool, pool, residues
+from arg_utils.esm2.pooling import pool, residues
 from arg_utils.esm2.weights import WIDTH
 
 
@@ -32,28 +32,3 @@ def test_residues_leave_out_the_ends_of_each_sequence():
     assert torch.equal(states, hidden[[1, 2, 3, 6]])
     assert sequence.tolist() == [0, 0, 0, 1]
     assert lengths.tolist() == [3, 1]
-
-
-def test_attention_starts_as_the_mean():
-    hidden, packing = packed(3, 1, 7)
-    expected = pool(hidden, packing, "mean")
-    torch.testing.assert_close(AttentionPool()(hidden, packing), expected)
-
-
-def test_attention_weighs_residues_by_the_query():
-    hidden, packing = packed(4, 2)
-    learned = AttentionPool()
-    learned.query.data.normal_(generator=torch.Generator().manual_seed(1))
-    got = learned(hidden, packing)
-    for row, part in zip(got, (hidden[1:5], hidden[7:9]), strict=True):
-        weights = torch.softmax(part @ learned.query / WIDTH**0.5, dim=0)
-        torch.testing.assert_close(row, weights @ part)
-    got.sum().backward()
-    assert learned.query.grad.abs().sum() > 0
-
-
-def test_far_scores_do_not_overflow():
-    hidden, packing = packed(5, 5)
-    learned = AttentionPool()
-    learned.query.data.fill_(1e4)
-    assert torch.isfinite(learned(hidden, packing)).all()

@@ -1,16 +1,18 @@
-"""The cache may lose what is damaged, never return it; processes share it; merging keeps all."""
+"""The cache may lose what is damaged, never return it; processes share it."""
 
+import sqlite3
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
 
+from arg_utils.errors import UserError
+from arg_utils.esm2 import store
 from arg_utils.esm2.store import (
     KEY_BYTES,
-    MOST_SHARDS,
-    SUFFIX,
     EmbeddingCache,
     cache_size,
     clear_cache,
@@ -30,13 +32,10 @@ def entries(first, count=3, width=4):
     return [sequence_key(f"protein {n}") for n in numbers], values
 
 
-def shards(cache):
-    return sorted(cache.folder.glob(f"*{SUFFIX}"))
-
-
 def test_what_was_added_is_found_in_the_order_asked(cache):
     keys, values = entries(0)
-    cache.add(keys, values)
+    cache.add(keys, values + 1)
+    cache.add(keys, values)  # the later counts
     cache.add(*entries(10))
     asked = [keys[2], sequence_key("unknown"), keys[0], keys[2]]
     found, got = cache.lookup(asked)
@@ -49,6 +48,15 @@ def test_an_empty_cache_finds_nothing(cache):
     found, values = cache.lookup([sequence_key("a")])
     assert found.tolist() == [False]
     assert values.shape == (1, 0)
+    assert cache.lookup([])[0].shape == (0,)
+
+
+def test_thousands_are_asked_for_at_once(cache):
+    keys, values = entries(0, count=5000)
+    cache.add(keys, values)
+    found, got = cache.lookup(keys[::-1])
+    assert found.all()
+    assert np.array_equal(got, values[::-1])
 
 
 def test_keys_depend_on_the_whole_sequence():
@@ -56,62 +64,62 @@ def test_keys_depend_on_the_whole_sequence():
     assert len(sequence_key("MKV")) == KEY_BYTES
 
 
-def flip(content):
-    return content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]
-
-
-@pytest.mark.parametrize("harm", [flip, lambda c: c[:-1], lambda c: b"", lambda c: c + b"\0"])
-def test_a_damaged_shard_is_removed_with_a_warning(cache, harm):
-    keys, values = entries(0)
-    path = cache.add(keys, values)
-    others, kept = entries(10)
-    cache.add(others, kept)
-    path.write_bytes(harm(path.read_bytes()))
-    with pytest.warns(UserWarning, match=rf"damaged embeddings removed.*{path.name}"):
-        found, got = cache.lookup(keys + others)
-    assert found.tolist() == [False] * 3 + [True] * 3
-    assert np.array_equal(got[3:], kept)
-    assert not path.exists()
-
-
-def test_unfinished_files_do_not_count(cache):
-    (cache.folder / f".0123{SUFFIX}.x1y2").write_bytes(b"half")
-    (cache.folder / f".0123{SUFFIX}").write_bytes(b"half")
-    assert not cache.lookup([sequence_key("a")])[0].any()
-
-
-def test_merging_waits_until_shards_are_many_and_keeps_everything(cache):
-    for number in range(MOST_SHARDS):
-        cache.add(*entries(10 * number))
-    cache.compact()
-    assert len(shards(cache)) == MOST_SHARDS
-    cache.add(*entries(10 * MOST_SHARDS))
-    cache.compact()
-    assert len(shards(cache)) == 1
-    for number in range(MOST_SHARDS + 1):
-        keys, values = entries(10 * number)
+def test_no_damage_gives_a_wrong_vector(cache):
+    """A flipped bit anywhere, a cut anywhere: what is found is right, the rest is stored anew."""
+    keys, values = entries(0, count=6, width=320)
+    cache.add(keys, values)
+    whole = cache.path.read_bytes()
+    places = range(0, len(whole), 211)
+    harmed = [whole[:n] + bytes([whole[n] ^ 0x41]) + whole[n + 1 :] for n in places]
+    harmed += [whole[:n] for n in range(0, len(whole), 1500)] + [b"no database" * 99]
+    missing = 0
+    for content in harmed:
+        cache.path.write_bytes(content)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found, got = cache.lookup(keys)
+            assert not found.any() or np.array_equal(got[found], values[found])
+            cache.add([keys[i] for i in np.flatnonzero(~found)], values[~found])
+        assert all("to be recomputed" in str(warning.message) for warning in caught)
         found, got = cache.lookup(keys)
         assert found.all()
         assert np.array_equal(got, values)
+        missing += bool(caught)
+    assert missing > len(harmed) / 3, "the rest lies in space that no row takes"
 
 
-def test_merging_into_a_shard_that_held_everything_keeps_it(cache):
-    """The result then has that shard's name, and must not be removed as one of the old."""
-    keys, values = entries(0, MOST_SHARDS + 1)
-    for most in range(1, MOST_SHARDS + 1):
-        cache.add(keys[:most], values[:most])
-    whole = cache.add(keys, values)
-    cache.compact()
-    assert shards(cache) == [whole]
-    assert cache.lookup(keys)[0].all()
+def test_one_damaged_value_costs_one_value(cache):
+    keys, values = entries(0)
+    cache.add(keys, values)
+    with sqlite3.connect(cache.path) as database:
+        database.execute("UPDATE vectors SET value = zeroblob(16) WHERE key = ?", [keys[1]])
+    with pytest.warns(UserWarning, match="1 damaged embeddings, to be recomputed"):
+        found, got = cache.lookup(keys)
+    assert found.tolist() == [True, False, True]
+    assert np.array_equal(got[found], values[[0, 2]])
 
 
-@pytest.mark.filterwarnings("ignore:damaged embeddings")
-def test_merging_only_damaged_shards_leaves_an_empty_cache(cache):
-    for number in range(MOST_SHARDS + 1):
-        cache.add(*entries(10 * number)).write_bytes(b"gone")
-    cache.compact()
-    assert shards(cache) == []
+def test_a_file_of_another_make_is_replaced(cache):
+    with sqlite3.connect(cache.path) as database:
+        database.execute("CREATE TABLE vectors (something TEXT)")
+    with pytest.warns(UserWarning, match="damaged embeddings removed, to be recomputed"):
+        cache.add(*entries(0))
+    assert cache.lookup(entries(0)[0])[0].all()
+
+
+def test_a_lock_or_a_folder_at_fault_is_said_and_costs_no_embedding(cache, monkeypatch):
+    cache.add(*entries(0))
+    monkeypatch.setattr(store, "PATIENCE", 0.1)
+    holder = sqlite3.connect(cache.path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(UserError, match=r"embeddings\.sqlite3: database is locked.*ARG_CACHE"):
+        cache.add(*entries(10))
+    holder.close()
+    assert cache.lookup(entries(0)[0])[0].all()
+    elsewhere = EmbeddingCache("kind", cache.path.parent)
+    elsewhere.path.mkdir()
+    with pytest.raises(UserError, match="unable to open database file"):
+        elsewhere.lookup([b"k"])
 
 
 WRITER = textwrap.dedent("""
@@ -123,12 +131,11 @@ WRITER = textwrap.dedent("""
     cache, own = EmbeddingCache("kind", Path(sys.argv[1])), int(sys.argv[2])
     for number in range(30):
         cache.add(*entries(1000 * own + 10 * number))
-        cache.compact()
+        assert cache.lookup(entries(1000 * own)[0])[0].all()
 """)
 
 
-def test_processes_that_add_and_merge_at_once_lose_nothing_but_time(cache, tmp_path, request):
-    """What is lost to a race would be recomputed; here none is, and nothing wrong is returned."""
+def test_processes_that_read_and_write_at_once_lose_nothing(cache, tmp_path, request):
     tests = str(request.path.parent)
     command = [sys.executable, "-W", "error", "-c", WRITER, str(tmp_path)]
     running = [subprocess.Popen([*command, str(own), tests]) for own in (1, 2)]
@@ -139,15 +146,14 @@ def test_processes_that_add_and_merge_at_once_lose_nothing_but_time(cache, tmp_p
             found, got = cache.lookup(keys)
             assert found.all()
             assert np.array_equal(got, values)
-    assert len(shards(cache)) <= MOST_SHARDS + 1
 
 
 def test_size_and_clearing(own_cache):
     assert cache_size() == (0, 0)
-    cache = EmbeddingCache("kind")
-    path = cache.add(*entries(0))
-    assert path.is_relative_to(own_cache)
-    EmbeddingCache("other").add(*entries(0))
-    assert cache_size() == (2, 2 * path.stat().st_size)
+    for kind in ("kind", "other"):
+        cache = EmbeddingCache(kind)
+        cache.add(*entries(0))
+    assert cache.path.is_relative_to(own_cache)
+    assert cache_size() == (2, 2 * cache.path.stat().st_size)
     clear_cache()
     assert cache_size() == (0, 0)

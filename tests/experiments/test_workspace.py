@@ -56,6 +56,12 @@ def test_final_scores_are_of_the_test_part_if_its_labels_are_known(work, unlabel
     assert unlabelled.scored is unlabelled.val
 
 
+def test_what_is_scored_is_no_reference(work, unlabelled):
+    assert work.references.sequences == work.train.sequences + work.val.sequences
+    assert len(work.references.labels) == len(work.references.sequences)
+    assert unlabelled.references is unlabelled.train
+
+
 def test_all_labelled_proteins_are_parted(work, unlabelled):
     records, table = work.labelled
     assert len(records) == len(table) == sum(map(len, workspaces.proteins().values()))
@@ -81,7 +87,7 @@ def test_results_say_what_they_are_of(work, unlabelled, weights):
         f"{sizes[2]} test proteins",
         f"weights: ESM-2 8M, {weights.name}",
         "profile: smoke, seed 0",
-        "         (only 12 proteins a class are used)",
+        "         (only 12 proteins per class are used)",
     ]
     assert f"{sizes[2]} test proteins" in unlabelled.describe()
     everything = replace(work, profile=replace(load_profile("laptop"), seed=3))

@@ -59,6 +59,13 @@ def test_options_limit_what_is_reported(shared_cache, proteins):
     assert len(search([proteins[0][:75]], proteins[:1], min_coverage=0.4)) == 1
 
 
+def test_what_could_be_dna_is_searched_as_protein(shared_cache, proteins):
+    """Left to guess, MMseqs2 takes these for DNA: it fails, or answers in translation."""
+    doubtful = ["AACCCCTATTTGTTTATTTT", "TCTAAATACATTCAAATATG", "N" * 50, "ACGT" * 75, "M"]
+    assert len(search(doubtful, proteins[:1])) == 0
+    assert cluster(doubtful).tolist() == [0, 1, 2, 3, 4]
+
+
 def test_nothing_in_nothing_out(shared_cache, proteins):
     for empty in (search([], proteins), search(proteins, [])):
         assert len(empty) == 0
@@ -79,7 +86,7 @@ def test_answers_come_from_the_cache_and_damage_is_noticed(own_cache, proteins, 
 
 def test_the_question_decides_the_answer(shared_cache, proteins):
     assert len(search(proteins[:2], proteins[2:])) == 4
-    assert len(search(proteins[:3], proteins[3:])) == 3  # same residues, parted differently
+    assert len(search(proteins[:3], proteins[3:])) == 3  # same residues, split differently
     assert mmseqs.answer_key("x", [], ["MA"], ["MC"]) != mmseqs.answer_key("x", [], ["M"], ["AMC"])
     assert mmseqs.answer_key("x", ["-s", "1"], ["MA"]) != mmseqs.answer_key(
         "x", ["-s", "2"], ["MA"]

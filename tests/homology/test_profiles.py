@@ -63,3 +63,8 @@ def test_the_order_of_members_does_not_matter_but_the_families_do(family, monkey
     assert profile_search([ancestor], known, FAMILIES).equals(first)
     with pytest.raises(pytest.fail.Exception, match="searched again"):
         profile_search([ancestor], known, np.arange(13))
+
+
+def test_what_could_be_dna_is_searched_as_protein():
+    oligos = ["AACCCCTATTTGTTTATTTT", "TCTAAATACATTCAAATATG"]
+    assert profile_search(oligos, oligos, np.array([0, 0])).empty

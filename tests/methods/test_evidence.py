@@ -3,11 +3,12 @@ import pandas as pd
 import pytest
 import synthetic
 
+from arg_utils.data.proteins import Proteins
 from arg_utils.labels import NONARG
 from arg_utils.methods.evidence import (
-    EVIDENCE,
     NOISE,
-    Known,
+    Column,
+    Hit,
     assemble,
     find_hits,
     hit_evidence,
@@ -21,7 +22,7 @@ def known():
     """Two families: three proteins of class 5, two of class 11."""
     sequences = synthetic.families(np.random.default_rng(8), 1, 3, 0.8)
     sequences += synthetic.families(np.random.default_rng(9), 1, 2, 0.8)
-    return Known(sequences, np.zeros((5, 1), np.float32), np.array([5, 5, 5, 11, 11]))
+    return Proteins(sequences, np.array([5, 5, 5, 11, 11]))
 
 
 def found(known, queries):
@@ -31,18 +32,12 @@ def found(known, queries):
 
 def test_each_class_has_its_strongest_hit(known, own_cache):
     evidence = found(known, [known.sequences[0], known.sequences[4], "M" + "GP" * 40])
-    assert evidence.shape == (3, 15, 4)
+    assert evidence.shape == (3, 15, len(Hit))
     assert evidence[0, 5, 1:].tolist() == [1, 1, 1]
     assert evidence[1, 11, 1:].tolist() == [1, 1, 1]
     assert evidence[0, 5, 0] > 1.5
     assert not evidence[0, 11].any()
     assert not evidence[:, [0, NONARG]].any()
-
-
-def test_a_part_keeps_rows_together(known):
-    part = known.part(np.array([3, 0]))
-    assert part.sequences == [known.sequences[3], known.sequences[0]]
-    assert part.labels.tolist() == [11, 5]
 
 
 def test_a_hit_no_stronger_than_chance_is_none():
@@ -77,13 +72,18 @@ def test_small_families_without_resistance_get_no_profile(own_cache):
 
 
 def test_three_columns_speak_for_not_an_arg_alone():
-    hits = np.zeros((2, 15, 4), np.float32)
+    hits = np.zeros((2, 15, len(Hit)), np.float32)
     hits[0, 3] = 1.5, 0.9, 1, 0.5
     evidence = assemble(hits, np.full((2, 15), np.log(1 / 15), np.float32))
-    assert evidence.shape == (2, 15, EVIDENCE)
+    assert evidence.shape == (2, 15, len(Column))
     assert evidence.dtype == np.float32
-    np.testing.assert_allclose(evidence[0, 3, :4], [0.5, 0.9, 1, 0.5], rtol=1e-6)
-    np.testing.assert_allclose(evidence[..., 7], 1 / 15, rtol=1e-6)
-    assert (evidence[0, NONARG, 4], evidence[0, NONARG, 5]) == (0.5, 0)
-    assert (evidence[1, NONARG, 4], evidence[1, NONARG, 5]) == (0, 1)
-    assert not np.delete(evidence[..., [4, 5, 8]], NONARG, axis=1).any()
+    of_the_hit = [Column.STRENGTH, Column.IDENTITY_TIMES_COVERAGE, Column.QUERY_COVERAGE,
+                  Column.TARGET_COVERAGE]  # fmt: skip
+    np.testing.assert_allclose(evidence[0, 3, of_the_hit], [0.5, 0.9, 1, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(evidence[..., Column.PROBABILITY], 1 / 15, rtol=1e-6)
+    np.testing.assert_allclose(evidence[..., Column.LOG_PROBABILITY], -np.log(15) / 4, rtol=1e-6)
+    assert evidence[0, NONARG, Column.NONARG_STRENGTH] == 0.5
+    assert evidence[:, NONARG, Column.NONARG_NO_HIT].tolist() == [0, 1]
+    for_nonarg = [column for column in Column if column.name.startswith("NONARG")]
+    assert len(for_nonarg) == 3
+    assert not np.delete(evidence[..., for_nonarg], NONARG, axis=1).any()

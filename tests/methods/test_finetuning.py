@@ -274,19 +274,6 @@ def test_predictions_come_in_the_order_given_whatever_the_batches(make):
     assert predict_logits(model, [], progress=False).shape == (0, 15)
 
 
-def test_attention_pooling_trains_the_pooling_and_no_block(make):
-    settings = change(SETTINGS, r=0, top_blocks=0, pooling="attention", learning_rate=0.1, epochs=6)
-    model, mean = make(settings), make()
-    start, plain = (predict_logits(m, VAL.sequences, progress=False) for m in (model, mean))
-    np.testing.assert_allclose(start, plain, atol=1e-4)
-    assert count_trainable(model) == 320 + 15 * 321
-    history = finetune(model, TRAIN, VAL, progress=False)
-    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[1]
-    assert set(trainable_state(model)) == {"attention.query", "head.weight", "head.bias"}
-    assert history["best"][1:].any(), "else the start was kept, and nothing below shows"
-    assert model.attention.query.abs().max() > 0
-
-
 def test_training_leaves_the_random_numbers_of_others_alone(make):
     model = make(change(SETTINGS, epochs=1))
     before = torch.random.get_rng_state()

@@ -8,8 +8,8 @@ from arg_utils.data.proteins import Proteins
 from arg_utils.errors import UserError
 from arg_utils.esm2.weights import WIDTH
 from arg_utils.labels import NONARG
-from arg_utils.methods import frozen, hybrid
-from arg_utils.methods.evidence import EVIDENCE
+from arg_utils.methods import frozen
+from arg_utils.methods.evidence import Column
 from arg_utils.methods.hybrid import Hybrid
 from arg_utils.settings import load_profile
 
@@ -49,7 +49,6 @@ def fitted(train, val, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ARG_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(frozen, "embed", told)
-        patch.setattr(hybrid, "embed", told)
         yield Hybrid().fit(train, val, load_profile("smoke"))
 
 
@@ -89,10 +88,10 @@ def test_validation_is_predicted_before_it_is_learned(fitted, val):
     assert (held.argmax(axis=1) == 2).all()
     relatives = [synthetic.mutant(np.random.default_rng(5), s, 0.9) for s in val.sequences]
     assert (fitted.probabilities(relatives)[:, 7] > 1e6 * held[:, 7]).all()
-    assert len(fitted.known.labels) == 64 + 5
+    assert len(fitted.references.labels) == 64 + 5
 
 
 def test_what_is_uncertain_lies_below_a_threshold(fitted):
     assert 0 < fitted.threshold <= 1
     assert fitted.training_seconds > 0
-    assert fitted.trainable_parameters == 15 * 961 + EVIDENCE
+    assert fitted.trainable_parameters == 15 * 961 + len(Column)

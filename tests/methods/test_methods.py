@@ -1,5 +1,7 @@
 """What the methods say of proteins; fitting, saving and loading them is tested with the runs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import synthetic
@@ -8,11 +10,10 @@ import torch
 from arg_utils.data.proteins import Proteins
 from arg_utils.errors import UserError
 from arg_utils.labels import NONARG
-from arg_utils.methods import course
+from arg_utils.methods import DEFAULT_METHOD, METHODS, course
 from arg_utils.methods.baselines import BestHit, Majority
 from arg_utils.methods.classifier import adapt_head, new_head
-from arg_utils.methods.registry import METHODS
-from arg_utils.settings import LoraClassifier, load_profile
+from arg_utils.settings import PROFILES, LoraClassifier, load_profile
 
 SMOKE = load_profile("smoke")
 
@@ -26,20 +27,60 @@ def family():
     return Proteins([*sequences], np.array([5, 5, 5, 11]))
 
 
-def test_majority_is_the_training_sets_most_frequent_class(family, tmp_path):
-    method = Majority().fit(family, family, SMOKE)
+@pytest.fixture
+def other():
+    """A protein of neither family, labelled fosfomycin."""
+    return Proteins([synthetic.protein(np.random.default_rng(6), 120)], np.array([3]))
+
+
+def test_the_names_are_those_of_the_files():
+    assert list(METHODS) == [
+        "majority", "best_hit", "nearest_neighbour", "frozen_linear", "lora_classifier",
+        "layers_linear", "lora_blocks", "full_finetuning", "hybrid",
+    ]  # fmt: skip
+    assert all(METHODS[name].name == name for name in METHODS)
+    assert len({method.title for method in METHODS.values()}) == len(METHODS)
+    assert DEFAULT_METHOD == "hybrid"
+
+
+def test_whatever_watches_validation_is_given_train_alone():
+    given = {name: method.reference for name, method in METHODS.items()}
+    watching = {"frozen_linear", "lora_classifier", "lora_blocks", "full_finetuning"}
+    assert {name for name in given if given[name] == "train"} == watching
+    assert {given[name] for name in set(METHODS) - watching} == {"train + validation"}
+
+
+def test_only_expensive_methods_are_tested_on_fewer_folds_than_the_profile_names():
+    for profile in PROFILES.values():
+        folds = {name: method.homology_folds(profile) for name, method in METHODS.items()}
+        assert all(set(each) <= set(profile.homology_folds) for each in folds.values())
+        assert folds["hybrid"] == profile.homology_folds
+    assert METHODS["lora_blocks"].homology_folds(PROFILES["laptop"]) == (0,)
+
+
+def test_a_method_depends_on_its_own_settings_alone():
+    laptop = PROFILES["laptop"]
+    changed = replace(laptop, lora_blocks=replace(laptop.lora_blocks, epochs=7), seeds=(0, 9))
+    differing = [m for m in METHODS if METHODS[m].settings(laptop) != METHODS[m].settings(changed)]
+    assert differing == ["lora_blocks"]
+    folds = replace(laptop, lora_blocks=replace(laptop.lora_blocks, folds=(0, 1)))
+    assert METHODS["lora_blocks"].settings(laptop) == METHODS["lora_blocks"].settings(folds)
+
+
+def test_majority_is_the_most_frequent_class(family, other, tmp_path):
+    method = Majority().fit(family, other, SMOKE)
     method.save(tmp_path)
-    for known in (method, Majority.load(tmp_path)):
-        found = known.probabilities(["M", "MK"])
-        assert found.dtype == np.float32
-        assert found[:, 5].tolist() == [0.75, 0.75]
-        assert found[:, 11].tolist() == [0.25, 0.25]
-        assert known.predict(["M"]).tolist() == [5]
+    for fitted in (method, Majority.load(tmp_path)):
+        probabilities = fitted.probabilities(["M", "MK"])
+        assert probabilities.dtype == np.float32
+        np.testing.assert_allclose(probabilities[:, [3, 5, 11]], [[0.2, 0.6, 0.2]] * 2, rtol=1e-6)
+        assert fitted.predict(["M"]).tolist() == [5]
+    assert method.held_out(other)[0, [3, 5, 11]].tolist() == [0, 0.75, 0.25]
 
 
-def test_best_hit_is_the_class_of_the_nearest_and_nonarg_without_a_hit(family, own_cache):
+def test_best_hit_is_the_class_of_the_nearest_and_nonarg_without_a_hit(family, other, own_cache):
     rng = np.random.default_rng(5)
-    method = BestHit().fit(family, family, SMOKE)
+    method = BestHit().fit(family, other, SMOKE)
     queries = [
         synthetic.mutant(rng, family.sequences[3], 0.7),
         synthetic.protein(rng, 120),
@@ -47,16 +88,26 @@ def test_best_hit_is_the_class_of_the_nearest_and_nonarg_without_a_hit(family, o
     ]
     assert method.predict(queries).tolist() == [11, NONARG, 5]
     assert method.probabilities(queries).sum(axis=1).tolist() == [1, 1, 1]
-    assert method.probabilities(queries[1:2]).argmax() == NONARG, "not one hit in all"
+    assert method.predict(queries[1:2]).tolist() == [NONARG], "not one hit in all"
     assert method.probabilities([]).shape == (0, 15)
 
 
-def test_a_nonarg_training_protein_is_written_and_read_as_one(tmp_path):
-    method = BestHit().fit(Proteins(["MKV", "MKL"], np.array([NONARG, 0])), None, SMOKE)
+def test_validation_is_a_reference_but_not_when_it_is_scored(family, other, own_cache, tmp_path):
+    method = BestHit().fit(family, other, SMOKE)
+    assert method.predict(other.sequences).tolist() == [3]
+    assert method.held_out(other).argmax(axis=1).tolist() == [NONARG]
     method.save(tmp_path)
-    loaded = BestHit.load(tmp_path).train
-    assert loaded.sequences == ["MKV", "MKL"]
-    assert loaded.labels.tolist() == [NONARG, 0]
+    assert BestHit.load(tmp_path).predict(other.sequences).tolist() == [3]
+
+
+def test_reference_proteins_of_all_classes_are_written_and_read(tmp_path):
+    method = BestHit().fit(
+        Proteins(["MKV", "MKL"], np.array([NONARG, 0])), Proteins(["MKA"], np.array([9])), SMOKE
+    )
+    method.save(tmp_path)
+    references = BestHit.load(tmp_path).references
+    assert references.sequences == ["MKV", "MKL", "MKA"]
+    assert references.labels.tolist() == [NONARG, 0, 9]
 
 
 def test_a_trained_lora_head_is_saved_with_its_update(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from arg_utils.methods.sampling import CappedSample, share_shift
+from arg_utils.methods.finetuning import CappedSample, share_shift
 from arg_utils.metrics.scores import macro_f1
 
 LABELS = np.repeat([0, 11, 14], [4, 40, 400])

@@ -9,50 +9,59 @@ import torch
 
 from arg_utils.labels import NONARG
 from arg_utils.methods import stacking
-from arg_utils.methods.evidence import EVIDENCE, Known
-from arg_utils.methods.stacking import Unseen, balance, draw, stand_for, unseen_evidence, weigh
+from arg_utils.methods.evidence import Column, References
+from arg_utils.methods.stacking import (
+    Unseen,
+    balance,
+    draw,
+    stacking_weights,
+    stand_for,
+    unseen_evidence,
+)
 
 
 @pytest.fixture(scope="module")
-def known():
+def references():
     """Four families a class, four proteins each, whose features tell the class."""
     rng = np.random.default_rng(3)
     labels = np.repeat([2, 7, 11, NONARG], 16)
     sequences = [s for _ in range(4) for s in synthetic.families(rng, 4, 4, 0.8, 100)]
     features = rng.normal(0, 0.3, (64, 20)).astype(np.float32)
     features[np.arange(64), np.repeat(range(4), 16)] += 2
-    return Known(sequences, features, labels)
+    return References(sequences, features, labels)
 
 
 @pytest.fixture(scope="module")
-def unseen(known, tmp_path_factory):
+def unseen(references, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ARG_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield unseen_evidence(known, 0)
+        yield unseen_evidence(references, 0)
 
 
-def test_far_evidence_lacks_relatives_and_near_evidence_the_protein_itself(unseen, known):
-    assert unseen.found.shape == (128, 15, EVIDENCE)
+def test_far_evidence_lacks_relatives_and_near_evidence_the_protein_itself(unseen):
+    assert unseen.evidence.shape == (128, 15, len(Column))
     assert unseen.far.tolist() == [False] * 64 + [True] * 64
-    strength = unseen.found[..., 0].max(axis=1)
+    strength = unseen.evidence[..., Column.STRENGTH].max(axis=1)
     assert (strength[~unseen.far] > 0.2).mean() > 0.9
     assert (strength[unseen.far] > 0.2).mean() < 0.1
-    assert unseen.found[~unseen.far][..., 1].max() < 0.99, "an identical hit is the protein itself"
+    assert unseen.evidence[~unseen.far][..., Column.IDENTITY_TIMES_COVERAGE].max() < 0.99, (
+        "an identical hit is the protein itself"
+    )
 
 
-def test_the_model_has_not_seen_them_either(known, own_cache):
+def test_the_model_has_not_seen_them_either(references, own_cache):
     """Features that only name the protein itself must not help."""
-    named = dataclasses.replace(known, features=np.eye(64, dtype=np.float32))
-    found = unseen_evidence(named, 0)
-    chances = found.found[..., 7]
-    own = chances[np.arange(128), found.labels]
+    named = dataclasses.replace(references, features=np.eye(64, dtype=np.float32))
+    gathered = unseen_evidence(named, 0)
+    probabilities = gathered.evidence[..., Column.PROBABILITY]
+    own = probabilities[np.arange(128), gathered.labels]
     assert own.max() < 0.6
 
 
 def test_one_family_has_no_far_situation(own_cache):
     sequences = synthetic.families(np.random.default_rng(6), 1, 6, 0.9, 100)
     features = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-    found = unseen_evidence(Known(sequences, features, np.array([5, 5, 5, 5, 11, 11])), 0)
+    found = unseen_evidence(References(sequences, features, np.array([5, 5, 5, 5, 11, 11])), 0)
     assert len(found.labels) == 6
     assert not found.far.any()
 
@@ -87,16 +96,16 @@ def test_rare_classes_and_small_families_count_for_more():
 
 
 def test_weights_follow_what_was_right(unseen):
-    weights = weigh(unseen, 1.0)
-    right = (torch.from_numpy(unseen.found) @ weights).argmax(dim=1).numpy() == unseen.labels
+    weights = stacking_weights(unseen, 1.0)
+    right = (torch.from_numpy(unseen.evidence) @ weights).argmax(dim=1).numpy() == unseen.labels
     assert right.mean() > 0.95
 
 
 def test_far_evidence_counts_as_told():
     """Near proteins go by column 0, far ones by column 1, against it."""
-    found = np.zeros((4, 15, EVIDENCE), np.float32)
+    evidence = np.zeros((4, 15, len(Column)), np.float32)
     labels, far = np.array([3, 4, 3, 4]), np.array([False, False, True, True])
-    found[np.arange(4), labels, 0] = 1 * (1 - 2 * far)
-    unseen = Unseen(found, labels, far, np.ones(4), np.ones(4))
-    assert weigh(unseen, 0.1)[0] > 0.5
-    assert weigh(unseen, 10.0)[0] < -0.5
+    evidence[np.arange(4), labels, 0] = 1 * (1 - 2 * far)
+    unseen = Unseen(evidence, labels, far, np.ones(4), np.ones(4))
+    assert stacking_weights(unseen, 0.1)[0] > 0.5
+    assert stacking_weights(unseen, 10.0)[0] < -0.5

@@ -13,7 +13,7 @@ from arg_utils.metrics.calibration import (
 )
 
 
-def chances(confidences, classes):
+def confident(confidences, classes):
     """Rows with the given probability on the given class, the rest spread evenly."""
     table = np.repeat((1 - np.array(confidences))[:, None] / 14, 15, axis=1)
     table[np.arange(len(classes)), classes] = confidences
@@ -22,19 +22,19 @@ def chances(confidences, classes):
 
 def test_calibrated_is_zero_and_overconfident_is_the_gap():
     predicted = [0] * 10
-    table = chances([0.8] * 10, predicted)
+    table = confident([0.8] * 10, predicted)
     assert expected_calibration_error(table, [0] * 8 + [1] * 2) == pytest.approx(0)
     assert expected_calibration_error(table, [0] * 5 + [1] * 5) == pytest.approx(0.3)
 
 
 def test_gaps_are_weighted_by_bin_size():
-    table = chances([0.9] * 3 + [0.5], [2] * 4)
+    table = confident([0.9] * 3 + [0.5], [2] * 4)
     error = expected_calibration_error(table, [2, 2, 2, 1], bins=10)
     assert error == pytest.approx(0.75 * 0.1 + 0.25 * 0.5)
 
 
 def test_reliability_keeps_every_protein_even_at_the_edges():
-    table = chances([1.0, 0.2, 0.4, 0.6], [0, 1, 2, 3])
+    table = confident([1.0, 0.2, 0.4, 0.6], [0, 1, 2, 3])
     bins = reliability(table, [0, 1, 2, 4], bins=5)
     assert bins["n"].tolist() == [1, 1, 1, 0, 1]
     assert bins["accuracy"].tolist()[:3] == [1, 1, 0]
@@ -43,7 +43,7 @@ def test_reliability_keeps_every_protein_even_at_the_edges():
 
 
 def test_risk_falls_when_the_unsure_are_left_out():
-    table = chances([0.9, 0.8, 0.7, 0.6], [0, 0, 0, 0])
+    table = confident([0.9, 0.8, 0.7, 0.6], [0, 0, 0, 0])
     curve = risk_coverage(table, [0, 0, 1, 1])
     assert curve["coverage"].tolist() == [0.25, 0.5, 0.75, 1.0]
     np.testing.assert_allclose(curve["risk"], [0, 0, 1 / 3, 1 / 2])
@@ -51,7 +51,7 @@ def test_risk_falls_when_the_unsure_are_left_out():
 
 
 def test_equal_confidences_are_answered_together():
-    curve = risk_coverage(chances([0.5] * 4, [0] * 4), [0, 0, 0, 1])
+    curve = risk_coverage(confident([0.5] * 4, [0] * 4), [0, 0, 0, 1])
     assert curve[["coverage", "risk"]].to_numpy().tolist() == [[1.0, 0.25]]
 
 
@@ -74,7 +74,7 @@ def test_wrong_input_is_named(table, true, message):
 
 def test_the_temperature_mends_overconfidence():
     """Scores that claim 0.9 where 0.6 is right."""
-    scores = np.log(chances([0.9] * 10, [0] * 10))
+    scores = np.log(confident([0.9] * 10, [0] * 10))
     true = [0] * 6 + [1, 2, 3, 4]
     temperature = fit_temperature(scores, true)
     assert temperature > 1.5
@@ -84,13 +84,13 @@ def test_the_temperature_mends_overconfidence():
 
 
 def test_the_temperature_heeds_how_often_each_counts():
-    scores = np.log(chances([0.9] * 2, [0] * 2))
+    scores = np.log(confident([0.9] * 2, [0] * 2))
     sure, unsure = (fit_temperature(scores, [0, 1], weights) for weights in ([99, 1], [1, 1]))
     assert sure < 1 < unsure
 
 
 def test_the_threshold_answers_most_within_the_risk():
-    table, true = chances([0.9, 0.8, 0.7, 0.6], [0] * 4), [0, 0, 1, 0]
+    table, true = confident([0.9, 0.8, 0.7, 0.6], [0] * 4), [0, 0, 1, 0]
     assert abstention_threshold(table, true, 0.0) == 0.8
     assert abstention_threshold(table, true, 0.25) == 0.6
     assert abstention_threshold(table, true, 0.0, [1, 1, 0, 1]) == 0.6
@@ -98,7 +98,7 @@ def test_the_threshold_answers_most_within_the_risk():
 
 
 def test_the_threshold_does_not_part_equals():
-    table = chances([0.9, 0.7, 0.7], [0] * 3)
+    table = confident([0.9, 0.7, 0.7], [0] * 3)
     assert abstention_threshold(table, [0, 0, 1], 0.2) == 0.9
 
 

@@ -50,13 +50,13 @@ def test_hardest_confusions_and_the_proteins_behind_them():
         ["aminoglycoside", "MLS", 3],
         ["fosfomycin", "trimethoprim", 2],
     ]
-    chances = np.full((6, 15), 0.01)
-    chances[np.arange(6), pred] = [0.5, 0.9, 0.7, 0.3, 0.4, 1.0]
-    chances[0, 0] = 0.33
-    proteins = ev.confused_proteins(true, pred, chances, list("abcdef"), per_pair=2)
+    probabilities = np.full((6, 15), 0.01)
+    probabilities[np.arange(6), pred] = [0.5, 0.9, 0.7, 0.3, 0.4, 1.0]
+    probabilities[0, 0] = 0.33
+    proteins = ev.confused_proteins(true, pred, probabilities, list("abcdef"), per_pair=2)
     assert proteins["id"].tolist() == ["b", "c", "e", "d"]
     assert proteins["confidence"].tolist() == [0.9, 0.7, 0.4, 0.3]
-    everyone = ev.confused_proteins(true, pred, chances, list("abcdef"), pairs=1)
+    everyone = ev.confused_proteins(true, pred, probabilities, list("abcdef"), pairs=1)
     assert everyone["id"].tolist() == ["b", "c", "a"]
     assert everyone["p_true"].tolist() == [0.01, 0.01, 0.33]
 

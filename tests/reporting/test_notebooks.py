@@ -1,122 +1,214 @@
-"""The committed notebooks: executed, small, plain, and of the code that is committed with them."""
-
-import ast
 import json
-import re
+import sys
 
 import nbformat
 import pytest
 
 from arg_utils import files
+from arg_utils.__main__ import main
+from arg_utils.errors import UserError
 from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
+from arg_utils.reporting import notebooks
 
-FOUND = sorted(files.NOTEBOOKS.glob("*.ipynb"))
-TAGS = {"nbval-ignore-output", "nbval-check-output"}
-EXPECTED = [
-    "01_eda_class_imbalance",
-    "02_build_dataset",
-    "03_train_esm2_lora",
-    "04_evaluate",
-    "05_kaggle_submission",
-]
-each_notebook = pytest.mark.parametrize("path", FOUND, ids=[path.stem for path in FOUND])
-
-
-def read(path):
-    return nbformat.read(path, as_version=nbformat.NO_CONVERT)
-
-
-def code_cells(path):
-    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+FIRST = """\
+import os, sys, time
+from arg_utils.files import ROOT
+for step in range(3):
+    sys.stderr.write(f"\\r {step} of 3"); sys.stderr.flush(); time.sleep(0.05)
+sys.stderr.write("\\n")
+print("a warning", file=sys.stderr)
+print(sys.executable == os.environ["EXPECTED_PYTHON"], os.path.basename(os.getcwd()))
+print(ROOT / "data" / "open")"""
+FIGURE = """\
+from matplotlib.figure import Figure
+from arg_utils.reporting.style import save_figure
+save_figure(Figure(), "empty", "figures")"""
 
 
-def test_the_five_are_there():
-    assert set(EXPECTED) <= {path.stem for path in FOUND}
-    assert all(re.match(r"\d\d_", path.stem) for path in FOUND)
-
-
-@each_notebook
-def test_outputs_belong_to_the_committed_code(path):
-    mark = read(path).metadata.get("arg_utils", {})
-    expected = {"code": code_fingerprint(), "cells": cells_fingerprint(read(path))}
-    assert {name: mark.get(name) for name in expected} == expected, "make run publish"
-    assert (mark["data"], mark["profile"]) == ("open", "laptop")
-
-
-@each_notebook
-def test_format_and_size(path):
-    notebook = read(path)
-    nbformat.validate(notebook)
-    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
-    assert path.stat().st_size < 300_000
-
-
-@each_notebook
-def test_executed_once_from_the_first_cell_without_errors(path):
-    cells = code_cells(path)
-    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    kinds = {output.output_type for cell in cells for output in cell.outputs}
-    assert kinds
-    assert "error" not in kinds
-
-
-@each_notebook
-def test_pictures_are_png(path):
-    kinds = {
-        kind
-        for cell in code_cells(path)
-        for output in cell.outputs
-        for kind in output.get("data", {})
-    }
-    assert kinds <= {"text/plain", "text/html", "text/markdown", "image/png"}
-
-
-@each_notebook
-def test_nothing_of_the_machine_it_ran_on(path):
-    text = path.read_text(encoding="utf-8")
-    assert not re.findall(r"/(?:home|root|Users|tmp|work|opt|mnt|workspace)/\w[^\s\"\\]*", text)
-    assert str(files.ROOT) not in text
-    assert "\\r" not in text.replace("\\\\r", "")
-
-
-@each_notebook
-def test_only_calls_the_library(path):
-    """No functions or classes, no named lambdas, no magics, no path arithmetic."""
-    for cell in code_cells(path):
-        assert not re.search(r"^\s*[!%]", cell.source, re.MULTILINE), cell.source
-        tree = ast.parse(cell.source)
-        for node in ast.walk(tree):
-            assert not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-            named = isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr)
-            assert not (named and isinstance(node.value, ast.Lambda)), cell.source
-            assert not {"os", "pathlib", "sys", "subprocess"} & imported(node), cell.source
-
-
-def imported(node):
-    if isinstance(node, ast.Import):
-        return {alias.name.split(".")[0] for alias in node.names}
-    return {str(node.module).split(".")[0]} if isinstance(node, ast.ImportFrom) else set()
-
-
-@each_notebook
-def test_begins_with_its_purpose_data_and_weights(path):
-    notebook = read(path)
-    assert notebook.cells[0].cell_type == "markdown"
-    assert notebook.cells[0].source.startswith("# ")
-    said = json.dumps(code_cells(path)[0].outputs).lower()
-    assert "data" in said
-    assert "weights" in said
-
-
-@each_notebook
-def test_tags_are_those_nbval_knows(path):
-    """nbval ignores a misspelt tag silently, and then compares nothing."""
-    tags = [tag for cell in read(path).cells for tag in cell.metadata.get("tags", [])]
-    assert set(tags) <= TAGS
-    checked = [
-        cell for cell in code_cells(path) if "nbval-check-output" in cell.metadata.get("tags", [])
+def write(folder, name, *sources, tags=()):
+    cells = [nbformat.v4.new_markdown_cell("# Title")]
+    cells += [
+        nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)}) for source in sources
     ]
-    assert checked
-    for cell in checked:
-        assert cell.outputs, "nothing to compare"
-        assert all(output.get("name") != "stderr" for output in cell.outputs)
+    folder.mkdir(exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / f"{name}.ipynb")
+    return folder / f"{name}.ipynb"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A machine with another kernel called python3, and results kept in a temporary folder."""
+    spec = tmp_path / "jupyter" / "kernels" / "python3"
+    spec.mkdir(parents=True)
+    (spec / "kernel.json").write_text(
+        json.dumps({"argv": ["/bin/false"], "display_name": "other", "language": "python"})
+    )
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setenv("ARG_OUTPUT", str(tmp_path / "my out"))
+    monkeypatch.setenv("EXPECTED_PYTHON", sys.executable)
+    monkeypatch.setenv("ARG_PROFILE", "smoke")
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setenv("ARG_DATA", str(tmp_path / "mine"))
+    return tmp_path
+
+
+def test_run_executes_in_order_and_keeps_tidy_copies(place, capfd):
+    folder = place / "my notebooks"
+    write(folder, "02_after", "from pathlib import Path\nPath('mark').read_text()")
+    write(folder, "01_first", FIRST, "open('mark', 'w').write('done')", FIGURE, tags=["x"])
+    write(folder, "notes", "1 / 0")  # not numbered: not run
+    assert notebooks.run_notebooks(folder) == place / "my out"
+
+    shown = capfd.readouterr()
+    assert "\r 2 of 3" in shown.err
+    assert "without encryption" not in shown.err
+    assert "01_first: " in shown.out
+    assert "all notebooks: " in shown.out
+
+    copies = place / "my out" / "notebooks"
+    assert sorted(path.name for path in copies.iterdir()) == ["01_first.ipynb", "02_after.ipynb"]
+    first = nbformat.read(copies / "01_first.ipynb", as_version=4)
+    code = [cell for cell in first.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [1, 2, 3]
+    texts = {output.name: output.text for output in code[0].outputs}
+    assert texts == {"stderr": "a warning\n", "stdout": "True my notebooks\ndata/open\n"}
+    assert "image/png" in code[2].outputs[0].data
+    assert first.metadata.arg_utils == {
+        "code": code_fingerprint(),
+        "cells": cells_fingerprint(first),
+        "profile": "smoke",
+        "data": "mine",
+    }
+    assert (first.nbformat, first.nbformat_minor) == (4, 5)
+    assert code[0].metadata == {"tags": ["x"]}
+    raw = (copies / "01_first.ipynb").read_text()
+    assert str(place) not in raw
+    assert str(files.ROOT) not in raw
+    assert "'done'" in (copies / "02_after.ipynb").read_text()
+    times = json.loads((place / "my out" / "notebook_times.json").read_text())
+    assert times["profile"] == "smoke"
+    assert list(times["seconds"]) == ["01_first", "02_after"]
+
+
+def test_the_first_error_stops_the_run_and_is_named(place, monkeypatch, capsys):
+    folder = place / "notebooks"
+    write(folder, "01_good", "1")
+    write(folder, "02_bad", "x = 1", "raise ValueError('too short')", "open('late', 'w')")
+    write(folder, "03_after", "open('late', 'w')")
+    stale = place / "my out" / "notebooks" / "03_after.ipynb"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("from an earlier run")
+    monkeypatch.setattr(files, "NOTEBOOKS", folder)
+    assert main(["notebooks", "run"]) == 1
+    message = capsys.readouterr().err
+    assert "02_bad.ipynb, code cell 2 of 3, failed:" in message
+    assert "ValueError: too short" in message
+    assert "\x1b" not in message
+    assert not (folder / "late").exists()
+    assert [path.name for path in stale.parent.iterdir()] == ["01_good.ipynb"]
+
+
+def test_a_user_error_is_its_sentence_and_exit_code_2(place, monkeypatch, capsys):
+    source = "from arg_utils.errors import UserError\nraise UserError('Put the file there.')"
+    write(place / "notebooks", "01_user", source)
+    monkeypatch.setattr(files, "NOTEBOOKS", place / "notebooks")
+    assert main(["notebooks", "run"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "error: Put the file there."
+
+
+def test_a_dead_kernel_is_said_to_be_one(place):
+    path = write(place / "notebooks", "01_dies", "import os\nos._exit(1)")
+    with pytest.raises(notebooks.NotebookError, match=r"01_dies\.ipynb: its kernel died"):
+        notebooks.execute(path)
+
+
+def test_no_notebooks(tmp_path):
+    with pytest.raises(UserError, match="no notebook"):
+        notebooks.run_notebooks(tmp_path)
+
+
+@pytest.mark.usefixtures("place")
+def test_the_report_checks_the_submission_and_keeps_a_copy(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine/test.fasta").write_text(">SEQ0\nMKV\n")
+    output = tmp_path / "run"
+    output.mkdir()
+    (output / "metrics.json").write_text('{"val_macro_f1": 0.9342}')
+    submission = tmp_path / "my out" / "submission.csv"
+    with pytest.raises(UserError, match="No submission was written"):
+        notebooks.report(output)
+    submission.write_text("id,label\nSEQ0,99\n")
+    with pytest.raises(UserError, match="99"):
+        notebooks.report(output)
+    submission.write_text("id,label\nSEQ0,3\n")
+    capsys.readouterr()
+    notebooks.report(output)
+    said = capsys.readouterr().out
+    assert "macro-F1: 0.934" in said
+    assert str(submission) in said
+    assert (output / "submission.csv").read_text() == submission.read_text()
+
+
+def test_relative_places_are_made_absolute_for_the_kernel(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    given = {"ARG_DATA": "mine", "ARG_OUTPUT": "new", "ARG_CACHE": "gone", "MPLBACKEND": "Agg"}
+    kernel = notebooks.kernel_environment({**given, "PYTHONPATH": "else", "HOME": "h"})
+    assert kernel["ARG_DATA"] == str(tmp_path / "mine")
+    assert kernel["ARG_OUTPUT"] == str(tmp_path / "new")
+    assert kernel["ARG_CACHE"] == "gone"
+    assert kernel["PYTHONPATH"].endswith(":else")
+    assert "MPLBACKEND" not in kernel
+    assert notebooks.kernel_environment({"ARG_DATA": "open"})["ARG_DATA"] == "open"
+
+
+def test_clock():
+    assert [notebooks.clock(s) for s in (7.6, 59.7, 185)] == ["8 s", "1 min 00 s", "3 min 05 s"]
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A repository and a complete run of it."""
+    root, run = tmp_path / "root", tmp_path / "root/runs/open-laptop"
+    for folder in (root / "arg_utils", root / "results", run / "notebooks", run / "figures"):
+        folder.mkdir(parents=True)
+    (root / "arg_utils/module.py").write_text("x = 1\n")
+    source = write(root / "notebooks", "01_one", "x = 1")
+    copy = nbformat.read(source, as_version=4)
+    code = code_fingerprint(root / "arg_utils")
+    copy.metadata["arg_utils"] = {"code": code, "cells": cells_fingerprint(copy)}
+    copy.cells[1].execution_count = 1
+    nbformat.write(copy, run / "notebooks/01_one.ipynb")
+    (run / "figures/a.png").write_bytes(b"png")
+    (run / "metrics.json").write_text("{}")
+    (run / "submission.csv").write_text("id,label\n")
+    (run / "results.json").write_text('[{"profile": "laptop", "macro_f1": 0.5}]')
+    old = [{"profile": "full", "macro_f1": 0.9}, {"profile": "laptop", "macro_f1": 0.1}]
+    (root / "results/results.json").write_text(json.dumps(old))
+    return run, root
+
+
+def test_publish_copies_the_run_over_what_is_committed(finished):
+    run, root = finished
+    notebooks.publish(run, root)
+    assert '"execution_count": 1' in (root / "notebooks/01_one.ipynb").read_text()
+    assert (root / "results/a.png").read_bytes() == b"png"
+    assert (root / "results/metrics.json").is_file()
+    assert (root / "submissions/sample_submission.csv").read_text() == "id,label\n"
+    rows = json.loads((root / "results/results.json").read_text())
+    assert [(row["profile"], row["macro_f1"]) for row in rows] == [("laptop", 0.5), ("full", 0.9)]
+
+
+def test_publish_refuses_a_run_of_other_code(finished):
+    run, root = finished
+    (root / "arg_utils/module.py").write_text("x = 2\n")
+    with pytest.raises(UserError, match="has changed since 01_one"):
+        notebooks.publish(run, root)
+    assert '"execution_count": null' in (root / "notebooks/01_one.ipynb").read_text()
+
+
+def test_publish_refuses_an_incomplete_run(finished):
+    run, root = finished
+    write(root / "notebooks", "02_two", "x = 1")
+    with pytest.raises(UserError, match=r"02_two\.ipynb was not run"):
+        notebooks.publish(run, root)

@@ -1,0 +1,11 @@
+"""What was compared once and is no method of the library: heads, features, parts of the hybrid.
+
+    python -m benchmarks.ablations                  # all of the following
+    python -m benchmarks.ablations heads            # results/heads.json
+    python -m benchmarks.ablations stacking         # results/stacking.json
+    python -m benchmarks.ablations test             # results/ablations.json
+
+``heads`` and ``stacking`` ask training proteins alone, split by homology; choices are made by them.
+``test`` scores other heads, and treatments of rare classes, on the test proteins of both splits,
+given training and validation as *layers_linear* is.
+"""

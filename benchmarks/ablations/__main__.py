@@ -1,0 +1,55 @@
+"""The command ``python -m benchmarks.ablations``; see the package."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from arg_utils.errors import exit_code
+from arg_utils.experiments.workspace import Workspace, open_workspace
+from arg_utils.files import RESULTS, write_text
+from benchmarks import ablations
+from benchmarks.ablations import heads, stacking, tested
+
+COMMAND = "python -m benchmarks.ablations"
+
+
+def run(work: Workspace, table: str) -> pd.DataFrame:
+    """Make one table and write its file; what to print of it."""
+    content = work.provenance(f"{COMMAND} {table}")
+    if table == "heads":
+        name, content["rows"] = "heads", heads.evaluate(work)
+    elif table == "stacking":
+        name, content["rows"] = "stacking", stacking.evaluate(work)
+        content["partitions"] = len(stacking.SEEDS)
+    else:
+        name, content["rows"] = "ablations", tested.evaluate(work)
+    write_text(RESULTS / f"{name}.json", json.dumps(content, indent=1) + "\n")
+    return pd.DataFrame(content["rows"]).drop(columns="gains", errors="ignore").round(3)
+
+
+TABLES = ("heads", "stacking", "test")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the tables named, or all, print them, and write them into ``results/``."""
+    parser = argparse.ArgumentParser(
+        COMMAND, description=ablations.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}")
+    tables = parser.parse_args(arguments).tables or TABLES
+    if unknown := set(tables) - set(TABLES):
+        parser.error(f"there is no table {min(unknown)}; choose from {', '.join(TABLES)}")
+
+    def command() -> None:
+        work = open_workspace()
+        for table in tables:
+            print(run(work, table).to_string(index=False))
+
+    return exit_code(command, RESULTS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

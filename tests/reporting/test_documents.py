@@ -1,0 +1,154 @@
+"""README's and the card's numbers: what is written, and what is refused."""
+
+import json
+
+import card_examples as examples
+import pytest
+
+from arg_utils import files
+from arg_utils.errors import UserError
+from arg_utils.reporting import documents
+
+README = """# Title
+<!-- results:begin -->
+old
+<!-- results:end -->
+Text, with a backslash \\1.
+<!-- times:begin -->
+<!-- times:end -->
+"""
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "results").mkdir()
+    for name, content in {
+        "results": examples.ROWS, "notebook_times": examples.TIMES, "ladder": examples.LADDER,
+    }.items():  # fmt: skip
+        (tmp_path / f"results/{name}.json").write_text(json.dumps(content))
+    (tmp_path / "README.md").write_text(README)
+    (tmp_path / "MODEL_CARD.md").write_text("# Card\n<!-- bins:begin -->\n<!-- bins:end -->\n")
+    return tmp_path
+
+
+def cells(markdown):
+    """The rows of the tables in a text, as lists of cells; every row as long as its head."""
+    rows = [line.strip("|").split("|") for line in markdown.splitlines() if line.startswith("|")]
+    assert len({len(row) for row in rows}) == 1
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def test_results_have_a_row_per_method_and_profile_hardest_split_first():
+    rows = cells(documents.results_table(examples.ROWS))[2:]
+    assert [row[:2] for row in rows] == [
+        ["LoRA", "full"], ["LoRA", "laptop"], ["best hit", "laptop"], ["seed only", "laptop"]
+    ]  # fmt: skip
+    assert rows[0][2:] == ["–", "0.520", "–", "–", "–"]
+    assert rows[1][2:] == ["–", "0.412 (0.350–0.467)", "0.700", "12,345", "3.2"]
+    assert rows[2][2:4] == ["0.993", "0.320"]
+
+
+def test_results_say_of_how_many_seeds_they_are():
+    seeds = [{**examples.ROWS[0], "seed": seed} for seed in (0, 1, 2)]
+    assert "0.993, mean of 3 seeds" in documents.results_table(seeds)
+
+
+def test_times_add_up():
+    assert [row[1] for row in cells(documents.times_table(examples.TIMES))[2:]] == [
+        "0.5", "1.5", "2.0"
+    ]  # fmt: skip
+
+
+def test_speed_compares_each_task_and_leaves_out_what_was_not_measured():
+    text = documents.speed_table(examples.SPEED)
+    assert cells(text)[2:] == [
+        ["fair-esm", "1,200", "11.0×", "1,246", "680", "4.4×", "4,715"],
+        ["this library", "13,200", "–", "–", "3,000", "–", "–"],
+        ["top three", "–", "–", "–", "5,000", "–", "–"],
+    ]
+    assert "\n\n2 cores, cpu, PyTorch 2.13.0" in text
+
+
+def test_bins_show_two_methods_side_by_side():
+    rows = cells(documents.bins_table(examples.LADDER))[2:]
+    assert rows[0] == ["random", "no hit", "1,200", "0.400, 0.500", "0.600, 0.500"]
+    assert rows[1] == ["random", "<30 %", "0", "–, –", "–, –"]
+    assert ["homology", "all", "1,200", "0.400, 0.750", "0.600, 0.750"] in rows
+    assert rows[-1][3:] == ["0.060 (0.040–0.115)"] * 2
+
+
+def test_another_ladder_has_a_row_per_split_and_method():
+    rows = [row | examples.SCORED for row in examples.LADDER["rows"]]
+    text = documents.splits_table(examples.LADDER | {"rows": rows})
+    assert cells(text)[3][:4] == ["random", "best_hit", "1,200", "0.400 (0.100–0.900)"]
+    assert "+0.038 (+0.001 to +0.071)" in cells(text)[3]
+    assert text.endswith("`climb`: data d, weights w, profile p.")
+
+
+def test_another_database_is_shown_with_its_bins():
+    scores, bins, told = documents.external_table(examples.EXTERNAL).split("\n\n")
+    assert cells(scores)[3][:2] == ["hybrid", "0.950 (0.500–0.975)"]
+    assert cells(scores)[3][-2:] == ["0.974", "0.011"]
+    assert cells(bins)[2:] == [
+        ["no hit", "1,000", "2", "0.900", "0.950"], ["<30 %", "0", "0", "–", "–"]
+    ]  # fmt: skip
+    assert "hybrid answers 96.0%, of which 0.1% are wrong" in told
+
+
+def test_proteins_of_every_kind_are_shown_with_what_they_are_taken_for():
+    head, _, best, hybrid = cells(documents.negatives_table(examples.NEGATIVES))
+    assert head[1].startswith("of 8,012 proteins")
+    assert best[1:5] == ["0.14%", "–", "–", "92.0%"]
+    assert hybrid[1:5] == ["0.55%", "0.00%", "43.0%", "–"]
+    assert (best[-1], hybrid[-1]) == ("–", "aminoglycoside 20, beta-lactam 7, polymyxin 2")
+
+
+def test_check_says_what_is_out_of_date_and_rewrites_nothing(root):
+    assert documents.update_documents(check=True, root=root) == ["README.md", "MODEL_CARD.md"]
+    assert (root / "README.md").read_text() == README
+    assert documents.update_documents(root=root) == ["README.md", "MODEL_CARD.md"]
+    text = (root / "README.md").read_text()
+    assert "old" not in text
+    assert "| best hit | laptop | 0.993 |" in text
+    assert "| hybrid | – | 0.600 (0.100–0.900) |" in text  # of the ladder
+    assert "Text, with a backslash \\1." in text
+    assert "0.600, 0.500" in (root / "MODEL_CARD.md").read_text()
+    assert documents.update_documents(check=True, root=root) == []
+    (root / "results/results.json").write_text(json.dumps(examples.ROWS[:1]))
+    assert documents.update_documents(check=True, root=root) == ["README.md"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        README.replace("<!-- results:begin -->", ""),
+        README.replace("<!-- results:end -->", ""),
+        README.replace("results:begin", "x").replace("results:end", "results:begin"),
+        README + README,
+    ],
+)
+def test_a_block_is_marked_once_and_in_order(root, text):
+    (root / "README.md").write_text(text)
+    with pytest.raises(UserError, match=r"README.md must hold <!-- results:begin -->"):
+        documents.update_documents(root=root)
+    assert (root / "README.md").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("document", "block", "command"),
+    [
+        ("README.md", "speed", "make bench"),
+        ("MODEL_CARD.md", "external", "python -m benchmarks.external"),
+    ],
+)
+def test_missing_numbers_are_said_with_the_command_that_makes_them(root, document, block, command):
+    with open(root / document, "a") as file:
+        file.write(f"<!-- {block}:begin -->\n<!-- {block}:end -->\n")
+    with pytest.raises(UserError, match=f"{block}.json in results/; `{command}` writes it"):
+        documents.update_documents(root=root)
+    assert (root / "README.md").read_text().startswith(README)
+
+
+def test_the_committed_documents_are_up_to_date():
+    assert all((files.ROOT / name).is_file() for name in documents.BLOCKS)
+    assert documents.update_documents(check=True) == []
