@@ -59,6 +59,12 @@ def differences(made: Sequence[contenders.Contender], few: Sequence[Record]) -> 
     return largest
 
 
+def warm(made: Sequence[contenders.Contender], sample: Sequence[Record]) -> None:
+    """Let every contender prepare what it prepares on first use."""
+    for contender in made:
+        contender.run(*columns(sample[:4]))
+
+
 def timed(
     made: Sequence[contenders.Contender], sample: Sequence[Record], repeats: int, product: bool
 ) -> dict:

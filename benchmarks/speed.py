@@ -1,7 +1,8 @@
 """The benchmark: features and LoRA training against fair-esm and against transformers with PEFT.
 
     make bench                            # everything, a few minutes on two quiet cores
-    make bench OPTIONS=--quick            # a look, within a minute, into runs/speed
+    make bench OPTIONS=--quick            # a look, within minutes, into runs/speed
+    make bench OPTIONS=--forms            # the forms of the kernel alone, into results/speed.json
 
 One process, the same real proteins and weights for every contender (`contenders`), interleaved
 repeats, medians. Writes speed.json and speed.png, and prints a table.
@@ -13,7 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import memory
+from benchmarks import forms, memory
 
 ROOT = Path(__file__).resolve().parent.parent
 FULL = {"features": 200, "training": 64, "protocol": 1000, "naive_epoch": 40,
@@ -31,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="few proteins, into runs/speed")
     parser.add_argument("--repeats", type=int, help="interleaved repeats (3; quick: 2)")
     parser.add_argument("--output", type=Path, help="folder for speed.json and speed.png")
+    parser.add_argument("--forms", action="store_true", help="the forms of the kernel alone")
     parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--form", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child:
         return child(options.child, options.quick)
@@ -39,27 +42,45 @@ def main(arguments: list[str] | None = None) -> int:
     repeats = options.repeats or (2 if options.quick else 3)
     if repeats < 1:
         parser.error("--repeats must be 1 or more")
+    if options.form:
+        print(json.dumps(forms.form_row(options.form, options.quick, repeats)))
+        return 0
     folder = options.output or ROOT / ("runs/speed" if options.quick else "results")
+    path = folder / "speed.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     load = os.getloadavg()[0]
     if load > 0.5:
         say(f"other programs keep {load:.1f} cores busy: these figures will be too low. Started")
+    measured = forms.with_earlier(forms.measure_forms(options.quick, repeats), before)
+    if options.forms:
+        write(path, before | measured)
+        print(forms.text(measured["forms"]))
+        return 0
     say("memory, each contender in a process of its own")
     chosen = [job for job in REMEMBERED if not (options.quick and job.startswith("training"))]
     jobs = [*chosen, *(f"stream:{count}" for count in sizes["streams"])]
     held = memory.measure(jobs, ["--quick"] if options.quick else [])
     command = " ".join(["python -m benchmarks.speed", *(arguments or sys.argv[1:])])
-    result = {"command": command, "quick": options.quick, "load_before": load} | times(
-        sizes, repeats, held
-    )
+    result = {
+        "command": command, "quick": options.quick, "load_before": load, **measured,
+        **times(sizes, repeats, held),
+    }  # fmt: skip
 
-    from arg_utils.files import write_text
     from arg_utils.reporting.style import save_figure
     from benchmarks import report
 
-    write_text(folder / "speed.json", json.dumps(result, indent=1) + "\n")
+    write(path, result)
     save_figure(report.scaling_figure(result["scaling"]), "speed", folder)
     print(report.text(result))
+    print(forms.text(measured["forms"]))
     return 0
+
+
+def write(path: Path, result: dict) -> None:
+    """Keep what was measured."""
+    from arg_utils.files import write_text
+
+    write_text(path, json.dumps(result, indent=1) + "\n")
 
 
 def child(job: str, quick: bool) -> int:

@@ -17,7 +17,17 @@ from arg_utils.errors import UserError
 from arg_utils.labels import CLASSES, DISPLAY_NAMES
 from arg_utils.reporting.tables import GAIN, SCORE, average_seeds, number, score_frame, source
 
-TEXT = {"", "split", "method", "profile", "reference proteins", "notebook", "identity"}
+TEXT = {
+    "",
+    "form",
+    "processor",
+    "split",
+    "method",
+    "profile",
+    "reference proteins",
+    "notebook",
+    "identity",
+}
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -85,6 +95,49 @@ def speed_table(speed: Mapping) -> str:
         f"protocol takes 1/{speed['protocol_vs_naive']:,.0f} of the naive loop's time (that one "
         f"measured for part of an epoch and multiplied). Peak MB by number of proteins: {streams}."
     )
+
+
+FORM_COLUMNS = {
+    "features_vs_naive": "features: fair-esm", "features_vs_hf": "transformers",
+    "features_vs_esm_cpp": "esm-cpp", "features_vs_torch_attention": "PyTorch's attention",
+    "lora_vs_naive": "LoRA training: fair-esm", "lora_vs_hf": "transformers + PEFT",
+}  # fmt: skip
+
+
+def forms_table(speed: Mapping) -> str:
+    """A row per form of the kernel and processor measured, from speed.json."""
+    rows = []
+    for row in (*speed["forms"].values(), *speed["forms_earlier"]):
+        cells = {"form": f"{row['form']}, {row['precision']}", "processor": _processor(row)}
+        for key, head in FORM_COLUMNS.items():
+            ratio = row.get(key)
+            cells[head] = number(ratio, ".1f") + "×" * (ratio is not None)
+        cells["of a large product's rate"] = f"{row['gemm_fraction']:.0%}"
+        rows.append(cells)
+    return markdown(pd.DataFrame(rows))
+
+
+def _processor(row: Mapping) -> str:
+    """The processor, its best instructions, the limits it was measured under, and the date."""
+    best = row["cpu_flags"][-1] if row["cpu_flags"] else "no vector extension named"
+    limited = ", limited to the form's instructions" if len(row.get("limits", ())) > 1 else ""
+    return f"{row['cpu']} ({best}){limited}, {row['date']}"
+
+
+def load_table(speed: Mapping) -> str:
+    """A row per form: residues per second, and what another busy program leaves of them."""
+    heads = (
+        "form",
+        "features, residues/s",
+        "LoRA training, residues/s",
+        "features, left under load",
+    )
+    rows = [
+        (name, *(number(rate, ",.0f") for rate in row["residues_per_second"].values()),
+         f"{row['kept_under_load']:.0%}")
+        for name, row in speed["forms"].items()
+    ]  # fmt: skip
+    return markdown(pd.DataFrame(rows, columns=heads))
 
 
 def bins_table(ladder: Mapping, methods: tuple[str, ...] = ("best_hit", "hybrid")) -> str:
@@ -211,6 +264,11 @@ BLOCKS: dict[str, tuple[Block, ...]] = {
     "README.md": (
         Block("results", "results.json", "make run publish", results_table),
         Block("times", "notebook_times.json", "make run publish", times_table),
+        Block("forms", "speed.json", "make bench", forms_table),
+    ),
+    "docs/speed.md": (
+        Block("forms", "speed.json", "make bench", forms_table),
+        Block("load", "speed.json", "make bench", load_table),
         Block("speed", "speed.json", "make bench", speed_table),
     ),
     "MODEL_CARD.md": (
