@@ -1,4 +1,4 @@
-"""What is compared: three ways to run ESM-2 8M, each as its users run it, on the same weights.
+"""What is compared: ways to run ESM-2 8M, each as its users run it, on the same weights.
 
 - ``naive``: fair-esm's own ``esm.ESM2.forward``, language-model head included, batches of 4 in file
   order, float32; for training, loralib in the same linear layers.
@@ -7,6 +7,8 @@
 - ``ours``: this library with its defaults; ``ours_float32``, ``ours_sdpa`` (PyTorch's attention
   instead of the compiled kernel) and ``ours_top3`` (LoRA in the top three blocks) take one part
   away or change one setting.
+- ``esm_cpp``: features alone, where it is installed: esm.cpp with its defaults, float32, one
+  sequence a call, as its only call for hidden states takes them (`benchmarks.esm_cpp`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,6 +33,7 @@ from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.classifier import new_head
 from arg_utils.methods.finetuning import ProteinClassifier, set_gradients
 from arg_utils.settings import LoraBlocks
+from benchmarks import esm_cpp
 from benchmarks.batches import PADDING, by_length, file_order, mean_residue, padded
 from benchmarks.hugging_face import add_peft, new_classifier
 
@@ -123,6 +126,13 @@ def features_contender(name: str, weights: Weights) -> Contender:
                 return mean_residue(states.float(), lengths)
 
         return Contender(name, LABELS[name], precision_of(name, device), by_length, work)
+    if name == "esm_cpp":
+        its_features = esm_cpp.new_features(weights)
+
+        def work(sequences, labels):
+            return its_features(sequences)
+
+        return Contender(name, LABELS[name], esm_cpp.precision(), file_order, work)
     model = Esm2(weights, getattr(torch, precision_of(name, device))).to(device)
 
     def work(sequences, labels):
@@ -221,6 +231,7 @@ LABELS = {
     "naive": "fair-esm, batch 4, file order",
     "hf": "transformers + PEFT, SDPA, batch 8, sorted",
     "hf_bfloat16": "the same under bfloat16 autocast",
+    "esm_cpp": "esm.cpp, one sequence a call",
     "ours": "this library",
     "ours_float32": "… in float32",
     "ours_sdpa": "… with PyTorch's attention",
@@ -232,4 +243,6 @@ def names(task: str, native: bool) -> list[str]:
     """The contenders of ``features`` or ``training``; ``native``: the machine has bfloat16."""
     chosen = ["naive", "hf", *(["hf_bfloat16"] if native else []), "ours"]
     chosen += [*(["ours_float32"] if native else []), "ours_sdpa"]
-    return [*chosen, "ours_top3"] if task == "training" else chosen
+    if task == "training":
+        return [*chosen, "ours_top3"]
+    return [*chosen, *(["esm_cpp"] if esm_cpp.joins() else [])]

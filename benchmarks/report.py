@@ -17,7 +17,7 @@ def ratios(tasks: dict) -> dict[str, float]:
     found = {}
     for prefix, task in (("features", "features"), ("lora", "training")):
         spent = tasks[task]["seconds"]
-        for other in ("naive", "hf", "hf_bfloat16"):
+        for other in ("naive", "hf", "hf_bfloat16", "esm_cpp"):
             if other in spent:
                 found[f"{prefix}_vs_{other}"] = ratio(spent["ours"], spent[other])
     return found

@@ -43,8 +43,10 @@ def make(task: str, weights: Weights) -> list[contenders.Contender]:
     return [maker(name, weights) for name in contenders.names(task, native)]
 
 
-def differences(made: Sequence[contenders.Contender], few: Sequence[Record]) -> dict[str, float]:
-    """Largest difference of each contender's features from fair-esm's.
+def differences(
+    made: Sequence[contenders.Contender], few: Sequence[Record]
+) -> dict[str, float | None]:
+    """Largest difference of each contender's features from fair-esm's; None if not finite.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def differences(made: Sequence[contenders.Contender], few: Sequence[Record]) -> 
     for contender in made:
         if contender.precision == "float32" and not largest[contender.name] < TOLERANCE:
             raise RuntimeError(f"{contender.name} differs by {largest[contender.name]:.2g}")
-    return largest
+    return {name: value if np.isfinite(value) else None for name, value in largest.items()}
 
 
 def warm(made: Sequence[contenders.Contender], sample: Sequence[Record]) -> None:

@@ -141,7 +141,7 @@ def times(sizes: dict, repeats: int, held: dict[str, dict[str, float]]) -> dict:
             for task, group in (("features", made), ("training", trainers))
         },
         "feature_difference": apart,
-        "labels": {c.name: c.label for c in trainers},
+        "labels": {c.name: c.label for c in (*made, *trainers)},
         "weights": weights.name,
         "weights_sha256": weights.sha256,
         "device": str(best_device()),

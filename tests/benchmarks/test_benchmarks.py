@@ -1,6 +1,7 @@
 """What of the benchmark needs neither transformers nor peft."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from arg_utils import files
 from arg_utils.data.fasta import Record
 from arg_utils.esm2 import weights
-from benchmarks import contenders, hugging_face, measure, memory, report, scenarios, speed
+from benchmarks import contenders, esm_cpp, hugging_face, measure, memory, report, scenarios, speed
 
 
 def records(lengths) -> list[Record]:
@@ -79,6 +80,23 @@ def test_contenders_compute_the_same_features(weights, some_proteins):
                                  lambda s, labels: torch.ones(len(s), 320))  # fmt: skip
     with pytest.raises(RuntimeError, match="wrong differs"):
         scenarios.differences([made[0], wrong], some_proteins)
+
+
+def test_esm_cpp_gets_every_parameter_and_what_else_it_insists_on(weights):
+    there = esm_cpp.its_file(weights)
+    assert len(there) == len(weights.state) + 6
+    assert there[esm_cpp.FREQUENCIES].shape == (8,)
+    query = there["esm.encoder.layer.5.attention.self.query.weight"]
+    assert torch.equal(query, weights.state["layers.5.self_attn.q_proj.weight"])
+
+
+def test_esm_cpp_computes_the_same_where_its_gelu_is_finite(weights, some_proteins):
+    pytest.importorskip("esm_cpp")
+    halved = {n: v / 2 if ".fc1." in n else v for n, v in weights.state.items()}
+    tame = replace(weights, state=halved)
+    out = [contenders.features_contender(n, tame).run(*scenarios.columns(some_proteins))
+           for n in ("naive", "esm_cpp")]  # fmt: skip
+    np.testing.assert_allclose(*out, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["naive", "ours", "ours_sdpa", "ours_top3"])
