@@ -16,15 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# What ATen, MKL and oneDNN may use at most; see their documentation of these variables.
+# What ATen, MKL, oneDNN and esm.cpp may use at most; see their documentation of these variables.
 LIMITS = {
     "amx": {},
     "avx512_bf16": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"},
     "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "MKL_ENABLE_INSTRUCTIONS": "AVX512"},
     "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-             "ATEN_CPU_CAPABILITY": "avx2"},
+             "ATEN_CPU_CAPABILITY": "avx2", "ESM_FORCE_ISA": "avx2"},
     "portable": {"ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
-                 "ATEN_CPU_CAPABILITY": "default"},
+                 "ATEN_CPU_CAPABILITY": "default", "ESM_FORCE_ISA": "ref"},
     "neon": {},
 }  # fmt: skip
 SIZES = {"features": 64, "training": 24}
