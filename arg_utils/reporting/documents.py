@@ -15,6 +15,7 @@ import pandas as pd
 from arg_utils import files
 from arg_utils.errors import UserError
 from arg_utils.labels import CLASSES, DISPLAY_NAMES
+from arg_utils.methods import METHODS
 from arg_utils.reporting.tables import GAIN, SCORE, average_seeds, number, score_frame, source
 
 TEXT = {
@@ -39,7 +40,7 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def results_table(rows: Sequence[Mapping]) -> str:
     """A row per method and profile with its macro-F1 on each split, best on homology first."""
-    averaged = average_seeds(rows)
+    averaged = average_seeds([row for row in rows if row["method"] in METHODS])
     columns = ["method", "profile", "reference proteins", SCORE, "accuracy", "trained parameters",
                "minutes"]  # fmt: skip
     texts = score_frame(averaged).reindex(columns=columns, fill_value="–").to_dict("records")
@@ -310,8 +311,8 @@ def _numbers(block: Block, results: Path) -> Any:
         raise UserError(f"There is no {path.name} in results/; `{block.command}` writes it.")
     content = json.loads(path.read_text(encoding="utf-8"))
     ladder = results / "ladder.json"
-    if block.write is results_table and ladder.is_file():  # its rows, where both have one
-        content = [*content, *json.loads(ladder.read_text(encoding="utf-8"))["rows"]]
+    if block.write is results_table and ladder.is_file():  # its rows where a run has none
+        content = [*json.loads(ladder.read_text(encoding="utf-8"))["rows"], *content]
     return content
 
 
