@@ -366,6 +366,9 @@ void tile_backward_head(const Head<Half> &h, const Tables &rotary, float scale, 
         product_tiles(b.q + half, keys + j, stride, x.scores + half * kKeys);
         product_tiles(b.g + half, values + j, stride, x.slopes + half * kKeys);
       }
+      if (j + kKeys > h.length) // or 2^(0 - lse) is infinite where all scores are far below 0
+        for (int half = 0; half < kQueries; half += kTile)
+          close_rows(x.scores + half * kKeys, h.length - j);
       fill_block(b, x);
       _tile_loadd(7, key_rows + j / 2 * kDim, kBytes);
       _tile_loadd(6, x.grad_s_rows, kBytes);

@@ -109,10 +109,10 @@ inline Vec exp2_negative(Vec x) { // 2^n times a polynomial for 2^r, |r| <= 1/2
   Vec magic = splat(12582912.0f); // 1.5 * 2^23: the sum is rounded to an integer, in the lowest bits
   Vec y = max(x, splat(-126.0f));
   Vec shifted = y + magic, r = y - (shifted - magic);
-  Vec p = 1.3333558e-3f * r + 9.6181291e-3f;
-  p = p * r + 5.5504109e-2f;
-  p = p * r + 2.4022651e-1f;
-  p = p * r + 6.9314718e-1f;
+  Vec p = 1.3264727e-3f * r + 9.6715128e-3f;
+  p = p * r + 5.5507337e-2f;
+  p = p * r + 2.4022242e-1f;
+  p = p * r + 6.9314698e-1f;
   p = p * r + 1.0f;
   return (Vec)((IntVec)p + ((IntVec)shifted << 23));
 }
