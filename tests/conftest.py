@@ -23,18 +23,19 @@ def own_cache(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture(scope="session")
 def weights():
-    """The weights of ESM-2; the attention kernel is built too.
+    """The weights of ESM-2; the attention kernel is built and proven too.
 
     From then on a test with an empty cache neither fetches nor compiles in this process. And
     PyTorch keeps to one thread: the examples are so small that two only wait for each other.
     """
     import torch
 
-    from arg_utils.esm2.attention import load_kernel
+    from arg_utils.esm2.fastest import BOUNDS, kernel_for
     from arg_utils.esm2.weights import load_weights
 
     torch.set_num_threads(1)
-    load_kernel()
+    for dtype in BOUNDS:
+        kernel_for(torch.empty(0, dtype=dtype))
     return load_weights()
 
 
@@ -71,3 +72,13 @@ def unlabelled(tmp_path_factory, settings):
     import workspaces
 
     return workspaces.workspace(tmp_path_factory.mktemp("data"), settings, with_key=False)
+
+
+@pytest.fixture(
+    scope="session", params=["amx", "avx512_bf16", "avx512", "avx2", "neon", "portable"]
+)
+def kernel(request):
+    """The kernel, in every form that this processor can run."""
+    import kernels
+
+    return kernels.built(request.param)

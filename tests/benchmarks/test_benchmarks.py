@@ -9,7 +9,7 @@ import torch
 
 from arg_utils import files
 from arg_utils.data.fasta import Record
-from arg_utils.esm2 import weights
+from arg_utils.esm2 import fastest, weights
 from benchmarks import contenders, esm_cpp, hugging_face, measure, memory, report, scenarios, speed
 
 
@@ -110,10 +110,10 @@ def test_training_steps_lower_the_loss(weights, some_proteins, name):
 
 
 def test_the_kernel_is_back_after_the_contender_without_it():
-    before = contenders.attention.load_kernel
+    before = fastest.kernel_for
     with contenders.without_kernel():
-        assert contenders.attention.load_kernel() is None
-    assert contenders.attention.load_kernel is before
+        assert fastest.kernel_for(torch.empty(16)) is None
+    assert fastest.kernel_for is before
 
 
 def test_timed_scaling_protocol_and_reports(weights, some_proteins, monkeypatch):

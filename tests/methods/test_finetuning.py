@@ -8,6 +8,7 @@ import synthetic
 import torch
 
 from arg_utils.data.proteins import Proteins
+from arg_utils.esm2 import threads
 from arg_utils.esm2.embeddings import LAST_MEAN, embed
 from arg_utils.esm2.lora import count_trainable, trainable_state
 from arg_utils.methods import finetuning
@@ -140,9 +141,9 @@ def test_blocks_below_run_without_autograd(make):
     seen = {}
     block = model.backbone.block
 
-    def spy(index, hidden, packing):
+    def spy(index, hidden, update, packing):
         seen[index] = hidden.requires_grad
-        return block(index, hidden, packing)
+        return block(index, hidden, update, packing)
 
     model.backbone.block = spy
     model(TRAIN.sequences[:2]).sum().backward()
@@ -279,3 +280,29 @@ def test_training_leaves_the_random_numbers_of_others_alone(make):
     before = torch.random.get_rng_state()
     finetune(model, TRAIN, VAL, progress=False)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_gradients_of_parts_are_the_whole_batch_s_for_any_number_of_threads(make, monkeypatch):
+    monkeypatch.setattr(finetuning, "PART_TOKENS", 90)
+    monkeypatch.setattr(threads, "cores", lambda: 8)
+    model = make(change(SETTINGS, dropout=0.0)).train()
+    for name, parameter in model.named_parameters():
+        if name.endswith("lora_B"):
+            torch.nn.init.normal_(parameter, std=0.02)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    batch, shift = np.arange(len(TRAIN.labels)), torch.linspace(-1, 1, 15)
+    found, before = [], torch.get_num_threads()
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        try:
+            loss = finetuning.set_gradients(model, TRAIN, batch, shift, trained)
+        finally:
+            torch.set_num_threads(before)
+        found.append([torch.tensor(loss), *(p.grad for p in trained)])
+    assert all(map(torch.equal, found[0], found[1]))
+    assert all(map(torch.equal, found[0], found[2]))
+    target = torch.from_numpy(TRAIN.labels)
+    whole = torch.nn.functional.cross_entropy(model(TRAIN.sequences) + shift, target)
+    for own, wanted in zip(found[0][1:], torch.autograd.grad(whole, trained), strict=True):
+        assert (own - wanted).norm() <= 1e-4 * wanted.norm()
+    assert found[0][0].item() == pytest.approx(whole.item(), rel=1e-5)
