@@ -9,6 +9,7 @@ neighbours change no result.
 
 import functools
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -97,7 +98,7 @@ class ResidueBar(tqdm):
             self._said = True
             seconds = spent * self._cost / self._done
             if seconds > LONG_SECONDS and not self.disable:
-                self.write(long_step(self.desc, self.total, seconds))
+                self.write(long_step(self.desc, self.total, seconds), file=sys.stderr)
 
 
 def _cost(length: int) -> float:
