@@ -45,11 +45,11 @@ NEGATIVES = {
     ],
 }  # fmt: skip
 ROWS = [
-    {"split": "random", "method": "best hit", "macro_f1": 0.993, "profile": "laptop"},
-    {"split": "homology", "method": "best hit", "macro_f1": 0.32, "profile": "laptop"},
+    {"split": "random", "method": "best_hit", "macro_f1": 0.993, "profile": "laptop"},
+    {"split": "homology", "method": "best_hit", "macro_f1": 0.32, "profile": "laptop"},
     {
         "split": "random",
-        "method": "seed only",
+        "method": "majority",
         "macro_f1": 0.9301,
         "profile": "laptop",
         "ci_low": None,
@@ -57,7 +57,7 @@ ROWS = [
     },
     {
         "split": "homology",
-        "method": "LoRA",
+        "method": "lora_blocks",
         "macro_f1": 0.4123,
         "accuracy": 0.7,
         "trainable_parameters": 12345,
@@ -66,7 +66,7 @@ ROWS = [
         "ci_high": 0.4666,
         "profile": "laptop",
     },
-    {"split": "homology", "method": "LoRA", "macro_f1": 0.52, "profile": "full"},
+    {"split": "homology", "method": "lora_blocks", "macro_f1": 0.52, "profile": "full"},
 ]
 TIMES = {"data": "open", "profile": "laptop", "cores": 2, "seconds": {"01_a": 30, "02_b": 90.0}}
 SPEED = {

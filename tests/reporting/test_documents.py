@@ -27,6 +27,8 @@ def root(tmp_path):
     }.items():  # fmt: skip
         (tmp_path / f"results/{name}.json").write_text(json.dumps(content))
     (tmp_path / "README.md").write_text(README)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/speed.md").write_text("# Speed\n")
     (tmp_path / "MODEL_CARD.md").write_text("# Card\n<!-- bins:begin -->\n<!-- bins:end -->\n")
     return tmp_path
 
@@ -41,7 +43,8 @@ def cells(markdown):
 def test_results_have_a_row_per_method_and_profile_hardest_split_first():
     rows = cells(documents.results_table(examples.ROWS))[2:]
     assert [row[:2] for row in rows] == [
-        ["LoRA", "full"], ["LoRA", "laptop"], ["best hit", "laptop"], ["seed only", "laptop"]
+        ["lora_blocks", "full"], ["lora_blocks", "laptop"], ["best_hit", "laptop"],
+        ["majority", "laptop"],
     ]  # fmt: skip
     assert rows[0][2:] == ["–", "0.520", "–", "–", "–"]
     assert rows[1][2:] == ["–", "0.412 (0.350–0.467)", "0.700", "12,345", "3.2"]
@@ -109,7 +112,7 @@ def test_check_says_what_is_out_of_date_and_rewrites_nothing(root):
     assert documents.update_documents(root=root) == ["README.md", "MODEL_CARD.md"]
     text = (root / "README.md").read_text()
     assert "old" not in text
-    assert "| best hit | laptop | 0.993 |" in text
+    assert "| best_hit | laptop | 0.993 |" in text
     assert "| hybrid | – | 0.600 (0.100–0.900) |" in text  # of the ladder
     assert "Text, with a backslash \\1." in text
     assert "0.600, 0.500" in (root / "MODEL_CARD.md").read_text()
@@ -137,7 +140,7 @@ def test_a_block_is_marked_once_and_in_order(root, text):
 @pytest.mark.parametrize(
     ("document", "block", "command"),
     [
-        ("README.md", "speed", "make bench"),
+        ("docs/speed.md", "speed", "make bench"),
         ("MODEL_CARD.md", "external", "python -m benchmarks.external"),
     ],
 )
