@@ -60,7 +60,7 @@ def form_row(name: str, quick: bool, repeats: int) -> dict:
     from benchmarks import contenders, measure, report, scenarios
 
     weights, everything = load_weights(), scenarios.records()
-    sizes = QUICK if quick else SIZES
+    sizes = QUICK if quick or name == "portable" else SIZES  # minutes per repeat without vectors
     chosen = {"features": ["naive", "hf", "esm_cpp", "ours", "ours_sdpa"],
               "training": ["naive", "hf", "ours", "ours_sdpa"]}  # fmt: skip
     tasks = {}
