@@ -30,7 +30,7 @@ from arg_utils.esm2.pooling import pool
 from arg_utils.esm2.threads import in_parallel
 from arg_utils.esm2.weights import HEADS, LAYERS, WIDTH, Weights
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.methods.classifier import new_head
+from arg_utils.methods.course import new_head
 from arg_utils.methods.finetuning import ProteinClassifier, set_gradients
 from arg_utils.settings import LoraBlocks
 from benchmarks import esm_cpp

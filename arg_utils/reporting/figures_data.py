@@ -17,8 +17,7 @@ from arg_utils.esm2.embeddings import embed
 from arg_utils.experiments.outcomes import load_fitted
 from arg_utils.experiments.workspace import Workspace
 from arg_utils.labels import DISPLAY_NAMES, NONARG, NUM_CLASSES
-from arg_utils.methods.blocks import LoraInBlocks
-from arg_utils.methods.finetuning import tuned_features
+from arg_utils.methods.finetuning import LoraInBlocks
 from arg_utils.metrics.scores import check_labels, check_same_length
 from arg_utils.reporting.style import (
     BLUE,
@@ -233,7 +232,7 @@ def embeddings_before_and_after(
     """
     chosen = subset(work.scored, cap_per_class(work.scored.labels, cap, work.profile.seed))
     model = cast(LoraInBlocks, load_fitted(work, method)).model
-    after = tuned_features(model, chosen.sequences, progress=False)
+    after = model.all_features(chosen.sequences, progress=False)
     before = embed(chosen.sequences, progress=False)
     return chosen.labels, {"before": project(before), "after": project(after)}
 

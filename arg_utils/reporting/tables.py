@@ -14,7 +14,7 @@ from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology.splits import FOLDS
 from arg_utils.labels import DISPLAY_NAMES, NUM_CLASSES
 from arg_utils.methods import METHODS
-from arg_utils.methods.classifier import adapt_head, new_head
+from arg_utils.methods.course import adapt_head, new_head
 from arg_utils.methods.finetuning import ProteinClassifier
 from arg_utils.metrics.scores import accuracy, confused_proteins, identity_bins, macro_f1
 from arg_utils.settings import Profile
