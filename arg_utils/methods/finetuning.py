@@ -24,6 +24,7 @@ from arg_utils.data.proteins import Proteins, cap_per_class
 from arg_utils.errors import UserError
 from arg_utils.esm2 import lora
 from arg_utils.esm2.batches import MAX_RESIDUES, even_parts, shuffled_batches, token_batches
+from arg_utils.esm2.embeddings import embed
 from arg_utils.esm2.model import Esm2, best_device
 from arg_utils.esm2.pooling import pool
 from arg_utils.esm2.threads import ResidueBar, in_parallel
@@ -65,12 +66,21 @@ class LoraInBlocks(Method):
         start = FrozenLinear().fit(train, val, profile, seed, folder)
         self.model = ProteinClassifier(start.head, self.training(profile), seed=seed)
         self.trainable_parameters = lora.count_trainable(self.model)
-        trainer = Trainer(self.model, train, val, seed)
-        self.history = trainer.run(folder and folder / f"{self.name}.pt")
+        self.trainer = Trainer(self.model, train, val, seed)
+        features = embed([val.sequences[i] for i in self.trainer.watched])
+        place = folder and folder / f"{self.name}.pt"
+        self.history = self.trainer.run(place, course.logits(start.head, features))
         return self
 
     def probabilities(self, sequences: Sequence[str]) -> np.ndarray:
         return course.softmax(self.model.all_logits(sequences))
+
+    def held_out(self, val: Proteins) -> np.ndarray:
+        scores, watched = np.empty((len(val.labels), NUM_CLASSES), np.float32), self.trainer.watched
+        rest = np.setdiff1d(np.arange(len(scores)), watched)  # the others are predicted already
+        scores[watched] = self.trainer.best_logits
+        scores[rest] = self.model.all_logits([val.sequences[i] for i in rest])
+        return course.softmax(scores)
 
     def save(self, folder: Path) -> None:
         settings = json.dumps(vars(self.model.settings))
@@ -206,6 +216,7 @@ class Trainer:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
         self.history: list[dict[str, Any]] = []
         self.best_state: dict[str, torch.Tensor] = {}
+        self.best_logits = np.zeros((0, NUM_CLASSES), np.float32)
 
     def _draw(self, number: int) -> list[np.ndarray]:
         """Batches of positions in the training part, of a sample that ``number`` decides."""
@@ -215,11 +226,18 @@ class Trainer:
         rng = np.random.default_rng([seed, number])
         return [chosen[b] for b in shuffled_batches(lengths, self.settings.batch_tokens, rng)]
 
-    def run(self, checkpoint: Path | None = None, progress: bool = True) -> pd.DataFrame:
+    def run(
+        self,
+        checkpoint: Path | None = None,
+        start: np.ndarray | None = None,
+        progress: bool = True,
+    ) -> pd.DataFrame:
         """Train, and leave the best epoch's parameters in the model.
 
-        ``checkpoint`` is a file that keeps every finished epoch; a second run goes on after the
-        last.
+        Parameters
+        ----------
+        checkpoint : file that keeps every finished epoch; a second run goes on after the last.
+        start : the model's logits [m, 15] of the watched proteins before training, where known.
 
         Returns
         -------
@@ -233,11 +251,12 @@ class Trainer:
                 done = len(self.history) - 1
                 print(f"fine-tuning: {done} of {self.settings.epochs} epochs were done before")
         else:
-            self._judge(math.nan, 0.0, progress)
+            self._judge(self._logits(progress) if start is None else start, math.nan, 0.0)
         for epoch in range(len(self.history), self.settings.epochs + 1):
             begun = time.perf_counter()
             loss = self.train_epoch(epoch, progress)
-            self._judge(loss, time.perf_counter() - begun, progress)
+            seconds = time.perf_counter() - begun
+            self._judge(self._logits(progress), loss, seconds)
             if checkpoint:
                 save_checkpoint(checkpoint, key, self._state())
         self.model.load_state_dict(self.best_state, strict=False)
@@ -261,11 +280,12 @@ class Trainer:
                 bar.advance(lengths[batch].tolist())
         return total / sum(map(len, batches))
 
-    def _judge(self, loss: float, seconds: float, progress: bool) -> None:
-        """Score the watched proteins, note the epoch, and copy the parameters if it is the best."""
-        watched = [self.val.sequences[i] for i in self.watched]
-        predicted = self.model.all_logits(watched, progress).argmax(axis=1)
-        score = estimated_macro_f1(self.val.labels, self.watched, predicted)
+    def _logits(self, progress: bool) -> np.ndarray:
+        return self.model.all_logits([self.val.sequences[i] for i in self.watched], progress)
+
+    def _judge(self, logits: np.ndarray, loss: float, seconds: float) -> None:
+        """Note the epoch; if it is the best, keep the parameters, and logits of those watched."""
+        score = estimated_macro_f1(self.val.labels, self.watched, logits.argmax(axis=1))
         rate = float(self.schedule.get_last_lr()[0]) if self.history else 0.0
         best = all(score > row["val_macro_f1"] for row in self.history)
         self.history.append(
@@ -273,7 +293,7 @@ class Trainer:
              "val_macro_f1": score, "best": best, "seconds": seconds}
         )  # fmt: skip
         if best:
-            self.best_state = lora.trainable_state(self.model)
+            self.best_state, self.best_logits = lora.trainable_state(self.model), logits
 
     def _key(self) -> str:
         """Changes with whatever the training depends on."""
@@ -289,12 +309,14 @@ class Trainer:
         """What `_restore` goes on from."""
         return {
             "model": lora.trainable_state(self.model), "best": self.best_state,
+            "best_logits": torch.from_numpy(self.best_logits),
             "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(),
             "history": self.history,
         }  # fmt: skip
 
     def _restore(self, saved: dict[str, Any]) -> None:
         self.history, self.best_state = saved["history"], saved["best"]
+        self.best_logits = saved["best_logits"].numpy()
         self.model.load_state_dict(saved["model"], strict=False)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])

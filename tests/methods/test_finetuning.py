@@ -15,6 +15,7 @@ from arg_utils.esm2.lora import count_trainable, trainable_state
 from arg_utils.methods import finetuning
 from arg_utils.methods.course import logits, new_head
 from arg_utils.methods.finetuning import (
+    LoraInBlocks,
     ProteinClassifier,
     Trainer,
     estimated_macro_f1,
@@ -22,7 +23,7 @@ from arg_utils.methods.finetuning import (
     share_shift,
 )
 from arg_utils.metrics.scores import macro_f1
-from arg_utils.settings import LoraBlocks
+from arg_utils.settings import LoraBlocks, load_profile
 
 SETTINGS = LoraBlocks(
     r=2, alpha=4, dropout=0.2, top_blocks=2, learning_rate=2e-3, head_learning_rate=2e-3,
@@ -75,7 +76,7 @@ def score_as_told(monkeypatch, scores):
 
 
 def run(model, seed=0, checkpoint=None, train=TRAIN, progress=False):
-    return Trainer(model, train, VAL, seed).run(checkpoint, progress)
+    return Trainer(model, train, VAL, seed).run(checkpoint, progress=progress)
 
 
 def parameters(model):
@@ -239,6 +240,24 @@ def test_each_epoch_draws_its_own_capped_sample_and_a_capped_part_is_watched(mak
     assert set(drawn[0]) != set(drawn[1])
     assert drawn[0].tolist() == drawn[2].tolist()
     assert labels[first.watched].tolist() == [0, 0, 11, 11]
+
+
+@pytest.mark.parametrize("scores", [[0.9, 0.1], [0.1, 0.9]])
+def test_no_protein_is_predicted_twice(weights, own_cache, monkeypatch, scores):
+    """Neither before training, where frozen features tell, nor those watched when it is over."""
+    asked, all_logits = [], ProteinClassifier.all_logits
+
+    def spy(model, sequences, progress=True):
+        asked.append(len(sequences))
+        return all_logits(model, sequences, progress)
+
+    score_as_told(monkeypatch, scores)
+    monkeypatch.setattr(ProteinClassifier, "all_logits", spy)
+    settings = replace(SETTINGS, epochs=1, watch_per_class=2)
+    method = LoraInBlocks().fit(TRAIN, VAL, replace(load_profile("smoke"), lora_blocks=settings))
+    held = method.held_out(VAL)
+    assert asked == [4, 8]
+    np.testing.assert_allclose(held, method.probabilities(VAL.sequences), rtol=0.02, atol=1e-3)
 
 
 def test_predictions_come_in_the_order_given_whatever_the_batches(make, monkeypatch):
