@@ -48,7 +48,7 @@ def test_format_and_size(path):
     notebook = read(path)
     nbformat.validate(notebook)
     assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
-    assert path.stat().st_size < 300_000
+    assert path.stat().st_size < 1_000_000
 
 
 @each_notebook

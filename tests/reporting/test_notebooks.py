@@ -21,7 +21,7 @@ print(sys.executable == os.environ["EXPECTED_PYTHON"], os.path.basename(os.getcw
 print(ROOT / "data" / "open")"""
 FIGURE = """\
 from matplotlib.figure import Figure
-from arg_utils.reporting.style import save_figure
+from arg_utils.reporting.figures import save_figure
 save_figure(Figure(), "empty", "figures")"""
 
 
