@@ -230,31 +230,27 @@ def f1_by_identity_bin(tables: Mapping[str, pd.DataFrame], fewest: int = 50) -> 
     """Macro-F1, and accuracy with its interval, by identity to the nearest training protein.
 
     ``tables`` gives the table of `metrics.scores.identity_bins` for each method's name,
-    all of the same proteins. Bins of less than ``fewest`` proteins are left empty. The intervals
+    all of the same proteins. Bins of less than ``fewest`` proteins are not drawn. The intervals
     (Wilson, 95 %) take proteins as independent; as families are not, they are too narrow.
     """
     fig, axes = new_figure(2, 1, figsize=(8, 6), sharex=True)
     f1, right = axes[:, 0]
     for number, (name, table) in enumerate(tables.items()):
-        shift = (number - (len(tables) - 1) / 2) * 0.14
-        drawn = table.reset_index(drop=True)[lambda t: t["n"] >= fewest]
-        style, x = look(name, number) | {"linestyle": "", "markersize": 7}, drawn.index + shift
-        f1.plot(x, drawn["macro_f1"], label=name, **style)
-        right.plot(x, drawn["accuracy"], **style)
+        drawn, style = table[table["n"] >= fewest], look(name, number)
+        x = np.arange(len(drawn)) + (number - (len(tables) - 1) / 2) * 0.14
+        f1.plot(x, drawn["macro_f1"], linestyle="", markersize=7, label=name, **style)
+        right.plot(x, drawn["accuracy"], linestyle="", markersize=7, **style)
         hits = (drawn["accuracy"] * drawn["n"]).round().astype(int)
-        tests = map(binomtest, hits, drawn["n"])
-        ends = [test.proportion_ci(method="wilson") for test in tests]
+        ends = [test.proportion_ci(method="wilson") for test in map(binomtest, hits, drawn["n"])]
         right.vlines(x, [e.low for e in ends], [e.high for e in ends], color=style["color"])
-    rows = next(iter(tables.values())).itertuples(index=False)
-    ticks = [
-        f"{row.bin}\nn = {row.n:,}\n{row.classes} classes" if row.n >= fewest
-        else f"{row.bin}\nn = {row.n:,},\ntoo few" for row in rows
-    ]  # fmt: skip
-    right.set_xticks(range(len(ticks)), ticks)
+    ticks = drawn["bin"] + "\nn = " + drawn["n"].map("{:,}".format)
+    right.set_xticks(range(len(drawn)), ticks + "\n" + drawn["classes"].astype(str) + " classes")
+    left_out = table["n"].sum() - drawn["n"].sum()
     for axis, label in ((f1, "macro-F1 over\nthe classes present"), (right, "accuracy")):
-        axis.set(ylim=(0, 1.04), ylabel=label)
+        axis.set(ylim=(0, 1.04), xlim=(-0.6, len(drawn) - 0.4), ylabel=label)
         axis.grid(axis="y", color=LINES)
-    right.set_xlabel("identity to the nearest training protein")
+    text = f"identity to the nearest training protein (bins of less than {fewest} proteins, "
+    right.set_xlabel(f"{text}{left_out:,} in all, are not drawn)")
     legend_below(fig, columns=min(len(tables), 4))
     return fig
 

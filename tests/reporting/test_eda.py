@@ -49,21 +49,16 @@ def test_class_table_counts_every_part(work):
     assert unlabelled.columns.tolist() == ["train", "val", "share"]
 
 
-def test_odd_residues_count_proteins_and_residues():
+def test_odd_residues_count_proteins_and_residues(tmp_path):
+    """J (leucine or isoleucine), which ESM's alphabet lacks, is read as X."""
     data = [Record(s, s, s, 0) for s in ("MKXXU", "MKX", "ACDEFGHIKLMNPQRSTVWY")]
     table = eda.odd_residues(data)
     assert table.to_numpy().tolist() == [["U", 1, 1], ["X", 2, 3]]
+    (tmp_path / "test.fasta").write_text(">SEQ0\nmkjJ\n>SEQ1\nMKBZ*\n")
+    read = eda.odd_residues(load_dataset(tmp_path, parts=["test"]).test)
+    assert read.to_numpy().tolist() == [["B", 1, 1], ["X", 1, 2], ["Z", 1, 1]]
     none = eda.odd_residues(data[2:])
     assert (len(none), none.columns.tolist()) == (0, ["letter", "proteins", "residues"])
-
-
-def test_j_is_read_as_x(tmp_path):
-    """ESM's alphabet has no J (leucine or isoleucine)."""
-    (tmp_path / "test.fasta").write_text(">SEQ0\nmkjJ\n>SEQ1\nMKBZ*\n")
-    data = load_dataset(tmp_path, parts=["test"])
-    assert eda.odd_residues(data.test).to_numpy().tolist() == [
-        ["B", 1, 1], ["X", 1, 2], ["Z", 1, 1]
-    ]  # fmt: skip
 
 
 def test_split_counts_add_up(work):
@@ -79,17 +74,9 @@ def test_split_counts_add_up(work):
 
 
 def test_a_straddling_cluster_is_found(work):
-    table = work.labelled[1]
-    assert eda.straddling_clusters(table) == 0
-    torn = table.copy()
-    members = torn.index[torn["cluster"] == 0]
-    torn.loc[members[0], "fold"] = (torn.loc[members[0], "fold"] + 1) % 5
-    assert eda.straddling_clusters(torn) == 1
-    torn.loc[members[1], "fold"] = (torn.loc[members[1], "fold"] + 2) % 5
-    assert torn.loc[members, "fold"].nunique() == 3
-    assert eda.straddling_clusters(torn) == 1  # one cluster, in however many folds
-    moved = pd.DataFrame({"cluster": [0, 0, 1, 1, 2], "fold": [0, 1, 1, 2, 2]})
-    assert eda.straddling_clusters(moved) == 2
+    assert eda.straddling_clusters(work.labelled[1]) == 0
+    torn = pd.DataFrame({"cluster": [0, 0, 0, 1, 1, 2], "fold": [0, 1, 2, 1, 2, 2]})
+    assert eda.straddling_clusters(torn) == 2  # one cluster counts once, in however many folds
 
 
 def test_folds_are_described(work):
@@ -103,15 +90,12 @@ def test_folds_are_described(work):
     assert row["tested classes without training"] == "none"
 
 
-def test_classes_that_only_the_tested_fold_has_are_named(work, no_hits):
+def test_faulty_folds_are_told(work, no_hits):
+    """A class that only the tested fold has; and families cut in two."""
     lonely = with_folds(work, lambda table: (table["class"] != "polymyxin").astype(int))
     row = eda.fold_table(lonely).loc[0]
     assert row["tested classes without training"] == "polymyxin"
     assert row["test"] + row["excluded"] == 6
-
-
-def test_shared_clusters_are_counted(work, no_hits):
-    """A fold that cuts families in two: the table must not call that clean."""
     torn = with_folds(work, lambda table: np.arange(len(table)) % 2)
     row = eda.fold_table(torn).loc[0]
     assert row["excluded"] == 0
@@ -129,15 +113,11 @@ def test_held_out_proteins_are_near_at_random_and_far_by_homology(work):
     assert len(homology) == eda.fold_table(work)["test"].sum()
     assert set(homology["kind"]) == {"ARG", "not an ARG"}
     assert (homology["identity"].fillna(0) < 0.6).all()
-
-
-def test_without_test_labels_identities_are_the_same(work):
-    known = eda.nearest_identities(work)
     other = replace(work, data=replace(work.data, test_labels=None))
     other.__dict__["labelled"] = work.labelled
-    table = eda.nearest_identities(other)
-    pd.testing.assert_series_equal(table["identity"], known["identity"])
-    assert set(table["kind"][: len(work.data.test)]) == {"unlabelled"}
+    unlabelled = eda.nearest_identities(other)
+    pd.testing.assert_series_equal(unlabelled["identity"], table["identity"])
+    assert set(unlabelled["kind"][: len(random)]) == {"unlabelled"}
 
 
 def test_data_with_fewer_folds_than_the_profile_tests(work, no_hits):

@@ -224,13 +224,14 @@ def test_risk_is_drawn_with_the_threshold(drawn):
     assert all(line.get_linestyle() != ":" for line in never.axes[0].lines)
 
 
-def test_bins_of_few_proteins_are_left_empty_and_accuracies_have_intervals(drawn):
+def test_bins_of_few_proteins_are_not_drawn_and_accuracies_have_intervals(drawn):
     f1, right = drawn["f1_by_identity_bin"].axes
     table = examples.BINS[examples.HYBRID]
     enough = table["n"] >= 50
     assert f1.lines[1].get_ydata() == pytest.approx(table["macro_f1"][enough])
-    names = ticks(right.get_xticklabels())
-    assert ["too few" in name for name in names] == (~enough).tolist()
+    sizes = [f"n = {count:,}" for count in table["n"][enough]]
+    assert [name.splitlines()[1] for name in ticks(right.get_xticklabels())] == sizes
+    assert f"{table['n'][~enough].sum()} in all, are not drawn" in right.get_xlabel()
     assert not enough.all()
     assert all(line.get_linestyle() == "None" for line in f1.lines)
     for segment, accuracy in zip(
