@@ -31,7 +31,7 @@ FEATURES = RNG.normal(0, 1, (15, 8))[LABELS[FEW]] * 3 + RNG.normal(0, 1, (FEW.su
 HISTORY = pd.DataFrame({
     "stage": np.repeat([1, 2, 3], 15),
     "epoch": np.tile(np.arange(1, 16), 3),
-    "learning_rate": np.repeat([1e-3, 1e-4, 1e-5], 15),
+    "learning_rate": np.repeat([1e-3, 1e-4, 1e-3], 15),
     "train_loss": 1.8 * np.exp(-np.arange(45) / 9) + 0.1,
     "val_macro_f1": 0.955 - 0.4 * np.exp(-np.arange(45) / 5) + RNG.normal(0, 0.002, 45),
 })  # fmt: skip

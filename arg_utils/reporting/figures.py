@@ -96,33 +96,39 @@ def learning_curves(history: pd.DataFrame, reference: float | None = SEED_VAL_F1
     """Validation macro-F1 and training loss per epoch; bands are stages of one learning rate.
 
     ``history`` has the columns stage, epoch, learning_rate, train_loss, val_macro_f1, one row
-    per epoch in the order of training. The best epoch is marked; ``reference`` is a dashed line.
+    per epoch in the order of training. Stages from where the rates begin anew train LoRA. The best
+    epoch is marked; ``reference`` is a dashed line; stages after the first are shown enlarged.
     """
     fig, axes = new_figure(2, 1, figsize=(8, 5.6), sharex=True, height_ratios=[3, 2])
     score, loss = axes[:, 0]
-    epochs, f1 = np.arange(1, len(history) + 1), history["val_macro_f1"].to_numpy(dtype=float)
-    score.plot(epochs, f1, "o-", color=BLUE, markersize=3.5, linewidth=1.4)
-    best = int(np.nanargmax(f1))
-    score.plot(epochs[best], f1[best], "*", color=VERMILLION, markersize=15, zorder=3)
-    title = f"★ best: {f1[best]:.3f} in epoch {epochs[best]}"
+    history = history.set_axis(np.arange(1, len(history) + 1))
+    f1, dots = history["val_macro_f1"], {"marker": "o", "markersize": 3, "linewidth": 1.2}
+    score.plot(f1, color=BLUE, **dots)
+    score.plot(f1.idxmax(), f1.max(), "*", color=VERMILLION, markersize=15, zorder=3)
+    title = f"★ best: {f1.max():.3f} in epoch {f1.idxmax()}"
     if reference is not None:
         score.axhline(reference, color=GREY, linestyle="--", linewidth=1)
         title += f"     dashed: {reference:g}, the original report"
     score.set_title(title, pad=22)
-    score.set_ylabel("validation macro-F1")
-    loss.plot(epochs, history["train_loss"], "o-", color=BLACK, markersize=3, linewidth=1.2)
-    loss.set_ylabel("training loss\n(cross-entropy, nats)")
-    loss.set(xlabel="epoch, counted through all stages", xlim=(0.5, len(history) + 0.5))
-    start = 0.5
-    for number, (_, stage) in enumerate(history.groupby("stage")):
-        end = start + len(stage)
+    loss.plot(history["train_loss"], color=BLACK, **dots)
+    stages = history.groupby("stage")
+    rates = stages["learning_rate"].first()
+    lora = (rates == rates.iloc[0]).cumsum() > 1
+    for number, (stage, epochs) in enumerate(stages.groups.items()):
         if number % 2 == 0:
             for axis in (score, loss):
-                axis.axvspan(start, end, color="#F0F0F0", linewidth=0, zorder=0)
-        rate = np.format_float_scientific(stage["learning_rate"].iloc[0], trim="-", exp_digits=1)
-        score.text((start + end) / 2, 1.01, f"rate {rate}", ha="center", va="bottom", fontsize=9,
-                   transform=score.get_xaxis_transform())  # fmt: skip
-        start = end
+                axis.axvspan(epochs[0] - 0.5, epochs[-1] + 0.5, color="#F0F0F0", zorder=0)
+        rate = np.format_float_scientific(rates[stage], trim="-", exp_digits=1)
+        text = f"{'LoRA' if lora[stage] else 'layer'}, {rate}"
+        middle, where = (epochs[0] + epochs[-1]) / 2, score.get_xaxis_transform()
+        score.text(middle, 1.01, text, ha="center", va="bottom", fontsize=9, transform=where)
+    later = f1[history["stage"] != rates.index[0]]
+    if len(later):
+        inset = score.inset_axes((0.35, 0.1, 0.64, 0.5), title="later stages, enlarged")
+        inset.plot(later, color=BLUE, **dots)
+    score.set_ylabel("validation macro-F1")
+    loss.set_ylabel("training loss\n(cross-entropy, nats)")
+    loss.set(xlabel="epoch, counted through all stages", xlim=(0.5, len(history) + 0.5))
     return fig
 
 

@@ -104,10 +104,10 @@ def stage_table(history: pd.DataFrame) -> pd.DataFrame:
     """Each stage of staged training: rate, epochs, best epoch and its macro-F1, last loss."""
     stages = history.groupby("stage")
     rates = stages["learning_rate"].first()
-    anew = rates.index[rates == rates.iloc[0]][1:]  # the rates begin again with the layer's LoRA
+    lora = (rates == rates.iloc[0]).cumsum() > 1  # the rates begin anew with the layer's LoRA
     best = history.loc[stages["val_macro_f1"].idxmax()].set_index("stage")
     columns = {
-        "trains": np.where(rates.index >= min(anew, default=np.inf), "LoRA factors", "layer"),
+        "trains": np.where(lora, "LoRA factors", "layer"),
         "learning rate": rates,
         "epochs": stages.size(),
         "best epoch": best["epoch"],

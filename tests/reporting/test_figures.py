@@ -121,13 +121,15 @@ def test_identities_are_stacked_shares_of_all_proteins():
 
 def test_learning_curves_mark_stages_best_epoch_and_reference(drawn):
     score, loss = drawn["learning_curves"].axes
+    (zoomed,) = score.child_axes
     f1 = examples.HISTORY["val_macro_f1"]
     assert score.lines[0].get_ydata() == pytest.approx(f1)
     assert score.lines[1].get_xdata() == [f1.idxmax() + 1]
     assert score.lines[2].get_ydata() == [0.93, 0.93]
-    assert texts(score) == ["rate 1e-3", "rate 1e-4", "rate 1e-5"]
+    assert texts(score) == ["layer, 1e-3", "layer, 1e-4", "LoRA, 1e-3"]
     assert loss.lines[0].get_ydata() == pytest.approx(examples.HISTORY["train_loss"])
     assert len(score.patches) == 2  # stages 1 and 3 are shaded
+    assert zoomed.lines[0].get_ydata() == pytest.approx(f1[15:])
 
 
 def test_a_class_without_proteins_leaves_every_figure_whole():
