@@ -304,7 +304,7 @@ def risk_coverage_curve(
         if answered.any():
             coverage, risk = percent[answered].iloc[-1]
             axis.axvline(coverage, color=style["color"], linestyle=":")
-            label += f", {risk:.1f} % of {coverage:.0f} % above its threshold (dotted)"
+            label += f"\n{risk:.1f} % of the {coverage:.0f} % above its threshold (dotted)"
         axis.plot(coverage, risk, linestyle="", label=label, clip_on=False, **style)
     # the first few answers swing between 0 and 100 % wrong: let the rest set the scale
     settled = [curve["risk"][curve["coverage"] >= 0.1].max() for curve in curves.values()]

@@ -1,6 +1,7 @@
 """Every figure: labelled, whole, and of the numbers it was given."""
 
 import inspect
+from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,9 +30,9 @@ def widths(axis):
     return [bar.get_width() for bar in axis.patches]
 
 
-@pytest.fixture(scope="module")
-def drawn():
-    return {name: draw() for name, draw in examples.FIGURES.items()}
+@cache
+def drawn(name):
+    return examples.FIGURES[name]()
 
 
 def test_every_figure_has_an_example():
@@ -46,8 +47,8 @@ def test_every_figure_has_an_example():
 
 
 @pytest.mark.parametrize("name", examples.FIGURES)
-def test_axes_are_labelled_and_nothing_is_cut_off(drawn, name):
-    fig = drawn[name]
+def test_axes_are_labelled_and_nothing_is_cut_off(name):
+    fig = drawn(name)
     fig.draw_without_rendering()
     assert any(axis.get_xlabel() for axis in fig.axes)
     named = {label for axis in fig.axes for label in ticks(axis.get_yticklabels())}
@@ -62,8 +63,8 @@ def test_axes_are_labelled_and_nothing_is_cut_off(drawn, name):
     assert plt.get_fignums() == []  # none stays open in pyplot
 
 
-def test_class_counts_are_the_data_largest_first(drawn):
-    train, val = drawn["class_counts"].axes
+def test_class_counts_are_the_data_largest_first():
+    train, val = drawn("class_counts").axes
     expected = sorted((examples.COUNTS * 8 // 10).tolist(), reverse=True)
     assert widths(train) == pytest.approx(expected)
     assert texts(train) == [f"{count:,}" for count in expected]
@@ -74,8 +75,8 @@ def test_class_counts_are_the_data_largest_first(drawn):
     assert train.get_xscale() == "log"
 
 
-def test_caps_cut_the_counts_and_tell_the_imbalance(drawn):
-    first, *_, last = drawn["class_counts capped"].axes
+def test_caps_cut_the_counts_and_tell_the_imbalance():
+    first, *_, last = drawn("class_counts capped").axes
     assert (min(widths(first)), max(widths(first))) == pytest.approx((28, 50))
     assert "imbalance 2 : 1" in first.get_title()
     assert sorted(widths(last)) == pytest.approx(sorted(examples.COUNTS))
@@ -90,8 +91,8 @@ def test_lengths_show_the_window_and_the_share_beyond():
     assert any(np.array_equal(line.get_xdata(), [1022, 1022]) for line in axis.lines)
 
 
-def test_composition_is_the_log_ratio_to_nonarg(drawn):
-    axis, shares = drawn["composition"].axes[0], examples.FREQUENCIES
+def test_composition_is_the_log_ratio_to_nonarg():
+    axis, shares = drawn("composition").axes[0], examples.FREQUENCIES
     cells = np.asarray(axis.collections[0].get_array()).reshape(14, 20)
     rows = ticks(axis.get_yticklabels())
     expected = np.log2(shares.loc["fosfomycin"] / shares.loc["not an ARG"])
@@ -119,8 +120,8 @@ def test_identities_are_stacked_shares_of_all_proteins():
     assert f"{near['ARG']:.0%} of ARG, {near['not an ARG']:.0%} of not an ARG" in title
 
 
-def test_learning_curves_mark_stages_best_epoch_and_reference(drawn):
-    score, loss = drawn["learning_curves"].axes
+def test_learning_curves_mark_stages_best_epoch_and_reference():
+    score, loss = drawn("learning_curves").axes
     (zoomed,) = score.child_axes
     f1 = examples.HISTORY["val_macro_f1"]
     assert score.lines[0].get_ydata() == pytest.approx(f1)
@@ -156,8 +157,8 @@ def test_a_class_without_proteins_leaves_every_figure_whole():
     assert texts(whole["counts"].axes[0])[-1] == "0"
 
 
-def test_confusion_matrix_names_model_and_split_and_writes_every_count(drawn):
-    axis, counts = drawn["confusion_matrix counts"].axes[0], examples.MATRIX
+def test_confusion_matrix_names_model_and_split_and_writes_every_count():
+    axis, counts = drawn("confusion_matrix counts").axes[0], examples.MATRIX
     assert ticks(axis.get_xticklabels()) == list(DISPLAY_NAMES)
     assert ticks(axis.get_yticklabels())[0] == f"aminoglycoside ({counts[0].sum()})"
     assert texts(axis) == [f"{count:,}" for count in counts[counts > 0]]
@@ -167,17 +168,17 @@ def test_confusion_matrix_names_model_and_split_and_writes_every_count(drawn):
     assert texts(figures.confusion_matrix(counts, "", True).axes[0]) == ["<1", "<1", "100"]
 
 
-def test_per_class_f1_bars_are_the_table(drawn):
+def test_per_class_f1_bars_are_the_table():
     table = per_class_table(examples.LABELS, examples.PREDICTED)
-    table, axis = table.sort_values("f1", ascending=False), drawn["per_class_f1"].axes[0]
+    table, axis = table.sort_values("f1", ascending=False), drawn("per_class_f1").axes[0]
     assert widths(axis) == pytest.approx(table["f1"].tolist())
     assert ticks(axis.get_yticklabels()) == table["class"].tolist()
     assert texts(axis)[0].endswith(f"n = {table['support'].iloc[0]}")
     assert f"{table['f1'].mean():.3f}" in axis.get_title()
 
 
-def test_methods_are_ranked_where_they_were_measured(drawn):
-    random, homology = drawn["methods_comparison"].axes
+def test_methods_are_ranked_where_they_were_measured():
+    random, homology = drawn("methods_comparison").axes
     names = [examples.METHODS[i] for i in (4, 0, 2, 3, 1)]
     assert ticks(random.get_yticklabels()) == names
     assert ticks(homology.get_yticklabels()) == [examples.METHODS[i] for i in (4, 3, 2, 1)]
@@ -186,13 +187,13 @@ def test_methods_are_ranked_where_they_were_measured(drawn):
     assert texts(figures.methods_comparison(rows).axes[0]) == texts(random)  # without intervals
 
 
-def test_a_method_looks_the_same_in_every_figure(drawn):
+def test_a_method_looks_the_same_in_every_figure():
     """And no two methods look alike."""
     looks = [figures.look(method.title) for method in METHODS.values()]
     assert len({(style["color"], style["marker"]) for style in looks}) == len(METHODS)
     hybrid = figures.look(examples.HYBRID)["color"]
     for name in ("methods_comparison", "f1_by_identity_bin", "risk_coverage_curve"):
-        assert hybrid in {line.get_color() for line in drawn[name].axes[0].lines}
+        assert hybrid in {line.get_color() for line in drawn(name).axes[0].lines}
 
 
 def test_class_balance_compares_shares():
@@ -204,8 +205,8 @@ def test_class_balance_compares_shares():
     assert np.isnan(predicted.get_xdata()[5])
 
 
-def test_reliability_shows_its_tables_without_bins_of_few(drawn):
-    fig, table = drawn["reliability_diagram"], examples.RELIABILITY["random split"]
+def test_reliability_shows_its_tables_without_bins_of_few():
+    fig, table = drawn("reliability_diagram"), examples.RELIABILITY["random split"]
     assert f"{table_error(table):.3f}" in fig.legends[0].get_texts()[1].get_text()
     upper, lower = fig.axes
     assert sum(bar.get_height() for bar in lower.patches) == examples.N + (examples.N + 1) // 2
@@ -214,8 +215,8 @@ def test_reliability_shows_its_tables_without_bins_of_few(drawn):
     assert not enough.all()
 
 
-def test_risk_is_drawn_with_the_threshold(drawn):
-    axis, curve = drawn["risk_coverage_curve"].axes[0], examples.CURVES[examples.HYBRID]
+def test_risk_is_drawn_with_the_threshold():
+    axis, curve = drawn("risk_coverage_curve").axes[0], examples.CURVES[examples.HYBRID]
     assert axis.lines[0].get_ydata() == pytest.approx(
         examples.CURVES[examples.FROZEN]["risk"] * 100
     )
@@ -226,8 +227,8 @@ def test_risk_is_drawn_with_the_threshold(drawn):
     assert all(line.get_linestyle() != ":" for line in never.axes[0].lines)
 
 
-def test_bins_of_few_proteins_are_not_drawn_and_accuracies_have_intervals(drawn):
-    f1, right = drawn["f1_by_identity_bin"].axes
+def test_bins_of_few_proteins_are_not_drawn_and_accuracies_have_intervals():
+    f1, right = drawn("f1_by_identity_bin").axes
     table = examples.BINS[examples.HYBRID]
     enough = table["n"] >= 50
     assert f1.lines[1].get_ydata() == pytest.approx(table["macro_f1"][enough])
@@ -243,8 +244,8 @@ def test_bins_of_few_proteins_are_not_drawn_and_accuracies_have_intervals(drawn)
         assert low < accuracy < high
 
 
-def test_embedding_maps_tell_15_classes_apart(drawn):
-    before, _ = drawn["embedding_maps"].axes
+def test_embedding_maps_tell_15_classes_apart():
+    before, _ = drawn("embedding_maps").axes
     looks = set()
     for dots in before.collections:
         shape = dots.get_paths()[0].vertices.round(3).tobytes()
