@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from arg_utils.data.downloads import PinnedWheel
-from arg_utils.data.fasta import Record, iter_fasta, unique_ids
+from arg_utils.data.fasta import Record, read_fasta, unique_ids
 from arg_utils.data.genes import call_genes
 from arg_utils.files import cache_dir
 from arg_utils.homology.mmseqs import search
@@ -103,7 +103,7 @@ def read_args(sources: Sources, report: Report) -> list[Record]:
     """ARGs of the 14 classes, labelled, with headers in the competition's format."""
     types = pd.read_csv(sources.types, sep="\t", dtype=str, keep_default_na=False, index_col="ARG")
     mapped, outside = [], Counter[str]()
-    for record in iter_fasta(sources.args, labelled=False):
+    for record in read_fasta(sources.args, labelled=False):
         report.args_read += 1
         kind, subtype = types.loc[record.id, "Type"], types.loc[record.id, "Subtype"]
         if (label := class_index(kind)) is None:
@@ -125,7 +125,7 @@ def sample_markers(sources: Sources, limit: int, report: Report, seed: int = SEE
     family_of = dict(line.split("\t")[:2] for line in sources.families.read_text().splitlines())
     families: dict[str, dict[str, Record]] = {}  # family -> genome -> protein
     seen: set[str] = set()
-    for record in iter_fasta(sources.markers, labelled=False, unique=False):
+    for record in read_fasta(sources.markers, labelled=False, unique=False):
         report.markers_read += 1
         if record.sequence not in seen:
             seen.add(record.sequence)
@@ -156,7 +156,7 @@ def read_negatives(sources: Sources, report: Report) -> list[Record]:
     report.negatives_short = len(genes) + len(markers) - len(long)
     distinct = list({record.sequence: record for record in reversed(long)}.values())[::-1]
     report.negatives_duplicate = len(long) - len(distinct)
-    like = _resembling(distinct, [r.sequence for r in iter_fasta(sources.args, labelled=False)])
+    like = _resembling(distinct, [r.sequence for r in read_fasta(sources.args, labelled=False)])
     kept = [record for record in distinct if record not in like]
     report.negatives_arg_like, report.negatives_kept = _by_source(like), _by_source(kept)
     ids = unique_ids(record.id for record in kept)

@@ -1,9 +1,17 @@
 import gzip
+import io
 import re
 
 import pytest
 
-from arg_utils.data.fasta import Record, iter_fasta, read_fasta, unique_ids, write_fasta
+from arg_utils.data.fasta import (
+    Record,
+    iterate_fasta,
+    open_fasta,
+    read_fasta,
+    unique_ids,
+    write_fasta,
+)
 from arg_utils.errors import UserError
 from arg_utils.labels import CLASSES, INDEX, NONARG
 
@@ -60,17 +68,23 @@ def test_gzip_is_known_by_content_not_by_name(tmp_path, name):
     assert read_fasta(path, False)[0].sequence == "MKV"
 
 
-def test_streams(tmp_path):
-    path = put(tmp_path, ">a\nMK\n>b\nMA\n>bad\nM1\n")
-    stream = iter_fasta(path, labelled=False)
-    assert [next(stream).id, next(stream).id] == ["a", "b"]
-    with pytest.raises(UserError, match="line 6"):
-        next(stream)
+def test_streams_one_record_at_a_time_with_its_line(tmp_path):
+    with open_fasta(put(tmp_path, ">a\nMK\n>b\nMA\n>bad\nM1\n")) as handle:
+        stream = iterate_fasta(handle, "these")
+        assert [(record.id, record.line) for record in (next(stream), next(stream))] == [
+            ("a", 1),
+            ("b", 3),
+        ]
+        with pytest.raises(UserError, match=r"^these, line 6"):
+            next(stream)
 
 
-def test_streaming_may_let_ids_repeat(tmp_path):
-    path = put(tmp_path, ">a\nMK\n>a\nMA\n")
-    assert len(list(iter_fasta(path, labelled=False, unique=False))) == 2
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_what_is_no_file_on_disk_is_streamed_too(pack):
+    content = pack(b">a\nMK\n>a\nMA\n")
+    assert len(list(iterate_fasta(io.BytesIO(content), "-", unique=False))) == 2
+    with pytest.raises(UserError, match=r"^-, line 3.*second time"):
+        list(iterate_fasta(io.BytesIO(content), "-"))
 
 
 @pytest.mark.parametrize(
