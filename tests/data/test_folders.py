@@ -138,12 +138,6 @@ def test_the_environment_decides(root, folder, monkeypatch):
         resolve_data_dir()
 
 
-def test_naming_the_data_builds_nothing(root, monkeypatch):
-    (root / "open").rmdir()
-    monkeypatch.setattr(folders, "ensure_open_data", lambda _: pytest.fail("built"))
-    assert folders.data_name() == "open"
-
-
 def test_leaks_and_torn_labels_are_told(folder):
     assert leakage_warnings(load_dataset(folder)) == []
     train = load_dataset(folder).train

@@ -6,11 +6,17 @@ import pandas as pd
 import pytest
 import synthetic
 
-from arg_utils.data import open_data, open_sources
-from arg_utils.data.downloads import file_sha256
+from arg_utils.data import open_data
 from arg_utils.data.fasta import read_fasta
-from arg_utils.data.open_data import ensure_open_data, read_report
-from arg_utils.data.open_sources import Report, Sources, read_args, sample_markers
+from arg_utils.data.open_data import (
+    Report,
+    Sources,
+    ensure_open_data,
+    read_args,
+    read_report,
+    sample_markers,
+)
+from arg_utils.files import file_sha256
 from arg_utils.homology.splits import read_splits
 from arg_utils.labels import CLASSES, INDEX, NONARG
 
@@ -81,7 +87,7 @@ def shelf(tmp_path_factory):
 def few(shelf, monkeypatch):
     """A cache for this module, and a sample of nine markers."""
     monkeypatch.setenv("ARG_CACHE", str(shelf))
-    monkeypatch.setattr(open_sources, "MARKERS", 9)
+    monkeypatch.setattr(open_data, "MARKERS", 9)
 
 
 @pytest.fixture
@@ -169,7 +175,7 @@ def test_negatives_that_resemble_an_arg_are_left_out(built, proteins):
     args = {sequence for family in proteins.values() for sequence in family}
     negatives = [record for record in records if record.label == NONARG]
     assert not args & {record.sequence for record in negatives}
-    assert min(len(record.sequence) for record in negatives) >= open_sources.MIN_LENGTH
+    assert min(len(record.sequence) for record in negatives) >= open_data.MIN_LENGTH
     assert report.negatives_short + report.negatives_kept["KO30"] == 9
     assert len(negatives) == report.classes["nonarg"] == sum(report.negatives_kept.values())
 
