@@ -103,8 +103,8 @@ def cap_per_class(labels: ArrayLike, most: int | None, seed: int = 0) -> np.ndar
     if most is None:
         return np.arange(len(classes))
     order = np.random.default_rng(seed).permutation(len(classes))
-    capped = [order[classes[order] == index][:most] for index in range(NUM_CLASSES)]
-    return np.sort(np.concatenate(capped))
+    chosen = [order[classes[order] == index][:most] for index in range(NUM_CLASSES)]
+    return np.sort(np.concatenate(chosen))
 
 
 def read_fasta(path: Path | str, labelled: bool, unique: bool = True) -> list[Record]:
