@@ -14,10 +14,9 @@ from scipy.stats import mode
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
-from arg_utils.data.fasta import Record
+from arg_utils.data.fasta import Record, cap_per_class, proteins, subset
 from arg_utils.data.folders import DataSet
 from arg_utils.data.open_data import read_report
-from arg_utils.data.proteins import cap_per_class, proteins, subset
 from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.esm2.embeddings import embed
 from arg_utils.experiments.outcomes import load_fitted
