@@ -24,7 +24,7 @@ FREQUENCIES = eda.amino_acid_frequencies(SEQUENCES, np.arange(60) % 15)
 IDENTITIES = pd.DataFrame({
     "split": np.repeat(["random", "homology"], 200),
     "identity": np.concatenate([RNG.beta(9, 1, 200), IDENTITY[:200] * 0.4]),
-    "kind": np.tile(["ARG", "not an ARG"], 200),
+    "kind": np.tile(["ARGs", "other proteins"], 200),
 })  # fmt: skip
 FEW = np.arange(N) % 10 == 0
 FEATURES = RNG.normal(0, 1, (15, 8))[LABELS[FEW]] * 3 + RNG.normal(0, 1, (FEW.sum(), 8))

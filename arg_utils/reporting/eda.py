@@ -72,8 +72,8 @@ def odd_residues(data: Sequence[Record]) -> pd.DataFrame:
 def nearest_identities(work: Workspace) -> pd.DataFrame:
     """Identity (0-1, NaN without a hit) of held-out proteins to their best hit in training.
 
-    Columns: split, identity, kind (``ARG``, ``not an ARG``, or ``unlabelled``). ``random`` is of
-    the test part (of val, where there is none) to train; ``homology`` of every tested fold's
+    Columns: split, identity, kind (``ARGs``, ``other proteins``, or ``unlabelled``). ``random`` is
+    of the test part (of val, where there is none) to train; ``homology`` of every tested fold's
     proteins, without the excluded ones.
     """
     held_out = work.data.test or work.data.val
@@ -91,7 +91,7 @@ def nearest_identities(work: Workspace) -> pd.DataFrame:
 
 
 def _kind(labels: NDArray | None) -> ArrayLike:
-    return "unlabelled" if labels is None else np.where(labels == NONARG, "not an ARG", "ARG")
+    return "unlabelled" if labels is None else np.where(labels == NONARG, "other proteins", "ARGs")
 
 
 def split_counts(table: pd.DataFrame) -> pd.DataFrame:
@@ -139,7 +139,7 @@ def capped(counts: Sequence[int], caps: Sequence[int | None]) -> dict[str, NDArr
 
 
 def class_counts(counts: Mapping[str, ArrayLike]) -> Figure:
-    """Proteins per class on a log axis, a panel per part, the first part's largest class on top.
+    """Proteins per class on a log axis, a panel per part, the largest class of all on top.
 
     ``counts`` gives 15 numbers for each part's name. The imbalance is the largest class over the
     smallest that is not empty.
@@ -147,7 +147,7 @@ def class_counts(counts: Mapping[str, ArrayLike]) -> Figure:
     table = pd.DataFrame({name: np.asarray(c, dtype=float) for name, c in counts.items()})
     if len(table) != NUM_CLASSES:
         raise ValueError(f"counts must have shape ({NUM_CLASSES},), not ({len(table)},)")
-    order = np.argsort(-table.iloc[:, 0], kind="stable")
+    order = np.argsort(-table.sum(axis=1), kind="stable")
     fig, axes = style.new_figure(1, len(counts), figsize=(11.6, 5), sharex=True)
     for axis, (name, values) in zip(axes[0], table.items(), strict=True):
         axis.barh(np.arange(NUM_CLASSES), values[order], height=0.72, color=style.BLUE)
@@ -208,7 +208,7 @@ def amino_acid_frequencies(sequences: Sequence[str], labels: ArrayLike) -> pd.Da
 
 
 def composition(frequencies: pd.DataFrame) -> Figure:
-    """Heat map of log2(share in the class / share in proteins that are no ARG).
+    """Heat map of log2(share in the class / share in non-ARG proteins).
 
     Amino acids are grouped by chemistry; the classes richest in hydrophobic ones, and so in
     membrane proteins, are on top. ``frequencies`` comes from `amino_acid_frequencies`.
@@ -220,7 +220,7 @@ def composition(frequencies: pd.DataFrame) -> Figure:
     axis = axes[0, 0]
     sns.heatmap(
         np.log2(others / frequencies.iloc[NONARG]), cmap="PuOr_r", vmin=-1.5, vmax=1.5, ax=axis,
-        cbar_kws={"label": "log2 ratio to proteins that are no ARG", "pad": 0.02, "extend": "both"},
+        cbar_kws={"label": "log2 ratio to non-ARG proteins", "pad": 0.02, "extend": "both"},
     )  # fmt: skip
     axis.vlines(GROUP_ENDS, 0, len(others), color="white", linewidth=4)
     axis.tick_params(length=0, rotation=0)
@@ -236,7 +236,7 @@ def nearest_identity(identities: pd.DataFrame) -> Figure:
     """
     splits = identities.groupby("split", sort=False)
     fig, axes = style.new_figure(len(splits), 1, figsize=(8, 2.6 * len(splits) + 0.4), sharex=True)
-    colors = {"ARG": style.VERMILLION, "not an ARG": style.BLUE, "unlabelled": style.GREY}
+    colors = {"ARGs": style.VERMILLION, "other proteins": style.BLUE, "unlabelled": style.GREY}
     for axis, (split, part) in zip(axes[:, 0], splits, strict=True):
         percent = (part["identity"] * 100).fillna(-7.5)
         sns.histplot(
@@ -247,8 +247,8 @@ def nearest_identity(identities: pd.DataFrame) -> Figure:
         axis.get_legend().set_title(None)
         shares = (percent >= 90).groupby(part["kind"]).mean()
         near = ", ".join(f"{share:.0%} of {kind}" for kind, share in shares.items())
-        axis.set_title(f"{split} split, {len(part):,} proteins; a relative of ≥ 90 %: {near}")
-        axis.set_ylabel("held-out proteins (%)")
+        axis.set_title(f"{split} split: {near} have a relative of ≥ 90 % in training", fontsize=10)
+        axis.set_ylabel(f"% of {len(part):,} proteins")
     ticks = range(0, 101, 20)
     axes[-1, 0].set_xticks([-7.5, *ticks], ["no hit", *map(str, ticks)])
     axes[-1, 0].set_xlabel("identity to the nearest training protein (%)")

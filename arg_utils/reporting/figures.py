@@ -4,6 +4,7 @@ Colours: the palette of Okabe & Ito 2008 (https://jfly.uni-koeln.de/color/), whi
 readers can tell apart, for categories; one hue, or two from a neutral middle, for amounts.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import PIL.Image
 import seaborn as sns
 from IPython.display import Image
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
@@ -57,9 +60,15 @@ def new_figure(rows: int = 1, columns: int = 1, **settings: Any) -> tuple[Figure
 
 def save_figure(fig: Figure, name: str, folder: Path | str) -> Image:
     """Write ``fig`` as ``<folder>/<name>.png``, 150 dots per inch, and return it for display."""
-    target = Path(folder) / f"{name}.png"
-    with plt.rc_context(STYLE), atomic_path(target) as temporary:
-        fig.savefig(temporary, format="png", dpi=DPI, pil_kwargs={"optimize": True})
+    target, drawn = Path(folder) / f"{name}.png", io.BytesIO()
+    with plt.rc_context(STYLE):
+        fig.savefig(drawn, format="png", dpi=DPI)
+    image = PIL.Image.open(drawn).convert("RGB")
+    if not any(isinstance(c, QuadMesh) for axes in fig.axes for c in axes.collections):
+        # a palette is a third of the bytes; only a colour scale would show bands
+        image = image.quantize(256, dither=PIL.Image.Dither.NONE)
+    with atomic_path(target) as temporary:
+        image.save(temporary, format="PNG", optimize=True)
     return Image(filename=str(target))
 
 

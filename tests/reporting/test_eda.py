@@ -106,12 +106,12 @@ def test_held_out_proteins_are_near_at_random_and_far_by_homology(work):
     table = eda.nearest_identities(work)
     random, homology = (table[table["split"] == split] for split in ("random", "homology"))
     assert random["kind"].tolist() == [
-        "not an ARG" if label == 14 else "ARG" for label in work.data.test_labels
+        "other proteins" if label == 14 else "ARGs" for label in work.data.test_labels
     ]
     assert random["identity"].min() > 0.6
     assert random["identity"].isna().mean() < 0.1
     assert len(homology) == eda.fold_table(work)["test"].sum()
-    assert set(homology["kind"]) == {"ARG", "not an ARG"}
+    assert set(homology["kind"]) == {"ARGs", "other proteins"}
     assert (homology["identity"].fillna(0) < 0.6).all()
     other = replace(work, data=replace(work.data, test_labels=None))
     other.__dict__["labelled"] = work.labelled
