@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,6 @@ import torch
 from arg_utils.errors import UserError
 from arg_utils.files import atomic_path, cache_dir
 
-SOURCES = tuple(sorted((Path(__file__).parent / "csrc").iterdir()))
 SOURCE = Path(__file__).parent / "csrc" / "attention.cpp"
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 
@@ -35,16 +35,13 @@ _BF16 = (*_AVX512, "-mavx512bf16")
 class Form:
     """One way to compile the kernel.
 
-    Attributes
-    ----------
-    instructions : what it uses, in words.
-    flags : for the compiler.
-    precision : of products, where the processor's best form is this one.
+    ``instructions`` are what it uses, in words; ``precision`` is that of products, where the
+    processor's best form is this one.
     """
 
     name: str
     instructions: str
-    flags: tuple[str, ...]
+    flags: tuple[str, ...]  # for the compiler
     precision: torch.dtype
 
 
@@ -104,13 +101,33 @@ class Kernel:
     compiler: str
 
     def call(self, name: str, *arguments: object) -> int:
-        """Call a function of the library; tensors go in as pointers to their numbers."""
+        """Call a function of the library.
+
+        Tensors go in as pointers to their numbers, a type as whether it is bfloat16.
+        """
         return getattr(self.library, name)(*map(_argument, arguments))
+
+    def share(self, name: str, *arguments: object) -> int:
+        """`call` in as many threads as PyTorch uses; they take parts off a counter among them."""
+        others = [_helpers().submit(self.call, name, *arguments)
+                  for _ in range(torch.get_num_threads() - 1)]  # fmt: skip
+        return max(self.call(name, *arguments), *(other.result() for other in others), 0)
+
+
+@functools.cache
+def _helpers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, "kernel")
 
 
 def _argument(value: object) -> object:
-    if value is None or isinstance(value, torch.Tensor):
-        return ctypes.c_void_p(None if value is None else value.data_ptr())
+    if value is None:
+        return ctypes.c_void_p(None)
+    if isinstance(value, torch.Tensor):
+        if value.dtype not in (torch.float32, torch.bfloat16, torch.int64):
+            raise TypeError(f"the kernel has no numbers of type {value.dtype}")
+        return ctypes.c_void_p(value.data_ptr())
+    if isinstance(value, torch.dtype):
+        return ctypes.c_int(value == torch.bfloat16)
     if isinstance(value, float):
         return ctypes.c_float(value)
     return ctypes.c_int(value) if isinstance(value, int) else value
@@ -143,17 +160,15 @@ def load_kernel() -> Kernel | None:
 def _load(form: Form, compiler: str) -> Kernel:
     path = _build(form, compiler)
     try:
-        library = ctypes.CDLL(str(path))
+        return Kernel(form, ctypes.CDLL(str(path)), path, compiler)
     except OSError:  # damaged in the cache: build it once more
         path.unlink()
-        path = _build(form, compiler)
-        library = ctypes.CDLL(str(path))
-    return Kernel(form, library, path, compiler)
+        return Kernel(form, ctypes.CDLL(str(_build(form, compiler))), path, compiler)
 
 
 def _build(form: Form, compiler: str) -> Path:
     command = [compiler, *FLAGS, *form.flags, "-shared", "-fPIC", str(SOURCE)]
-    key = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES))
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCE.parent.iterdir())))
     key.update("\0".join([*command[:-1], platform.machine()]).encode())
     library = cache_dir("kernels") / f"{form.name}-{key.hexdigest()[:16]}.so"
     if not library.exists():

@@ -1,10 +1,12 @@
-"""Low-rank adaptation (LoRA, arXiv:2106.09685) with loralib: inject, mark trainable, save, load."""
+"""Low-rank adaptation (LoRA, arXiv:2106.09685) with loralib: inject, train, multiply, save."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import loralib
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -69,17 +71,19 @@ def inject(
 def mark_trainable(model: nn.Module, also: Collection[str] = ()) -> list[str]:
     """Let only LoRA parameters, and those under the prefixes ``also``, receive gradients.
 
-    ``loralib.mark_only_lora_as_trainable`` freezes a fresh head too; name it in ``also``.
-
-    Returns
-    -------
-    The names of the trainable parameters.
+    ``loralib.mark_only_lora_as_trainable`` freezes a fresh head too; name it in ``also``. Returns
+    the names of the trainable parameters.
     """
     loralib.mark_only_lora_as_trainable(model)
     for name, parameter in model.named_parameters():
         if any(name == prefix or name.startswith(f"{prefix}.") for prefix in also):
             parameter.requires_grad = True
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def count_trainable(model: nn.Module) -> int:
+    """How many numbers receive gradients."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def trainable_state(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -118,6 +122,56 @@ def load_state(model: nn.Module, path: Path | str) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def count_trainable(model: nn.Module) -> int:
-    """How many numbers receive gradients."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+def is_adapted(module: nn.Linear) -> bool:
+    """Whether a LoRA update has to be added to what ``module.weight`` gives."""
+    return isinstance(module, loralib.Linear) and module.r > 0 and not module.merged
+
+
+def lora_factors(modules: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factors of the update of layers side by side, float32 [R, in] and [sum of out, R].
+
+    R is the sum of the adapted layers' ranks; the second factor holds the scaling, and is zero
+    between different layers.
+    """
+    down = [m.lora_A for m in modules if is_adapted(m)]
+    up = [
+        m.lora_B * m.scaling
+        if is_adapted(m)
+        else m.weight.new_zeros(m.out_features, 0, dtype=torch.float32)
+        for m in modules
+    ]
+    return torch.cat(down), torch.block_diag(*up) if len(up) > 1 else up[0]
+
+
+def merged_product(
+    x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, merged: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
+    """``x @ merged.T + bias`` [N, out], where ``merged`` is a frozen matrix plus ``up @ down``.
+
+    ``x W^T + (x A^T) B^T`` takes three products forward and six backward, and the small ones move
+    as much memory as the large. While nothing drops out, ``x (W + B A)^T`` is the same: the update
+    is merged into a fresh copy of the matrix in float32, rounded once, and only the gradients of A
+    and B still need thin products.
+
+    Parameters
+    ----------
+    x : [N, in]. down : float32 [R, in]. up : float32 [out, R].
+    merged : [out, in], of the type of ``x``; gets no gradient, and ``bias`` [out] neither.
+    """
+    return _MergedProduct.apply(x, down, up, merged, bias)
+
+
+class _MergedProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, down: torch.Tensor, up: torch.Tensor,
+                merged: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:  # fmt: skip
+        ctx.save_for_backward(x, down, up, merged)
+        return F.linear(x, merged, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, down, up, merged = ctx.saved_tensors
+        grad_x = grad @ merged if ctx.needs_input_grad[0] else None
+        grad_down = (grad @ up.to(x.dtype)).T @ x
+        grad_up = ((x @ down.to(x.dtype).T).T @ grad).T
+        return grad_x, grad_down.to(down.dtype), grad_up.to(up.dtype), None, None

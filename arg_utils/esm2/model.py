@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from arg_utils.errors import UserError
-from arg_utils.esm2.attention import Packing
+from arg_utils.esm2 import fastest
+from arg_utils.esm2.attention import Packing, add_norm, attention, gelu
 from arg_utils.esm2.batches import ALPHABET, encode
-from arg_utils.esm2.fastest import add_norm, attention, gelu
 from arg_utils.esm2.kernel import FORMS, chosen_form, supported_forms
-from arg_utils.esm2.lora_product import is_adapted, lora_factors, merged_product
+from arg_utils.esm2.lora import is_adapted, lora_factors, merged_product
 from arg_utils.esm2.weights import HEADS, LAYERS, WIDTH, Weights, load_weights
 
 TOKEN_DROPOUT = 1 - 0.15 * 0.8  # fair-esm scales embeddings by this when nothing is masked
@@ -122,14 +122,15 @@ class Esm2(nn.Module):
         added: their sum is formed together with its normalisation. Without gradients, ``hidden``
         is overwritten.
         """
-        layer = self.layers[index]
-        attend = layer.self_attn
-        hidden, normed = add_norm(hidden, update, layer.self_attn_layer_norm, self.precision)
+        layer, kernel = self.layers[index], fastest.kernel_for(hidden.device, self.precision)
+        attend, norms = layer.self_attn, (layer.self_attn_layer_norm, layer.final_layer_norm)
+        hidden, normed = add_norm(hidden, update, norms[0], self.precision, kernel)
         qkv = self._project((attend.q_proj, attend.k_proj, attend.v_proj), normed)
-        mixed = attention(qkv.view(len(hidden), 3, HEADS, WIDTH // HEADS), packing)
+        mixed = attention(qkv.view(len(hidden), 3, HEADS, WIDTH // HEADS), packing, kernel)
         update = self._project((attend.out_proj,), mixed.flatten(1))
-        hidden, normed = add_norm(hidden, update, layer.final_layer_norm, self.precision)
-        return hidden, self._project((layer.fc2,), gelu(self._project((layer.fc1,), normed)))
+        hidden, normed = add_norm(hidden, update, norms[1], self.precision, kernel)
+        wide = gelu(self._project((layer.fc1,), normed), kernel)
+        return hidden, self._project((layer.fc2,), wide)
 
     def _project(self, modules: tuple[nn.Linear, ...], x: torch.Tensor) -> torch.Tensor:
         """Outputs of linear layers side by side, by one product; LoRA on any of them included."""
@@ -165,12 +166,12 @@ class Esm2(nn.Module):
                     merged[id(modules[0])] = self._stack(modules, factors)
             return merged[id(modules[0])]
         state = [self.precision, *((t.data_ptr(), t._version) for t in tensors)]
-        found = self._stacked.get(id(modules[0]))
-        if found is None or found[0] != state:
+        stacked = self._stacked.get(id(modules[0]))
+        if stacked is None or stacked[0] != state:
             # Tensors born in inference mode could not take part in a later backward pass.
             with torch.inference_mode(False), torch.no_grad():
-                found = self._stacked[id(modules[0])] = (state, self._stack(modules, None))
-        return found[1]
+                stacked = self._stacked[id(modules[0])] = (state, self._stack(modules, None))
+        return stacked[1]
 
     @contextmanager
     def parameters_fixed(self) -> Iterator[None]:
@@ -181,10 +182,11 @@ class Esm2(nn.Module):
         finally:
             self._merged = None
 
-    def _stack(self, modules, factors) -> tuple[torch.Tensor, torch.Tensor]:
+    def _stack(
+        self, modules: tuple[nn.Linear, ...], factors: tuple[torch.Tensor, torch.Tensor] | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         weight = torch.cat([m.weight for m in modules]) if len(modules) > 1 else modules[0].weight
         bias = torch.cat([m.bias for m in modules]) if len(modules) > 1 else modules[0].bias
         if factors:
-            down, up = factors
-            weight = torch.addmm(weight, up, down)
+            weight = torch.addmm(weight, factors[1], factors[0])
         return weight.to(self.precision), bias.to(self.precision)

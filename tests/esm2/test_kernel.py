@@ -10,10 +10,9 @@ import warnings
 
 import pytest
 import torch
-from kernels import distance, example, plain_attention, use
 
 from arg_utils.errors import UserError
-from arg_utils.esm2 import fastest, kernel
+from arg_utils.esm2 import kernel
 from arg_utils.esm2.model import best_precision
 
 load = kernel.load_kernel.__wrapped__  # not the cached function: its answer outlives the test
@@ -66,15 +65,10 @@ def test_precision_follows_the_form_named(monkeypatch, name):
     assert best_precision() == torch.bfloat16
 
 
-def test_without_a_compiler_there_is_a_warning_and_the_same_result(monkeypatch):
+def test_without_a_compiler_there_is_a_warning(monkeypatch):
     monkeypatch.setattr(kernel.shutil, "which", lambda name: None)
     with pytest.warns(UserWarning, match=r"no C\+\+ compiler found.*PyTorch"):
-        found = load()
-    assert found is None
-    use(monkeypatch, found)
-    qkv, _, packing = example([9, 40])
-    out = fastest.attention(qkv, packing)[: packing.used]
-    assert distance(out, plain_attention(qkv.double(), [9, 40])) < 1e-5
+        assert load() is None
 
 
 def test_a_compiler_that_fails_is_quoted(own_cache, monkeypatch, tmp_path):
