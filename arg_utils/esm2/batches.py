@@ -47,11 +47,9 @@ def _token_table() -> np.ndarray:
 
 
 def encode(sequence: str, max_residues: int = MAX_RESIDUES) -> np.ndarray:
-    """Token ids in ESM's alphabet: ``<cls>``, up to ``max_residues`` residues, ``<eos>``.
+    """Token ids int64 [n + 2]: ``<cls>``, n residues (at most ``max_residues``), ``<eos>``.
 
-    Returns
-    -------
-    int64 [min(len(sequence), max_residues) + 2]. A letter outside the alphabet becomes ``<unk>``.
+    A letter outside ESM's alphabet becomes ``<unk>``.
     """
     residues = np.frombuffer(sequence[:max_residues].encode("ascii", "replace"), dtype=np.uint8)
     return np.concatenate([[ALPHABET.cls_idx], _token_table()[residues], [ALPHABET.eos_idx]])
@@ -201,15 +199,10 @@ class ResidueBar(tqdm):
             self._said = True
             seconds = spent * self._cost / self._done
             if seconds > LONG_SECONDS and not self.disable:
-                self.write(long_step(self.desc, self.total, seconds), file=sys.stderr)
+                size = f"{self.total / 1e6:.1f} M" if self.total >= 1e6 else f"{self.total:,}"
+                rate = f"{size} residues at about {self.total / seconds:,.0f} a second"
+                self.write(f"{self.desc}: {rate}: {seconds / 60:.0f} minutes", file=sys.stderr)
 
 
 def _cost(length: int) -> float:
     return length * (1 + length / EVEN_LENGTH)
-
-
-def long_step(name: str, residues: int, seconds: float) -> str:
-    """What a user is told of a long step: its size, its rate, and its time."""
-    size = f"{residues / 1e6:.1f} M" if residues >= 1e6 else f"{residues:,}"
-    rate = f"{residues / seconds:,.0f}"
-    return f"{name}: {size} residues at about {rate} a second: {seconds / 60:.0f} minutes"

@@ -41,14 +41,9 @@ FEATURES = (Feature(3), Feature(6), Feature(6, "max"))
 
 
 def pool(hidden: torch.Tensor, packing: Packing, pooling: str) -> torch.Tensor:
-    """Pool packed hidden states [N, width] to one vector a sequence [B, width].
+    """Pool packed hidden states [N, width] to one vector per sequence [B, width].
 
-    The tokens at both ends are left out of ``mean`` and ``max``.
-
-    Raises
-    ------
-    ValueError
-        If ``pooling`` is not one of ``mean``, ``max``, ``bos``.
+    The tokens at both ends are left out of ``mean`` and ``max``; other names are a ValueError.
     """
     hidden, starts = hidden[: packing.used], packing.starts.to(hidden.device)
     if pooling == "bos":

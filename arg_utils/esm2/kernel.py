@@ -33,16 +33,12 @@ _BF16 = (*_AVX512, "-mavx512bf16")
 
 @dataclass(frozen=True)
 class Form:
-    """One way to compile the kernel.
-
-    ``instructions`` are what it uses, in words; ``precision`` is that of products, where the
-    processor's best form is this one.
-    """
+    """One way to compile the kernel."""
 
     name: str
     instructions: str
     flags: tuple[str, ...]  # for the compiler
-    precision: torch.dtype
+    precision: torch.dtype  # of products, where the processor's best form is this one
 
 
 FORMS = {
@@ -61,13 +57,12 @@ FORMS = {
 
 def supported_forms() -> list[Form]:
     """The forms that this processor can run, best first."""
-    arm = platform.machine().lower() in ("arm64", "aarch64")
     has = {
         "amx": torch.cpu._is_amx_tile_supported() and sys.platform == "linux",
         "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
         "avx512": torch.cpu._is_avx512_supported(),
         "avx2": torch.cpu._is_avx2_supported(),
-        "neon": arm,
+        "neon": platform.machine().lower() in ("arm64", "aarch64"),
         "portable": True,
     }
     return [form for form in FORMS.values() if has[form.name]]
@@ -84,10 +79,8 @@ def chosen_form() -> str | None:
     choice = os.environ.get("ARG_ATTENTION", "").lower()
     names = [form.name for form in supported_forms()]
     if choice and choice not in (*names, "torch"):
-        raise UserError(
-            f"ARG_ATTENTION is {choice!r}; on this processor it may be torch or one of "
-            f"{', '.join(names)}."
-        )
+        known = f"on this processor it may be torch or one of {', '.join(names)}."
+        raise UserError(f"ARG_ATTENTION is {choice!r}; {known}")
     return choice or None
 
 
@@ -101,10 +94,7 @@ class Kernel:
     compiler: str
 
     def call(self, name: str, *arguments: object) -> int:
-        """Call a function of the library.
-
-        Tensors go in as pointers to their numbers, a type as whether it is bfloat16.
-        """
+        """Call a function; tensors go in as pointers, a type as whether it is bfloat16."""
         return getattr(self.library, name)(*map(_argument, arguments))
 
     def share(self, name: str, *arguments: object) -> int:
@@ -143,17 +133,15 @@ def load_kernel() -> Kernel | None:
     if compiler is None:
         warnings.warn("no C++ compiler found: attention runs through PyTorch, slower", stacklevel=2)
         return None
-    reasons = []
+    reason = ""
     for form in supported_forms():
         if choice in (None, form.name):
             try:
                 return _load(form, compiler)
             except (OSError, subprocess.SubprocessError) as error:
-                reasons.append(getattr(error, "stderr", None) or str(error))
-    warnings.warn(
-        f"the attention kernel was not built, PyTorch's attention is used: {reasons[0][-500:]}",
-        stacklevel=2,
-    )
+                reason = reason or getattr(error, "stderr", None) or str(error)
+    text = f"the attention kernel was not built, PyTorch's attention is used: {reason[-500:]}"
+    warnings.warn(text, stacklevel=2)
     return None
 
 

@@ -45,14 +45,8 @@ def inject(
 ) -> list[str]:
     """Replace the linear layers called ``modules`` in every block of ``layers`` by LoRA ones.
 
-    Returns
-    -------
-    The dotted names replaced (``0.self_attn.q_proj``).
-
-    Raises
-    ------
-    ValueError
-        If a name in ``modules`` does not occur in a block.
+    Returns their dotted names (``0.self_attn.q_proj``). A name in ``modules`` that does not occur
+    in a block is a ValueError.
     """
     replaced = []
     for number, layer in enumerate(layers):
@@ -104,11 +98,8 @@ def save_state(state: dict[str, torch.Tensor], path: Path | str, **metadata: str
 def load_state(model: nn.Module, path: Path | str) -> None:
     """Put what `save_state` wrote into the parameters of ``model`` that it names.
 
-    Raises
-    ------
-    UserError
-        If the file is missing or damaged, or is not of this model: it lacks a trainable parameter,
-        or holds one that ``model`` has not, or not in that shape.
+    A UserError says that the file is missing or damaged, or not of this model: it lacks a trainable
+    parameter, or holds one that ``model`` has not, or not in that shape.
     """
     try:
         state = load_file(path)

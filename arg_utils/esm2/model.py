@@ -53,10 +53,8 @@ def best_device() -> torch.device:
 class Esm2(nn.Module):
     """ESM-2 8M as a feature extractor: packed tokens in, hidden states out.
 
-    Parameters
-    ----------
-    weights : by default those `load_weights` finds.
-    precision : of the linear layers' products; by default `best_precision`.
+    ``weights`` are by default those `load_weights` finds, ``precision`` (of the linear layers'
+    products) is by default `best_precision`.
     """
 
     def __init__(self, weights: Weights | None = None, precision: torch.dtype | None = None):
@@ -65,10 +63,7 @@ class Esm2(nn.Module):
         base = esm.ESM2(LAYERS, WIDTH, HEADS, alphabet=ALPHABET)
         self.embed_tokens, self.layers = base.embed_tokens, base.layers
         self.emb_layer_norm_after = base.emb_layer_norm_after
-        own = {name for name, _ in self.named_parameters()}
-        self.load_state_dict(
-            {n: t for n, t in self.weights.state.items() if n in own}, strict=False
-        )
+        self.load_state_dict(self.weights.state, strict=False)  # rotary tables are not in there
         self.requires_grad_(False)
         self.precision = precision or best_precision()
         self._stacked: dict[int, tuple] = {}
@@ -91,9 +86,7 @@ class Esm2(nn.Module):
     ) -> list[torch.Tensor]:
         """Hidden states after the given layers (0: embeddings; 6: the last, normalised).
 
-        Returns
-        -------
-        One float32 [N, 320] a layer asked for, in the order asked.
+        One float32 [N, 320] per layer asked for, in the order asked.
         """
         hidden, update = self.embed(tokens), None
         states = {0: hidden.clone()} if 0 in layers else {}
@@ -185,8 +178,7 @@ class Esm2(nn.Module):
     def _stack(
         self, modules: tuple[nn.Linear, ...], factors: tuple[torch.Tensor, torch.Tensor] | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        weight = torch.cat([m.weight for m in modules]) if len(modules) > 1 else modules[0].weight
-        bias = torch.cat([m.bias for m in modules]) if len(modules) > 1 else modules[0].bias
+        weight, bias = (torch.cat([getattr(m, n) for m in modules]) for n in ("weight", "bias"))
         if factors:
             weight = torch.addmm(weight, factors[1], factors[0])
         return weight.to(self.precision), bias.to(self.precision)

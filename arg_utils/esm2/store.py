@@ -53,12 +53,8 @@ class EmbeddingCache:
     def lookup(self, keys: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """Which of n keys are stored, bool [n], and their values, float32 [n, width].
 
-        Values of others are undefined; the width is 0 if nothing is stored.
-
-        Raises
-        ------
-        UserError
-            If the file may not be read, or another process keeps it locked for minutes.
+        Values of others are undefined; the width is 0 if nothing is stored. A UserError says that
+        the file may not be read, or that another process keeps it locked for minutes.
         """
         stored = self._do(lambda database: _select(database, list(dict.fromkeys(keys))))
         sound = {key: value for key, value, check in stored if _digest(key, value) == check}
@@ -76,10 +72,7 @@ class EmbeddingCache:
     def add(self, keys: Sequence[bytes], values: np.ndarray) -> None:
         """Store float32 ``values`` [n, width] under ``keys``: all of them or, on a fault, none.
 
-        Raises
-        ------
-        UserError
-            If the file may not be written, the disk is full, or the file stays locked.
+        A UserError says that the file may not be written, the disk is full, or it stays locked.
         """
         texts = [row.tobytes() for row in np.ascontiguousarray(values, dtype="<f4")]
         rows = [(k, value, _digest(k, value)) for k, value in zip(keys, texts, strict=True)]
@@ -107,12 +100,11 @@ class EmbeddingCache:
         return self._do(work, again=True)
 
     def _open_and(self, work: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+        columns = "(key BLOB PRIMARY KEY, value BLOB, digest BLOB)"
         with closing(sqlite3.connect(self.path, PATIENCE, isolation_level=None)) as database:
             database.text_factory = bytes  # damage can make a value a text that is none
             database.execute("PRAGMA journal_mode = DELETE")
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, value BLOB, digest BLOB)"
-            )
+            database.execute(f"CREATE TABLE IF NOT EXISTS vectors {columns}")
             return work(database)
 
 

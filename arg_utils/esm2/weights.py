@@ -70,11 +70,6 @@ class Weights:
     sha256: str
 
     @property
-    def official(self) -> bool:
-        """Whether these are the published weights (by either publisher's file)."""
-        return self.sha256 in (OFFICIAL.sha256, HUGGING_FACE.sha256)
-
-    @property
     def name(self) -> str:
         """What every result says: source and the first 8 hex digits of the file's SHA-256."""
         return f"{self.source} [{self.sha256[:8]}]"

@@ -110,11 +110,6 @@ def test_only_what_is_missing_is_computed_and_each_sequence_once(weights, monkey
     np.testing.assert_allclose(found[1:5], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_nothing_in_nothing_out(weights, no_forward):
-    no_forward()
-    assert quick([], weights).shape == (0, 320)
-
-
 def test_the_window_is_the_key(weights, no_forward):
     """Beyond 1,022 residues nothing is seen, so two proteins that differ there are one."""
     long = synthetic.protein(rng, 1100)
