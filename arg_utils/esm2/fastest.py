@@ -1,31 +1,38 @@
-"""Whether the kernel is used on this machine: only where it is right, and faster than PyTorch.
+"""Whether the kernel, and bfloat16, are used on this machine: only where they prove faster.
 
-At first use its numbers are compared with PyTorch's on a small batch, forward and backward, and so
-is its time. A kernel with a wrong number is never used. What was measured lies in the cache beside
-the compiled file, and ``python -m arg_utils doctor`` shows it.
+At first use the kernel's numbers are compared with PyTorch's on a small batch, forward and
+backward, and so is its time. A kernel with a wrong number is never used. What was measured lies in
+the cache beside the compiled file, and ``python -m arg_utils doctor`` shows it.
 """
 
 import functools
 import hashlib
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from arg_utils.esm2.attention import Packing, add_norm, attention, gelu
 from arg_utils.esm2.kernel import Kernel, chosen_form, load_kernel, processor
 from arg_utils.esm2.weights import HEADS, WIDTH
-from arg_utils.files import write_text
+from arg_utils.files import cache_dir, write_text
 
 LENGTHS = (402, 286, 173, 98, 47, 16, 1)  # residues of proteins, short and long, and odd ones
 BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 0.02}  # of relative differences
 REPEATS = 5
+ROWS, CLEARLY = 2048, 1.3  # of a product; how much faster it must be in bfloat16
+# What libraries use at most, where a user has limited it.
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
 Tensors = Sequence[torch.Tensor]
 
 
@@ -42,18 +49,71 @@ def _proven(dtype: torch.dtype) -> Kernel | None:
 
 def proof(kernel: Kernel, dtype: torch.dtype) -> dict:
     """What `measure` gives for this form and number type, from the cache if it is there."""
-    number = str(dtype).removeprefix("torch.")
-    key = hashlib.sha256(f"{processor()} {torch.__version__} {chosen_form()}".encode())
-    path = kernel.path.with_name(f"{kernel.path.stem}-{number}-{key.hexdigest()[:8]}.json")
+    name = f"{kernel.path.stem}-{str(dtype).removeprefix('torch.')}"
+    return _once(
+        kernel.path.with_name(name),
+        lambda: measure(kernel, dtype, forced=chosen_form() is not None),
+    )
+
+
+@functools.cache
+def bfloat16_pays() -> bool:
+    """Whether products in bfloat16 are clearly faster here than in float32.
+
+    Some processors have instructions for them that are no faster, or libraries that do not use
+    them. One protein must get the same vector every day: hence what was measured is kept.
+    """
+    return _once(cache_dir("kernels") / "products", measure_products)["used"]
+
+
+def measure_products() -> dict:
+    """Milliseconds of a feed-forward layer's product in both types; ``used``, and ``sentence``."""
+    matrices = torch.ones(ROWS, WIDTH), torch.ones(4 * WIDTH, WIDTH)
+    half, single = (
+        _least(partial(F.linear, *(m.to(dtype) for m in matrices)))
+        for dtype in (torch.bfloat16, torch.float32)
+    )
+    used = half * CLEARLY < single
+    sentence = f"products in bfloat16: {single / half:.1f} times as fast as in float32; they are "
+    return {"bfloat16_ms": half, "float32_ms": single, "used": used,
+            "sentence": f"{sentence}{'' if used else 'not '}used"}  # fmt: skip
+
+
+def _least(work: Callable[[], object]) -> float:
+    """Milliseconds in one thread, the least of some repeats."""
+    spent = []
+    with _one_thread():
+        for _ in range(REPEATS + 1):  # the first prepares
+            begun = time.perf_counter()
+            work()
+            spent.append(1000 * (time.perf_counter() - begun))
+    return min(spent)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode(False):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _once(place: Path, work: Callable[[], dict]) -> dict:
+    """What ``work`` gives, kept at ``place`` for this processor, and said when it is new."""
+    setting = [processor(), torch.__version__, chosen_form(), *map(os.environ.get, LIMITS)]
+    key = hashlib.sha256(repr(setting).encode()).hexdigest()
+    path = place.with_name(f"{place.name}-{key[:8]}.json")
     try:
         verdict = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not there, or damaged
         verdict = None
-    if isinstance(verdict, dict) and {"used", "sentence"} <= verdict.keys():
-        return verdict
-    verdict = measure(kernel, dtype, forced=chosen_form() is not None)
-    write_text(path, json.dumps(verdict, indent=1))
-    print(verdict["sentence"], file=sys.stderr)
+    if not isinstance(verdict, dict) or not {"used", "sentence"} <= verdict.keys():
+        verdict = work()
+        write_text(path, json.dumps(verdict, indent=1))
+        print(verdict["sentence"], file=sys.stderr)
     return verdict
 
 
@@ -71,14 +131,9 @@ def measure(kernel: Kernel, dtype: torch.dtype, forced: bool = False) -> dict:
     (attention forward, and with backward: the least of some repeats), ``used``, and ``sentence``,
     which says it all.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            errors = [_errors(kernel, *case) for case in _cases(dtype)]
-            own, other = _times(kernel, *next(_cases(dtype)))
-    finally:
-        torch.set_num_threads(threads)
+    with _one_thread(), torch.enable_grad():
+        errors = [_errors(kernel, *case) for case in _cases(dtype)]
+        own, other = _times(kernel, *next(_cases(dtype)))
     forward, backward = (_worst(values) for values in zip(*errors, strict=True))
     right = max(forward, backward) <= BOUNDS[dtype]
     used = right and (forced or (own[0] <= other[0] and own[1] <= other[1]))

@@ -38,19 +38,19 @@ class Form:
     name: str
     instructions: str
     flags: tuple[str, ...]  # for the compiler
-    precision: torch.dtype  # of products, where the processor's best form is this one
+    bfloat16: bool = False  # whether there are instructions that multiply it
 
 
 FORMS = {
     form.name: form
     for form in (
         Form("amx", "AVX-512, BF16, AMX tiles",
-             (*_BF16, "-mamx-tile", "-mamx-bf16"), torch.bfloat16),
-        Form("avx512_bf16", "AVX-512, BF16", _BF16, torch.bfloat16),
-        Form("avx512", "AVX-512", _AVX512, torch.float32),
-        Form("avx2", "AVX2, FMA", _AVX2, torch.float32),
-        Form("neon", "NEON", ("-march=armv8-a",), torch.float32),
-        Form("portable", "what every processor of this architecture has", (), torch.float32),
+             (*_BF16, "-mamx-tile", "-mamx-bf16"), bfloat16=True),
+        Form("avx512_bf16", "AVX-512, BF16", _BF16, bfloat16=True),
+        Form("avx512", "AVX-512", _AVX512),
+        Form("avx2", "AVX2, FMA", _AVX2),
+        Form("neon", "NEON", ("-march=armv8-a",)),
+        Form("portable", "what every processor of this architecture has", ()),
     )
 }  # fmt: skip
 

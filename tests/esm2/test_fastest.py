@@ -111,6 +111,28 @@ def test_times_are_of_both_ways_forward_and_backward(portable, monkeypatch):
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.parametrize(("half", "used"), [(1.0, True), (1.9, False), (3.0, False)])
+def test_bfloat16_is_used_where_its_products_are_clearly_faster(
+    own_cache, monkeypatch, capsys, half, used
+):
+    """What was measured is kept: another time may fall on the other side."""
+    times = [half, 2.0]
+    monkeypatch.setattr(fastest, "_least", lambda work: times.pop(0))
+    assert fastest.bfloat16_pays.__wrapped__() is used
+    said = f"products in bfloat16: {2 / half:.1f} times as fast as in float32; they are "
+    assert capsys.readouterr().err == f"{said}{'' if used else 'not '}used\n"
+    assert fastest.bfloat16_pays.__wrapped__() is used
+    times = [0.1 if not used else 3.0, 2.0]
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert fastest.bfloat16_pays.__wrapped__() is not used
+
+
+def test_products_are_measured_in_one_thread():
+    found = fastest.measure_products()
+    assert found["bfloat16_ms"] > 0
+    assert found["float32_ms"] > 0
+
+
 def test_other_numbers_and_places_go_to_pytorch(monkeypatch):
     monkeypatch.setattr(fastest, "_proven", never)
     assert fastest.kernel_for(torch.device("cpu"), torch.float64) is None

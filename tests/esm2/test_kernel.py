@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from arg_utils.errors import UserError
-from arg_utils.esm2 import kernel
+from arg_utils.esm2 import fastest, kernel
 from arg_utils.esm2.model import best_precision
 
 load = kernel.load_kernel.__wrapped__  # not the cached function: its answer outlives the test
@@ -56,11 +56,13 @@ def test_an_unknown_form_is_an_error_that_names_the_known(monkeypatch):
 
 
 @pytest.mark.parametrize("name", kernel.FORMS)
-def test_precision_follows_the_form_named(monkeypatch, name):
+def test_precision_follows_the_form_named_and_what_pays(monkeypatch, name):
     monkeypatch.setattr(kernel, "supported_forms", lambda: list(kernel.FORMS.values()))
     monkeypatch.setenv("ARG_ATTENTION", name)
-    native = torch.bfloat16 if name in ("amx", "avx512_bf16") else torch.float32
-    assert best_precision() == native
+    for pays in (True, False):
+        monkeypatch.setattr(fastest, "bfloat16_pays", lambda pays=pays: pays)
+        native = pays and name in ("amx", "avx512_bf16")
+        assert best_precision() == (torch.bfloat16 if native else torch.float32)
     monkeypatch.setenv("ARG_PRECISION", "bfloat16")
     assert best_precision() == torch.bfloat16
 
