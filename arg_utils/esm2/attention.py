@@ -1,11 +1,13 @@
-"""What lies between the products of a transformer block, by the compiled kernel or by PyTorch.
+"""The parts of a transformer block: products, and what lies between them.
 
-The kernel makes one pass over memory, and takes heads 16 wide; `fastest` says whether it is used.
-Sequences lie end to end: row ``starts[b]`` to ``starts[b + 1]`` of a tensor is sequence ``b``. Rows
-after the last belong to none; they only round the number of rows up, see `Packing`.
+Products are oneDNN's where it can be. The rest is by the compiled kernel, which makes one pass over
+memory and takes heads 16 wide (`fastest` says whether it is used), or by PyTorch. Sequences lie end
+to end: row ``starts[b]`` to ``starts[b + 1]`` of a tensor is sequence ``b``. Rows after the last
+belong to none; they only round the number of rows up, see `Packing`.
 """
 
 import functools
+import platform
 from ctypes import c_int64
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,7 @@ from arg_utils.esm2.kernel import Kernel
 
 KERNEL_DIM = 16
 ROUND, LEAST = 128, 512
+ORDERED_FOR = 2048  # rows: matrices are ordered for about so many
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,61 @@ def rotary_tables(longest: int, dim: int, device: str = "cpu") -> tuple[torch.Te
         frequency = 1.0 / (10000 ** (torch.arange(0, dim, 2).float() / dim))
         angle = torch.outer(torch.arange(longest).float(), frequency)
         return angle.cos().to(device).contiguous(), angle.sin().to(device).contiguous()
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A linear layer that is not trained: weight [out, in], bias [out].
+
+    ``ordered`` is the weight as oneDNN reads it, where it multiplies. PyTorch's own product writes
+    the bias first, adds to it, and in bfloat16 orders the weight anew each time: a tenth to a third
+    slower for matrices of this size.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    ordered: torch.Tensor | None
+
+    @classmethod
+    def new(cls, weight: torch.Tensor, bias: torch.Tensor) -> "Matrix":
+        if not _by_onednn(weight):
+            return cls(weight, bias, None)
+        order = torch.ops.mkldnn._reorder_linear_weight
+        return cls(weight, bias, order(weight.contiguous(), ORDERED_FOR))
+
+    def multiply(self, x: torch.Tensor) -> torch.Tensor:
+        """``x @ weight.T + bias`` [N, out], without gradients."""
+        if self.ordered is None:
+            return F.linear(x, self.weight, self.bias)
+        return torch.ops.mkldnn._linear_pointwise(x, self.ordered, self.bias, "none", [], "")
+
+
+def _by_onednn(x: torch.Tensor) -> bool:
+    """Whether oneDNN has this product, and it has been tested."""
+    if x.device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    half = x.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return half or x.dtype == torch.float32
+
+
+def product(x: torch.Tensor, matrix: Matrix) -> torch.Tensor:
+    """`Matrix.multiply`, with gradients of ``x`` where they are needed."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _Product.apply(x, matrix)
+    return matrix.multiply(x)
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, matrix: Matrix) -> torch.Tensor:
+        ctx.matrix = matrix
+        return matrix.multiply(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return grad @ ctx.matrix.weight, None
 
 
 def attention(qkv: torch.Tensor, packing: Packing, kernel: Kernel | None = None) -> torch.Tensor:

@@ -6,12 +6,12 @@ from typing import Any
 
 import loralib
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from arg_utils.errors import UserError
+from arg_utils.esm2.attention import Matrix
 from arg_utils.files import atomic_path
 
 ATTENTION_MODULES = ("q_proj", "k_proj", "v_proj", "out_proj")
@@ -135,9 +135,9 @@ def lora_factors(modules: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def merged_product(
-    x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, merged: torch.Tensor, bias: torch.Tensor
+    x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, merged: Matrix
 ) -> torch.Tensor:
-    """``x @ merged.T + bias`` [N, out], where ``merged`` is a frozen matrix plus ``up @ down``.
+    """``x @ weight.T + bias`` [N, out], where ``merged`` is a frozen matrix plus ``up @ down``.
 
     ``x W^T + (x A^T) B^T`` takes three products forward and six backward, and the small ones move
     as much memory as the large. While nothing drops out, ``x (W + B A)^T`` is the same: the update
@@ -147,22 +147,24 @@ def merged_product(
     Parameters
     ----------
     x : [N, in]. down : float32 [R, in]. up : float32 [out, R].
-    merged : [out, in], of the type of ``x``; gets no gradient, and ``bias`` [out] neither.
+    merged : [out, in], of the type of ``x``; gets no gradient.
     """
-    return _MergedProduct.apply(x, down, up, merged, bias)
+    return _MergedProduct.apply(x, down, up, merged)
 
 
 class _MergedProduct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, down: torch.Tensor, up: torch.Tensor,
-                merged: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:  # fmt: skip
-        ctx.save_for_backward(x, down, up, merged)
-        return F.linear(x, merged, bias)
+    def forward(
+        ctx: Any, x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, merged: Matrix
+    ) -> torch.Tensor:
+        ctx.save_for_backward(x, down, up)
+        ctx.merged = merged
+        return merged.multiply(x)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, down, up, merged = ctx.saved_tensors
-        grad_x = grad @ merged if ctx.needs_input_grad[0] else None
+        x, down, up = ctx.saved_tensors
+        grad_x = grad @ ctx.merged.weight if ctx.needs_input_grad[0] else None
         grad_down = (grad @ up.to(x.dtype)).T @ x
         grad_up = ((x @ down.to(x.dtype).T).T @ grad).T
-        return grad_x, grad_down.to(down.dtype), grad_up.to(up.dtype), None, None
+        return grad_x, grad_down.to(down.dtype), grad_up.to(up.dtype), None

@@ -19,7 +19,7 @@ from torch import nn
 
 from arg_utils.errors import UserError
 from arg_utils.esm2 import fastest
-from arg_utils.esm2.attention import Packing, add_norm, attention, gelu
+from arg_utils.esm2.attention import Matrix, Packing, add_norm, attention, gelu, product
 from arg_utils.esm2.batches import ALPHABET, encode
 from arg_utils.esm2.kernel import FORMS, chosen_form, supported_forms
 from arg_utils.esm2.lora import is_adapted, lora_factors, merged_product
@@ -67,8 +67,8 @@ class Esm2(nn.Module):
         self.load_state_dict(self.weights.state, strict=False)  # rotary tables are not in there
         self.requires_grad_(False)
         self.precision = precision or best_precision()
-        self._stacked: dict[int, tuple] = {}
-        self._merged: dict[int, tuple] | None = None
+        self._frozen: dict[int, tuple[list, Matrix]] = {}
+        self._merged: dict[int, Matrix] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -129,43 +129,56 @@ class Esm2(nn.Module):
     def _project(self, modules: tuple[nn.Linear, ...], x: torch.Tensor) -> torch.Tensor:
         """Outputs of linear layers side by side, by one product; LoRA on any of them included."""
         adapted = [module for module in modules if is_adapted(module)]
-        if not adapted:
-            return F.linear(x, *self._matrices(modules))
-        factors = lora_factors(modules)
-        dropout: Any = adapted[0].lora_dropout  # a module, or a function that does nothing
+        trained = any(m.weight.requires_grad or m.bias.requires_grad for m in modules)
+        dropout: Any = adapted[0].lora_dropout if adapted else None  # a module, or a function
         drops = self.training and isinstance(dropout, nn.Dropout) and dropout.p > 0
-        if drops or any(m.weight.requires_grad or m.bias.requires_grad for m in modules):
-            down, up = (factor.to(x.dtype) for factor in factors)
-            return torch.addmm(F.linear(x, *self._matrices(modules)), dropout(x) @ down.T, up.T)
-        return merged_product(x, *factors, *self._matrices(modules, factors))
+        factors = lora_factors(modules) if adapted else None
+        if factors and not (drops or trained):
+            return merged_product(x, *factors, self._merge(modules, factors))
+        base = F.linear(x, *self._stack(modules)) if trained else product(x, self._matrix(modules))
+        if factors is None:
+            return base
+        down, up = (factor.to(x.dtype) for factor in factors)
+        return torch.addmm(base, dropout(x) @ down.T, up.T)
 
-    def _matrices(
+    def _matrix(self, modules: tuple[nn.Linear, ...]) -> Matrix:
+        """The layers as one matrix in the working precision; kept, for they are frozen."""
+        tensors = [t for module in modules for t in (module.weight, module.bias)]
+        state = [self.precision, *((t.data_ptr(), t._version) for t in tensors)]
+        found = self._frozen.get(id(modules[0]))
+        if found is None or found[0] != state:
+            # Tensors born in inference mode could not take part in a later backward pass.
+            with torch.inference_mode(False), torch.no_grad():
+                found = self._frozen[id(modules[0])] = state, Matrix.new(*self._stack(modules))
+        return found[1]
+
+    def _merge(
+        self, modules: tuple[nn.Linear, ...], factors: tuple[torch.Tensor, torch.Tensor]
+    ) -> Matrix:
+        """The same with LoRA's update added, anew each time unless no parameter can have changed.
+
+        A fused optimizer changes them without raising their version, so nothing tells when.
+        """
+        merged = {} if self._merged is None else self._merged
+        if id(modules[0]) not in merged:
+            with torch.no_grad():
+                merged[id(modules[0])] = Matrix.new(*self._stack(modules, factors))
+        return merged[id(modules[0])]
+
+    def _stack(
         self,
         modules: tuple[nn.Linear, ...],
         factors: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights and biases stacked, in the working precision; kept where they are frozen.
-
-        With the ``factors`` of LoRA, their product is added to the weights, anew each time unless
-        parameters are known to be fixed: a fused optimizer changes them without raising their
-        version, so nothing tells when.
-        """
-        tensors = [t for module in modules for t in (module.weight, module.bias)]
-        if any(t.requires_grad for t in tensors):
-            return self._stack(modules, None)
+        """Weights and biases side by side, with LoRA's update if ``factors`` give it."""
+        weight = torch.cat([m.weight for m in modules]) if len(modules) > 1 else modules[0].weight
+        bias = torch.cat([m.bias for m in modules]) if len(modules) > 1 else modules[0].bias
         if factors:
-            merged = {} if self._merged is None else self._merged
-            if id(modules[0]) not in merged:
-                with torch.no_grad():
-                    merged[id(modules[0])] = self._stack(modules, factors)
-            return merged[id(modules[0])]
-        state = [self.precision, *((t.data_ptr(), t._version) for t in tensors)]
-        stacked = self._stacked.get(id(modules[0]))
-        if stacked is None or stacked[0] != state:
-            # Tensors born in inference mode could not take part in a later backward pass.
-            with torch.inference_mode(False), torch.no_grad():
-                stacked = self._stacked[id(modules[0])] = (state, self._stack(modules, None))
-        return stacked[1]
+            weight = torch.addmm(weight, factors[1], factors[0])
+        return weight.to(self.precision), bias.to(self.precision)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_frozen": {}}  # what oneDNN has ordered cannot be copied
 
     @contextmanager
     def parameters_fixed(self) -> Iterator[None]:
@@ -175,11 +188,3 @@ class Esm2(nn.Module):
             yield
         finally:
             self._merged = None
-
-    def _stack(
-        self, modules: tuple[nn.Linear, ...], factors: tuple[torch.Tensor, torch.Tensor] | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        weight, bias = (torch.cat([getattr(m, n) for m in modules]) for n in ("weight", "bias"))
-        if factors:
-            weight = torch.addmm(weight, factors[1], factors[0])
-        return weight.to(self.precision), bias.to(self.precision)

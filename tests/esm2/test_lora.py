@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from arg_utils.errors import UserError
+from arg_utils.esm2.attention import Matrix
 from arg_utils.esm2.lora import (
     ATTENTION_MODULES,
     BLOCK_MODULES,
@@ -74,6 +75,7 @@ def test_a_fresh_lora_model_is_its_base_exactly(weights, precision, modules):
     base = Classifier(weights, precision)
     model = copy.deepcopy(base)
     inject(model.backbone.layers, 8, 16, 0.1, modules)
+    mark_trainable(model, also=("head",))
     assert torch.equal(scores(model), scores(base))
     model.train()
     assert torch.equal(model(PROTEINS), scores(base)), "dropout must not matter yet either"
@@ -254,7 +256,7 @@ def test_outputs_and_gradients_are_those_of_three_products(dtype, bound):
 
     def merged(x, down, up):
         matrix = (weight.double() + up.detach().double() @ down.detach().double()).to(dtype)
-        return merged_product(x, down, up, matrix, bias.to(dtype))
+        return merged_product(x, down, up, Matrix.new(matrix, bias.to(dtype)))
 
     for found, expected in zip(run(merged, dtype), run(plain, torch.float64), strict=True):
         assert found.dtype == dtype
