@@ -20,17 +20,21 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from arg_utils.data.proteins import Proteins, cap_per_class
+from arg_utils.data.fasta import Proteins, cap_per_class
 from arg_utils.errors import UserError
 from arg_utils.esm2 import lora
-from arg_utils.esm2.batches import MAX_RESIDUES, even_parts, shuffled_batches, token_batches
-from arg_utils.esm2.embeddings import embed
+from arg_utils.esm2.batches import (
+    MAX_RESIDUES,
+    ResidueBar,
+    even_parts,
+    in_parallel,
+    shuffled_batches,
+    token_batches,
+)
+from arg_utils.esm2.embeddings import embed, pool
 from arg_utils.esm2.model import Esm2, best_device
-from arg_utils.esm2.pooling import pool
-from arg_utils.esm2.threads import ResidueBar, in_parallel
 from arg_utils.esm2.weights import LAYERS, WIDTH, Weights
-from arg_utils.files import fingerprint, load_checkpoint, save_checkpoint
-from arg_utils.fingerprint import closure_fingerprint
+from arg_utils.files import closure_fingerprint, fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods import course
 from arg_utils.methods.base import MODEL, Method

@@ -7,9 +7,8 @@ import pytest
 import synthetic
 import torch
 
-from arg_utils.data.proteins import Proteins, cap_per_class
-from arg_utils.esm2 import threads
-from arg_utils.esm2.batches import token_batches
+from arg_utils.data.fasta import Proteins, cap_per_class
+from arg_utils.esm2 import batches
 from arg_utils.esm2.embeddings import LAST_MEAN, embed
 from arg_utils.esm2.lora import count_trainable, trainable_state
 from arg_utils.methods import finetuning
@@ -263,7 +262,9 @@ def test_no_protein_is_predicted_twice(weights, own_cache, monkeypatch, scores):
 def test_predictions_come_in_the_order_given_whatever_the_batches(make, monkeypatch):
     model, sequences = make(), [*VAL.sequences, "M" * 1500, "M"]
     turned = model.all_logits(sequences[::-1], False)[::-1]
-    monkeypatch.setattr(finetuning, "token_batches", lambda lengths: token_batches(lengths, 90))
+    monkeypatch.setattr(
+        finetuning, "token_batches", lambda lengths: batches.token_batches(lengths, 90)
+    )
     in_order = model.all_logits(sequences, False)
     assert in_order.shape == (len(sequences), 15)
     np.testing.assert_allclose(in_order, turned, rtol=1e-4, atol=1e-4)
@@ -279,7 +280,7 @@ def test_training_leaves_the_random_numbers_of_others_alone(make):
 
 def test_gradients_of_parts_are_the_whole_batch_s_for_any_number_of_threads(make, monkeypatch):
     monkeypatch.setattr(finetuning, "PART_TOKENS", 90)
-    monkeypatch.setattr(threads, "cores", lambda: 8)
+    monkeypatch.setattr(batches, "cores", lambda: 8)
     model = make(replace(SETTINGS, dropout=0.0)).train()
     for name, parameter in model.named_parameters():
         if name.endswith("lora_B"):
