@@ -32,8 +32,7 @@ from arg_utils.homology.mmseqs import best_hits
 from arg_utils.methods import METHODS
 from arg_utils.methods.baselines import BestHit
 from arg_utils.metrics.calibration import error_if_calibrated, reliability, table_error
-from arg_utils.metrics.intervals import bootstrap_gain
-from arg_utils.metrics.scores import identity_bins, per_class_table
+from arg_utils.metrics.scores import bootstrap_gain, identity_bins, per_class_table
 
 
 def run_ladder(methods: Sequence[str] | None = None, out: Path | str | None = None) -> list[dict]:

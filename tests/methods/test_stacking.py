@@ -8,9 +8,10 @@ import synthetic
 import torch
 
 from arg_utils.labels import NONARG
-from arg_utils.methods import stacking
-from arg_utils.methods.evidence import Column, References
-from arg_utils.methods.stacking import (
+from arg_utils.methods import evidence
+from arg_utils.methods.evidence import (
+    Column,
+    References,
     Unseen,
     balance,
     draw,
@@ -67,8 +68,8 @@ def test_one_family_has_no_far_situation(own_cache):
 
 
 def test_large_families_and_classes_are_sampled(monkeypatch):
-    monkeypatch.setattr(stacking, "PER_FAMILY", 3)
-    monkeypatch.setattr(stacking, "PER_CLASS", 4)
+    monkeypatch.setattr(evidence, "PER_FAMILY", 3)
+    monkeypatch.setattr(evidence, "PER_CLASS", 4)
     labels, families = np.repeat([0, 1], 10), np.repeat(range(4), 5)
     chosen = draw(labels, families, 0)
     assert (np.diff(chosen) > 0).all()
