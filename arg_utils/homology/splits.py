@@ -17,11 +17,13 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from arg_utils.errors import UserError
 from arg_utils.files import atomic_path
-from arg_utils.homology.mmseqs import cluster, connect, search
+from arg_utils.homology.mmseqs import cluster, search
 from arg_utils.labels import CLASSES
 
 PARTS = ("train", "val", "test")
@@ -97,9 +99,13 @@ def homology_clusters(sequences: Sequence[str]) -> np.ndarray:
     first, leader = representatives(sequences)
     some = [sequences[position] for position in first]
     links = related(search(some, some, sensitivity=4, max_hits=300))
-    left = np.concatenate([np.arange(len(leader)), first[links["query"]]])
-    right = np.concatenate([leader, first[links["target"]]])
-    return connect(groups, left, right)
+    everyone = np.arange(len(groups))
+    left = np.concatenate([everyone, everyone, first[links["query"]]])
+    right = np.concatenate(
+        [np.unique(groups, return_index=True)[1][groups], leader, first[links["target"]]]
+    )
+    graph = coo_array((np.ones(len(left)), (left, right)), shape=(len(groups), len(groups)))
+    return pd.factorize(connected_components(graph, directed=False)[1])[0].astype(np.int64)
 
 
 def representatives(sequences: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

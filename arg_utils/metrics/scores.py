@@ -186,16 +186,12 @@ def bootstrap_ci(
     seed: int = 0,
     present_only: bool = False,
 ) -> Interval:
-    """Macro-F1 and its 95 % interval.
+    """Macro-F1 and its 95 % interval, from ``n`` resamples of clusters.
 
-    A class of few clusters is missing from some resamples: it is left out of their mean instead of
-    counting as 0, which would pull the interval below the score.
-
-    Parameters
-    ----------
-    groups : the cluster of each protein, shape (n,), any sortable values.
-    n : number of resamples.
-    present_only : as in `macro_f1`; otherwise a class without any true protein counts as 0.
+    ``groups`` names the cluster of each protein (n,), by any sortable values. A class of few
+    clusters is missing from some resamples: it is left out of their mean instead of counting as 0,
+    which would pull the interval below the score. One without any true protein counts as 0, unless
+    ``present_only`` as in `macro_f1`.
     """
     draws = _draws(y_true, y_pred, groups, n, seed, present_only)
     low, high = np.quantile(draws, [0.025, 0.975])

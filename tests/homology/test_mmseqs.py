@@ -9,10 +9,8 @@ from arg_utils.homology.mmseqs import (
     COLUMNS,
     best_hits,
     cluster,
-    connect,
     profile_database,
     profile_search,
-    renumber,
     search,
     sequence_database,
 )
@@ -143,14 +141,6 @@ def test_clusters_are_the_families_in_order_of_appearance(shared_cache, proteins
 def test_coverage_of_both_is_asked_of_a_cluster(shared_cache, proteins):
     halves = [proteins[0], proteins[0][:75], proteins[4], proteins[4][:135]]
     assert cluster(halves).tolist() == [0, 1, 2, 2]
-
-
-def test_connect_merges_along_chains():
-    groups = np.array([0, 0, 1, 2, 3, 4])
-    merged = connect(groups, np.array([1, 3]), np.array([3, 5]))
-    assert merged.tolist() == [0, 0, 1, 0, 2, 0]
-    assert connect(groups, np.array([], dtype=int), np.array([], dtype=int)).tolist() == [*groups]
-    assert renumber(np.array([7, 7, 3, 9, 3])).tolist() == [0, 0, 1, 2, 1]
 
 
 def test_a_failure_shows_the_programs_own_words_and_leaves_no_litter(
