@@ -1,5 +1,6 @@
 """`make` in folders with spaces, half-made and moved virtual environments, missing Pythons."""
 
+import errno
 import importlib.util
 import os
 import platform
@@ -36,7 +37,7 @@ def clone(tmp_path, monkeypatch):
     return root, commands
 
 
-def test_made_once_then_left_alone(clone):
+def test_made_once_then_left_alone_until_requirements_change(clone):
     root, commands = clone
     assert setup_venv.state(root) == "unusable"
     setup_venv.prepare(root)
@@ -45,18 +46,13 @@ def test_made_once_then_left_alone(clone):
     assert not (root / ".venv/.changing").exists()
     setup_venv.prepare(root)
     assert len(commands) == 3
-    assert setup_venv.state(root) == "ready"
-
-
-@pytest.mark.parametrize("name", ["requirements.txt", "pyproject.toml"])
-def test_other_requirements_are_installed_into_it(clone, name):
-    root, commands = clone
-    setup_venv.prepare(root)
-    (root / name).write_text("changed")
-    assert setup_venv.state(root) == "outdated"
-    setup_venv.prepare(root)
-    assert [command[2] for command in commands[3:]] == ["pip", "pip"]
-    assert setup_venv.state(root) == "ready"
+    for name in ("requirements.txt", "pyproject.toml"):
+        (root / name).write_text("changed")
+        assert setup_venv.state(root) == "outdated"
+        setup_venv.prepare(root)
+        assert [command[2] for command in commands[-2:]] == ["pip", "pip"]
+        assert setup_venv.state(root) == "ready"
+    assert len(commands) == 7
 
 
 @pytest.mark.parametrize("when", ["venv", "-r", "-e"])
@@ -83,34 +79,31 @@ def test_an_interrupted_attempt_is_made_anew(clone, monkeypatch, when):
     assert setup_venv.state(root) == "ready"
 
 
-def test_a_moved_clone_is_noticed(clone):
+def test_what_has_happened_to_it_is_noticed(clone, monkeypatch):
     root, _ = clone
     setup_venv.prepare(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(platform, "python_version", lambda: "3.99.0")
+        assert setup_venv.state(root) == "ready"  # another Python only on request
+        assert setup_venv.state(root, exactly=True) == "unusable"
     moved = root.rename(root.with_name("moved clone"))
     assert setup_venv.state(moved) == "unusable"
-
-
-def test_a_python_that_is_gone_is_noticed(clone):
-    root, _ = clone
-    setup_venv.prepare(root)
+    moved.rename(root)
+    (root / ".venv/.stamp").unlink()
+    assert setup_venv.state(root) == "outdated"  # your own is kept
     (root / ".venv/bin/python").unlink()
     (root / ".venv/bin/python").symlink_to("/nowhere/python")
     assert setup_venv.state(root) == "unusable"
 
 
-def test_another_python_only_on_request(clone, monkeypatch):
-    root, _ = clone
-    setup_venv.prepare(root)
-    monkeypatch.setattr(platform, "python_version", lambda: "3.99.0")
-    assert setup_venv.state(root) == "ready"
-    assert setup_venv.state(root, exactly=True) == "unusable"
+def test_a_home_without_locks_is_told_and_used(clone, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
 
-
-def test_your_own_venv_is_kept(clone):
-    root, _ = clone
-    setup_venv.prepare(root)
-    (root / ".venv/.stamp").unlink()
-    assert setup_venv.state(root) == "outdated"
+    monkeypatch.setattr(setup_venv.fcntl, "flock", refuse)
+    with open(clone[0] / "requirements.txt") as lock:
+        setup_venv.wait_for_others(lock)
+    assert capsys.readouterr().out.startswith("This folder has no file locks (No locks available)")
 
 
 def fake_python(folder, name, version_ok, venv_ok):

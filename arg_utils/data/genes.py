@@ -11,7 +11,7 @@ from pathlib import Path
 import pyrodigal
 from tqdm import tqdm
 
-from arg_utils.data.fasta import NUCLEOTIDES, Entry, Record, iter_entries
+from arg_utils.data.fasta import NUCLEOTIDES, Entry, Record, iterate_entries, open_fasta
 from arg_utils.errors import UserError
 from arg_utils.files import cores
 
@@ -38,7 +38,9 @@ def call_genes(path: Path | str) -> list[Record]:
     UserError
         If the file is no FASTA, or not DNA, or no gene is found.
     """
-    contigs = [(entry.id, _bases(path, entry)) for entry in iter_entries(path)]
+    with open_fasta(path) as handle:
+        entries = iterate_entries(handle, str(path))
+        contigs = [(entry.id, _bases(path, entry)) for entry in entries]
     finder = pyrodigal.GeneFinder(meta=True)
     with ThreadPool(min(cores(), MOST_THREADS)) as pool:
         called = pool.imap(lambda contig: finder.find_genes(contig[1]), contigs)

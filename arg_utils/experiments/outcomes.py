@@ -15,13 +15,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from arg_utils.data.fasta import Record
-from arg_utils.data.proteins import Proteins, cap_per_class, proteins, subset
+from arg_utils.data.fasta import Proteins, Record, cap_per_class, proteins, subset
 from arg_utils.errors import UserError
 from arg_utils.esm2.model import best_device, best_precision
 from arg_utils.experiments.workspace import Workspace, open_workspace
-from arg_utils.files import RESULTS, fingerprint, load_checkpoint, save_checkpoint, write_text
-from arg_utils.fingerprint import closure_fingerprint
+from arg_utils.files import (
+    RESULTS,
+    closure_fingerprint,
+    fingerprint,
+    load_checkpoint,
+    save_checkpoint,
+    write_text,
+)
 from arg_utils.homology.mmseqs import best_hits
 from arg_utils.homology.splits import FoldParts, homology_fold
 from arg_utils.methods import METHODS
