@@ -118,7 +118,8 @@ def _in_batches(model, compute, width, sequences, batch_tokens, progress) -> np.
         return compute([windows[i] for i in batch]).float().cpu().numpy()
 
     out = np.empty((len(windows), width), np.float32)
-    with ResidueBar("ESM-2 + LoRA", map(len, windows), progress) as bar:
+    bar = ResidueBar("ESM-2 + LoRA", map(len, windows), progress)
+    with bar, model.backbone.parameters_fixed():
         for batch, rows in zip(
             batches, in_parallel(work, batches, model.backbone.device), strict=True
         ):
