@@ -9,19 +9,18 @@ Three kinds of header are known (the competition's format):
 - a protein without a label, whose id is the header's first word (``>SEQ0``).
 """
 
-import gzip
 import re
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from io import BufferedReader, RawIOBase, TextIOWrapper
+from io import TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, NoReturn, cast
+from typing import BinaryIO, NoReturn
 
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
-from arg_utils.errors import UserError
+from arg_utils.data.sources import open_source
+from arg_utils.errors import SkipBad, UserError, skipping
 from arg_utils.files import atomic_path
 from arg_utils.labels import CLASSES, NONARG, class_index, name_unknown
 
@@ -78,11 +77,11 @@ class Entry:
 
 
 def read_fasta(path: Path | str, labelled: bool, unique: bool = True) -> list[Record]:
-    """All proteins of a FASTA file, plain or gzip, in file order: `iterate_fasta` as a list.
+    """All proteins of a FASTA file in file order: `iterate_fasta` as a list.
 
     Repeated accessions of labelled records become ``X``, ``X#2``, ``X#3``, so that ids are unique.
     """
-    with open_fasta(path) as handle:
+    with open_source(path) as handle:
         records = list(iterate_fasta(handle, str(path), labelled, unique))
     if not labelled:
         return records
@@ -90,22 +89,12 @@ def read_fasta(path: Path | str, labelled: bool, unique: bool = True) -> list[Re
     return [replace(record, id=name) for record, name in zip(records, ids, strict=True)]
 
 
-def open_fasta(path: Path | str) -> BinaryIO:
-    """The file, open for `iterate_fasta` or `iterate_entries`.
-
-    Raises
-    ------
-    UserError
-        If there is no such file, or it may not be read.
-    """
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise _unreadable(str(path), error) from None
-
-
 def iterate_fasta(
-    handle: BinaryIO, name: str, labelled: bool = False, unique: bool = True
+    handle: BinaryIO,
+    name: str,
+    labelled: bool = False,
+    unique: bool = True,
+    skip_bad: SkipBad = None,
 ) -> Iterator[Record]:
     """The proteins of an open FASTA file, one in memory at a time; faults are raised when reached.
 
@@ -114,11 +103,12 @@ def iterate_fasta(
 
     Parameters
     ----------
-    handle : binary, plain or gzip: `open_fasta`, or ``sys.stdin.buffer``.
+    handle : binary, decompressed: `open_source`.
     name : what errors call the file.
     labelled : whether headers carry a class; if not, every ``label`` is None.
     unique : refuse an id that comes twice in an unlabelled file, at the price of keeping all
         headers in memory.
+    skip_bad : is told of each bad record, which is left out; None: the first one is an error.
 
     Raises
     ------
@@ -127,19 +117,23 @@ def iterate_fasta(
     """
     seen: dict[str, tuple[int, str]] = {}
     unknown: dict[str, list[int]] = {}  # name of a class: lines
-    nucleotides = ""
-    for entry in iterate_entries(handle, name):
-        accession, label = entry.id, None
-        if labelled:
-            accession, label = _labelled_header(name, entry, unknown)
-        elif unique:
-            _refuse_twice(name, entry, seen)
-        sequence = _residues(name, entry)
-        nucleotides = nucleotides + sequence if _could_be_dna(sequence) else ""
-        if len(nucleotides) >= DNA_LENGTH and _has_all_bases(nucleotides):
-            _fail(name, entry.line, f"{accession!r} looks like DNA or RNA", "translate it first")
-        if label is not None or not labelled:
-            yield Record(accession, entry.header, sequence, label, entry.line)
+    nucleotides, proteins = "", 0
+    for entry in iterate_entries(handle, name, skip_bad):
+        record = None
+        with skipping(skip_bad):
+            accession, label = entry.id, None
+            if labelled:
+                accession, label = _labelled_header(name, entry, unknown)
+            elif unique:
+                _refuse_twice(name, entry, seen)
+            sequence = _residues(name, entry)
+            nucleotides = nucleotides + sequence if _could_be_dna(sequence) else ""
+            if len(nucleotides) >= DNA_LENGTH and _has_all_bases(nucleotides):
+                _refuse_nucleotides(name, entry, nucleotides, mixed=proteins > 0)
+            proteins += not nucleotides
+            record = Record(accession, entry.header, sequence, label, entry.line)
+        if record and (label is not None or not labelled):
+            yield record
     if unknown:
         counts = {kind: len(lines) for kind, lines in unknown.items()}
         what = f"unknown classes in the fourth field of {sum(counts.values())} headers, the first"
@@ -147,7 +141,7 @@ def iterate_fasta(
         _fail(name, first, f"{what} here: {name_unknown(counts)}", f"use {', '.join(CLASSES)}")
 
 
-def iterate_entries(handle: BinaryIO, name: str) -> Iterator[Entry]:
+def iterate_entries(handle: BinaryIO, name: str, skip_bad: SkipBad = None) -> Iterator[Entry]:
     """The entries of any open FASTA file, protein or DNA, without a look at the letters.
 
     Raises
@@ -160,9 +154,14 @@ def iterate_entries(handle: BinaryIO, name: str) -> Iterator[Entry]:
     for _, letters in SimpleFastaParser(_noted_lines(handle, name, begun)):
         empty = False
         line, header, lines = begun.popleft()
-        if not header:
-            _fail(name, line, "the header is empty", "write an id after the '>'")
-        yield Entry(line, header, "".join(letters.split()), lines)
+        entry = None
+        with skipping(skip_bad):
+            _require_text(name, line, [header, *lines])
+            if not header:
+                _fail(name, line, "the header is empty", "write an id after the '>'")
+            entry = Entry(line, header, "".join(letters.split()), lines)
+        if entry:
+            yield entry
     if empty:
         raise UserError(f"{name} is empty; give a FASTA file with at least one record.")
 
@@ -258,6 +257,12 @@ def _could_be_dna(letters: str) -> bool:
     return sum(map(letters.count, "ACGTUN")) >= DNA_SHARE * len(letters)
 
 
+def _refuse_nucleotides(name: str, entry: Entry, letters: str, mixed: bool) -> NoReturn:
+    kind = "RNA" if "U" in letters and "T" not in letters else "DNA"
+    what = f"{entry.id!r} looks like {kind}{' among proteins' if mixed else ''}"
+    _fail(name, entry.line, what, "translate it first, or have genes called (predict --genome)")
+
+
 def _has_all_bases(letters: str) -> bool:
     """Repeats of few residues (``AATAAT`` of an antifreeze protein, ``NNNN``) lack some."""
     return set("ACGT") <= set(letters.replace("U", "T"))
@@ -283,30 +288,22 @@ def _noted_lines(
 
 
 def _lines(handle: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a text file, plain or gzip, any line ends.
+    """Numbered lines, any line ends.
 
     A byte order mark is dropped at the start of any line: joined files have one in the middle.
     """
-    try:
-        raw = BufferedReader(cast(RawIOBase, handle))
-        packed = raw.peek(2)[:2] == b"\x1f\x8b"  # gzip, whatever the file's name
-        source = gzip.GzipFile(fileobj=raw) if packed else raw
-        # surrogateescape: a byte that is no UTF-8 is met on its own line, so it can be named.
-        for number, line in enumerate(TextIOWrapper(source, "utf-8", errors="surrogateescape"), 1):
-            if "\0" in line:
-                _fail(name, number, "this is a binary file", "give a FASTA file, plain or gzip")
-            if not line.isascii() and re.search("[\udc80-\udcff]", line):
-                _fail(name, number, "this is not UTF-8 text", "give a FASTA file, plain or gzip")
-            yield number, line.removeprefix(BYTE_ORDER_MARK) or "\n"
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{name} is a damaged gzip file ({error}); fetch it again.") from None
-    except OSError as error:
-        raise _unreadable(name, error) from None
+    # surrogateescape: a byte that is no UTF-8 is met on its own line, so it can be named.
+    for number, line in enumerate(TextIOWrapper(handle, "utf-8", errors="surrogateescape"), 1):
+        if "\0" in line:
+            _fail(name, number, "this is a binary file", "give a FASTA file, plain or compressed")
+        yield number, line.removeprefix(BYTE_ORDER_MARK) or "\n"
 
 
-def _unreadable(name: str, error: OSError) -> UserError:
-    reason = "is a folder" if Path(name).is_dir() else f"cannot be read ({error.strerror})"
-    return UserError(f"{name} {reason}; give the path of a FASTA file.")
+def _require_text(name: str, line: int, lines: list[str]) -> None:
+    """Refuse a byte that is no UTF-8, on its own line."""
+    for number, text in enumerate(lines, line):
+        if not text.isascii() and re.search("[\udc80-\udcff]", text):
+            _fail(name, number, "this is not UTF-8 text", "save it as UTF-8, or remove the letter")
 
 
 def _fail(name: str, line: int, what: str, remedy: str) -> NoReturn:
