@@ -1,66 +1,56 @@
-"""FASTA files: read with every fault named by file and line, cleaned for ESM-2, written.
+"""Proteins from FASTA: every fault named by file and line, residues cleaned for ESM-2.
 
-Biopython's parser reads the records; the checks here say what is wrong with them, and where.
-
-Three kinds of header are known (the competition's format):
-
-- an ARG, ``>accession|FEATURES|source|class|gene`` with further ``|`` fields allowed;
-- a protein that is no ARG, ``>sp|accession|...``;
-- a protein without a label, whose id is the header's first word (``>SEQ0``).
+Biopython's parser reads the records; the checks here say what is wrong with them, and where. A
+labelled header is one of the competition's (see `labels.header_class`); without a label, a
+protein's id is its header's first word (``>SEQ0``). Methods get labelled proteins as `Proteins`.
 """
 
 import re
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+import numpy as np
 from Bio.SeqIO.FastaIO import SimpleFastaParser
+from numpy.typing import ArrayLike
 
 from arg_utils.data.sources import open_source
 from arg_utils.errors import SkipBad, UserError, skipping
 from arg_utils.files import atomic_path
-from arg_utils.labels import CLASSES, NONARG, class_index, name_unknown
+from arg_utils.labels import NUM_CLASSES, class_index, header_class, unknown_classes
+from arg_utils.settings import Profile
 
 NOT_A_RESIDUE = re.compile(r"[^A-Za-z*.]")
+REMEDIES = {  # for characters that are no residue
+    "-": "is a gap, so this file is an alignment; remove the gaps from its sequences",
+    ">": "inside a line, as where files were joined without a line end; break the line before it",
+}
 NUCLEOTIDES = frozenset("ACGTUNRYSWKMBDHV")  # bases, and IUPAC's codes for one of several
 # Letters in a row that can all be bases, nine of ten of them A, C, G, T, U or N, which make up a
 # quarter of an average protein: chance alone gives fewer than one in 10^25 proteins such a start.
 DNA_LENGTH = 60
 DNA_SHARE = 0.9
-BYTE_ORDER_MARK = "\ufeff"
-_MEANING = {  # of a character that is no residue, and what to do
-    "-": ("is a gap, so this file is an alignment", "remove the gaps from its sequences"),
-    ">": ("inside a line, as where files were joined without a line end", "break the line before"),
-}
 
 
 @dataclass(frozen=True)
 class Record:
-    """One protein.
+    """One protein."""
 
-    Attributes
-    ----------
-    id : the accession (labelled) or the header's first word (unlabelled).
-    header : the whole header without ``>``.
-    sequence : residues in ESM's alphabet: upper-case letters without J.
-    label : class index 0-14; None where there is no label.
-    line : where its header stands in the file it was read from, counted from 1; 0 if in none.
-    """
-
-    id: str
-    header: str
-    sequence: str
-    label: int | None = None
-    line: int = field(default=0, compare=False, repr=False)
+    id: str  # the accession (labelled) or the header's first word (unlabelled)
+    header: str  # without ``>``
+    sequence: str  # in ESM's alphabet: upper-case letters without J
+    label: int | None = None  # class index 0-14
+    line: int = field(default=0, compare=False, repr=False)  # of the header in its file, from 1
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A header, the letters below it, and the lines they were read from."""
+    """A header and the letters below it, with the lines they were read from."""
 
+    file: str
     line: int
     header: str
     letters: str
@@ -75,9 +65,49 @@ class Entry:
         """The first line with this character."""
         return next(i for i, text in enumerate(self.lines, self.line + 1) if fault in text)
 
+    def refuse(self, fault: str, character: str = "") -> NoReturn:
+        """Raise ``fault`` at the header's line, or the first one below it with ``character``."""
+        _refuse(self.file, self.line_of(character) if character else self.line, fault)
+
+
+@dataclass(frozen=True)
+class Proteins:
+    """Sequences and their classes, int64 [n]."""
+
+    sequences: list[str]
+    labels: np.ndarray
+
+
+def proteins(records: Sequence[Record], labels: np.ndarray | None = None) -> Proteins:
+    """Labelled records as sequences and classes."""
+    if labels is None:
+        labels = np.array([record.label for record in records], dtype=np.int64)
+    return Proteins([record.sequence for record in records], labels)
+
+
+def subset(data: Proteins, positions: Sequence[int] | np.ndarray) -> Proteins:
+    """The proteins at ``positions``."""
+    positions = np.asarray(positions, dtype=np.int64)
+    return Proteins([data.sequences[i] for i in positions], data.labels[positions])
+
+
+def capped(data: Proteins, profile: Profile) -> Proteins:
+    """At most ``profile.max_records`` per class: everything, except to try things out."""
+    return subset(data, cap_per_class(data.labels, profile.max_records, profile.seed))
+
+
+def cap_per_class(labels: ArrayLike, most: int | None, seed: int = 0) -> np.ndarray:
+    """Positions of at most ``most`` examples per class, drawn at random, in ascending order."""
+    classes = np.asarray(labels)
+    if most is None:
+        return np.arange(len(classes))
+    order = np.random.default_rng(seed).permutation(len(classes))
+    chosen = [order[classes[order] == index][:most] for index in range(NUM_CLASSES)]
+    return np.sort(np.concatenate(chosen))
+
 
 def read_fasta(path: Path | str, labelled: bool, unique: bool = True) -> list[Record]:
-    """All proteins of a FASTA file in file order: `iterate_fasta` as a list.
+    """All proteins of a file, in order: `iterate_fasta` as a list.
 
     Repeated accessions of labelled records become ``X``, ``X#2``, ``X#3``, so that ids are unique.
     """
@@ -96,26 +126,24 @@ def iterate_fasta(
     unique: bool = True,
     skip_bad: SkipBad = None,
 ) -> Iterator[Record]:
-    """The proteins of an open FASTA file, one in memory at a time; faults are raised when reached.
-
-    Headers of unknown classes are counted, and raised at the end. Accessions of labelled records
-    are given as they stand.
+    """The proteins of an open FASTA file, one in memory at a time.
 
     Parameters
     ----------
     handle : binary, decompressed: `open_source`.
     name : what errors call the file.
-    labelled : whether headers carry a class; if not, every ``label`` is None.
-    unique : refuse an id that comes twice in an unlabelled file, at the price of keeping all
-        headers in memory.
+    labelled : whether headers carry a class; if not, every ``label`` is None. Accessions are given
+        as they stand.
+    unique : refuse an id that comes twice in an unlabelled file; all headers are remembered.
     skip_bad : is told of each bad record, which is left out; None: the first one is an error.
 
     Raises
     ------
     UserError
-        Naming file, line and remedy, if this cannot be read as proteins.
+        When a fault is reached, naming file, line and remedy; headers of unknown classes are
+        counted, and raised at the end.
     """
-    seen: dict[str, tuple[int, str]] = {}
+    seen: dict[str, tuple[int, str]] = {}  # id: line and header
     unknown: dict[str, list[int]] = {}  # name of a class: lines
     nucleotides, proteins = "", 0
     for entry in iterate_entries(handle, name, skip_bad):
@@ -123,44 +151,43 @@ def iterate_fasta(
         with skipping(skip_bad):
             accession, label = entry.id, None
             if labelled:
-                accession, label = _labelled_header(name, entry, unknown)
+                accession, label = _accession_and_label(entry, unknown)
             elif unique:
-                _refuse_twice(name, entry, seen)
-            sequence = _residues(name, entry)
+                _refuse_twice(entry, seen)
+            sequence = _residues(entry)
             nucleotides = nucleotides + sequence if _could_be_dna(sequence) else ""
             if len(nucleotides) >= DNA_LENGTH and _has_all_bases(nucleotides):
-                _refuse_nucleotides(name, entry, nucleotides, mixed=proteins > 0)
+                _refuse_nucleotides(entry, nucleotides, mixed=proteins > 0)
             proteins += not nucleotides
             record = Record(accession, entry.header, sequence, label, entry.line)
         if record and (label is not None or not labelled):
             yield record
     if unknown:
-        counts = {kind: len(lines) for kind, lines in unknown.items()}
-        what = f"unknown classes in the fourth field of {sum(counts.values())} headers, the first"
-        first = min(lines[0] for lines in unknown.values())
-        _fail(name, first, f"{what} here: {name_unknown(counts)}", f"use {', '.join(CLASSES)}")
+        raise unknown_classes(name, "headers name no known class in their fourth field", unknown)
 
 
 def iterate_entries(handle: BinaryIO, name: str, skip_bad: SkipBad = None) -> Iterator[Entry]:
     """The entries of any open FASTA file, protein or DNA, without a look at the letters.
 
-    Raises
-    ------
-    UserError
-        If it is empty, no text, damaged, or does not start with ``>``.
+    A `UserError` says if it is empty, damaged, no text, or does not start with ``>``.
     """
     begun: deque[tuple[int, str, list[str]]] = deque()
     empty = True
     for _, letters in SimpleFastaParser(_noted_lines(handle, name, begun)):
         empty = False
         line, header, lines = begun.popleft()
-        entry = None
+        entry = Entry(name, line, header, "".join(letters.split()), lines)
+        whole = False
         with skipping(skip_bad):
-            _require_text(name, line, [header, *lines])
             if not header:
-                _fail(name, line, "the header is empty", "write an id after the '>'")
-            entry = Entry(line, header, "".join(letters.split()), lines)
-        if entry:
+                entry.refuse("the header is empty; write an id after the '>'")
+            if byte := re.search("[\udc80-\udcff]", "".join([header, *lines])):
+                below = byte[0] if byte[0] not in header else ""
+                entry.refuse(
+                    "this is not UTF-8 text; save it as UTF-8, or remove the letter", below
+                )
+            whole = True
+        if whole:
             yield entry
     if empty:
         raise UserError(f"{name} is empty; give a FASTA file with at least one record.")
@@ -168,17 +195,15 @@ def iterate_entries(handle: BinaryIO, name: str, skip_bad: SkipBad = None) -> It
 
 def unique_ids(ids: Iterable[str]) -> list[str]:
     """The ids in order, the second and later of the same name marked ``#2``, ``#3``, ..."""
-    counts: dict[str, int] = {}
     taken = list(ids)
-    used = set(taken)
+    used, counts = set(taken), Counter[str]()
     for position, name in enumerate(taken):
-        counts[name] = counts.get(name, 0) + 1
-        if counts[name] == 1:
-            continue
-        while f"{name}#{counts[name]}" in used:
-            counts[name] += 1
-        taken[position] = f"{name}#{counts[name]}"
-        used.add(taken[position])
+        counts[name] += 1
+        if counts[name] > 1:
+            while (marked := f"{name}#{counts[name]}") in used:
+                counts[name] += 1
+            used.add(marked)
+            taken[position] = marked
     return taken
 
 
@@ -189,61 +214,46 @@ def write_fasta(path: Path | str, records: Iterable[Record]) -> Path:
     return Path(path)
 
 
-def _labelled_header(
-    name: str, entry: Entry, unknown: dict[str, list[int]]
-) -> tuple[str, int | None]:
-    """The accession and the class index that a header states; unknown classes are noted."""
-    fields = [part.strip(" \t") for part in entry.header.split("|")]
-    stated = class_index(fields[3]) if len(fields) > 3 else None
-    if fields[0] == "sp" and len(fields) > 1:
-        if stated not in (None, NONARG):
-            what = (
-                f"the header contradicts itself: sp| marks no ARG, its fourth field {fields[3]!r}"
-            )
-            _fail(name, entry.line, what, "remove sp| if it is one, else change the fourth field")
-        return re.split(r"[ \t]", fields[1])[0] or entry.header, NONARG
-    if len(fields) < 4:
-        remedy = (
-            "write accession|FEATURES|source|class|gene for an ARG or sp|accession|... for none"
-        )
-        _fail(name, entry.line, f"the header {entry.header[:60]!r} names no class", remedy)
-    if stated is None:
-        unknown.setdefault(fields[3], []).append(entry.line)
-    return fields[0] or entry.header, stated
+def _accession_and_label(entry: Entry, unknown: dict[str, list[int]]) -> tuple[str, int | None]:
+    """What a labelled header states; lines of unknown classes are noted."""
+    try:
+        accession, kind = header_class(entry.header)
+    except ValueError as error:
+        entry.refuse(str(error))
+    if (label := class_index(kind)) is None:
+        unknown.setdefault(kind, []).append(entry.line)
+    return accession, label
 
 
-def _refuse_twice(name: str, entry: Entry, seen: dict[str, tuple[int, str]]) -> None:
+def _refuse_twice(entry: Entry, seen: dict[str, tuple[int, str]]) -> None:
     """Refuse an id met before, on another line with perhaps another header."""
     line, header = seen.setdefault(entry.id, (entry.line, entry.header))
     if line != entry.line:
-        what = (
+        entry.refuse(
             f"the id {entry.id!r} (the header's first word) comes a second time: "
-            f"{header[:60]!r} on line {line}, {entry.header[:60]!r} here"
+            f"{header[:60]!r} on line {line}, {entry.header[:60]!r} here; make the first words "
+            f"differ, or remove one"
         )
-        _fail(name, entry.line, what, "make the first words differ, or remove one")
 
 
-def _residues(name: str, entry: Entry) -> str:
+def _residues(entry: Entry) -> str:
     """An entry's residues as ESM-2 knows them.
 
     Upper case, without the stop at the end (``*``, or ``.`` as gffread writes it); J (leucine or
-    isoleucine), which ESM's alphabet lacks, becomes X. U, O, B, Z and X are in the alphabet and
-    stay.
+    isoleucine), which ESM's alphabet lacks, becomes X.
     """
     if fault := NOT_A_RESIDUE.search(entry.letters):
-        what, remedy = _MEANING.get(
-            fault[0], ("is not a residue", "keep one-letter amino acid codes only")
-        )
-        _fail(name, entry.line_of(fault[0]), f"{fault[0]!r} {what}", remedy)
+        remedy = REMEDIES.get(fault[0], "is not a residue; keep one-letter amino acid codes only")
+        entry.refuse(f"{fault[0]!r} {remedy}", fault[0])
     sequence = entry.letters.upper()
     sequence = sequence[:-1] if sequence.endswith(("*", ".")) else sequence
     for stop in "*.":
         if stop in sequence:
             gap = "; if it is a gap, remove the gaps" if stop == "." else ""
-            what = f"{stop!r} (stop) inside a sequence"
-            _fail(name, entry.line_of(stop), what, f"cut the protein there or remove it{gap}")
+            sentence = f"{stop!r} (stop) inside a sequence; cut the protein there or remove it{gap}"
+            entry.refuse(sentence, stop)
     if not sequence:
-        _fail(name, entry.line, f"{entry.header[:40]!r} has no sequence", "add it or remove it")
+        entry.refuse(f"{entry.header[:40]!r} has no sequence; add it or remove it")
     return sequence.replace("J", "X")
 
 
@@ -252,15 +262,17 @@ def _could_be_dna(letters: str) -> bool:
 
     A protein of a few residues can be; see `DNA_LENGTH`.
     """
-    if not NUCLEOTIDES.issuperset(letters):
-        return False
-    return sum(map(letters.count, "ACGTUN")) >= DNA_SHARE * len(letters)
+    sure = sum(map(letters.count, "ACGTUN"))
+    return NUCLEOTIDES.issuperset(letters) and sure >= DNA_SHARE * len(letters)
 
 
-def _refuse_nucleotides(name: str, entry: Entry, letters: str, mixed: bool) -> NoReturn:
+def _refuse_nucleotides(entry: Entry, letters: str, mixed: bool) -> NoReturn:
     kind = "RNA" if "U" in letters and "T" not in letters else "DNA"
-    what = f"{entry.id!r} looks like {kind}{' among proteins' if mixed else ''}"
-    _fail(name, entry.line, what, "translate it first, or have genes called (predict --genome)")
+    among = " among proteins" if mixed else ""
+    entry.refuse(
+        f"{entry.id!r} looks like {kind}{among}; "
+        "translate it first, or have genes called (predict --genome)"
+    )
 
 
 def _has_all_bases(letters: str) -> bool:
@@ -273,8 +285,8 @@ def _noted_lines(
 ) -> Iterator[str]:
     """Lines for Biopython's parser, which keeps no numbers: noted in ``begun`` on the way.
 
-    Each record begun has line, header and the lines below. At most two wait to be taken out: the
-    parser gives a record when it meets the next header.
+    Of each record begun its line, header, and the lines below. At most two wait to be taken out:
+    the parser gives a record when it meets the next header.
     """
     for number, text in _lines(handle, name):
         if text.startswith(">"):
@@ -282,8 +294,8 @@ def _noted_lines(
         elif begun:
             begun[-1][2].append(text)
         elif text.strip():
-            what = f"this is not FASTA: {text.strip()[:20]!r} comes before the first '>'"
-            _fail(name, number, what, "give a file whose first line starts with '>'")
+            words = f"this is not FASTA: {text.strip()[:20]!r} comes before the first '>'"
+            _refuse(name, number, f"{words}; give a file whose first line starts with '>'")
         yield text
 
 
@@ -295,17 +307,9 @@ def _lines(handle: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
     # surrogateescape: a byte that is no UTF-8 is met on its own line, so it can be named.
     for number, line in enumerate(TextIOWrapper(handle, "utf-8", errors="surrogateescape"), 1):
         if "\0" in line:
-            _fail(name, number, "this is a binary file", "give a FASTA file, plain or compressed")
-        yield number, line.removeprefix(BYTE_ORDER_MARK) or "\n"
+            _refuse(name, number, "this is a binary file; give a FASTA file, plain or compressed")
+        yield number, line.removeprefix("\ufeff") or "\n"
 
 
-def _require_text(name: str, line: int, lines: list[str]) -> None:
-    """Refuse a byte that is no UTF-8, on its own line."""
-    for number, text in enumerate(lines, line):
-        if not text.isascii() and re.search("[\udc80-\udcff]", text):
-            _fail(name, number, "this is not UTF-8 text", "save it as UTF-8, or remove the letter")
-
-
-def _fail(name: str, line: int, what: str, remedy: str) -> NoReturn:
-    """Raise the one sentence: where, what, what to do."""
-    raise UserError(f"{name}, line {line}: {what}; {remedy}.")
+def _refuse(name: str, line: int, fault: str) -> NoReturn:
+    raise UserError(f"{name}, line {line}: {fault}.")
