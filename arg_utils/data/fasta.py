@@ -72,23 +72,28 @@ class Entry:
 
 @dataclass(frozen=True)
 class Proteins:
-    """Sequences and their classes, int64 [n]."""
+    """Sequences, their classes, int64 [n], and the headers that state these, where known."""
 
     sequences: list[str]
     labels: np.ndarray
+    headers: list[str] | None = None
 
 
 def proteins(records: Sequence[Record], labels: np.ndarray | None = None) -> Proteins:
-    """Labelled records as sequences and classes."""
-    if labels is None:
-        labels = np.array([record.label for record in records], dtype=np.int64)
-    return Proteins([record.sequence for record in records], labels)
+    """Labelled records as sequences and classes, with their headers unless ``labels`` are given."""
+    sequences = [record.sequence for record in records]
+    if labels is not None:
+        return Proteins(sequences, labels)
+    labels = np.array([record.label for record in records], dtype=np.int64)
+    return Proteins(sequences, labels, [record.header for record in records])
 
 
 def subset(data: Proteins, positions: Sequence[int] | np.ndarray) -> Proteins:
     """The proteins at ``positions``."""
     positions = np.asarray(positions, dtype=np.int64)
-    return Proteins([data.sequences[i] for i in positions], data.labels[positions])
+    sequences = [data.sequences[i] for i in positions]
+    headers = data.headers and [data.headers[i] for i in positions]
+    return Proteins(sequences, data.labels[positions], headers)
 
 
 def capped(data: Proteins, profile: Profile) -> Proteins:

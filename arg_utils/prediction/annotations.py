@@ -11,7 +11,6 @@ from io import BytesIO, TextIOWrapper
 from typing import Any, BinaryIO
 from urllib.parse import unquote
 
-from arg_utils.prediction.query import Query
 from Bio import SeqIO
 from Bio.Data.CodonTable import TranslationError, unambiguous_dna_by_id
 from Bio.Seq import Seq
@@ -19,6 +18,7 @@ from Bio.SeqFeature import AfterPosition, BeforePosition
 
 from arg_utils.data.fasta import iterate_entries
 from arg_utils.errors import SkipBad, UserError, skipping
+from arg_utils.prediction.query import Query
 
 ID_KEYS = ("locus_tag", "protein_id", "ID", "Name")
 PARTIAL_KEYS = ("partial", "start_range", "end_range")

@@ -5,13 +5,13 @@ import gzip
 import numpy as np
 import pytest
 import synthetic
-from arg_utils.prediction.reading import ReadingOptions, read_queries
 from Bio import SeqIO
 from Bio.Seq import Seq
 from Bio.SeqFeature import BeforePosition, FeatureLocation, SeqFeature
 from Bio.SeqRecord import SeqRecord
 
 from arg_utils.errors import UserError
+from arg_utils.prediction.reading import ReadingOptions, read_queries
 
 rng = np.random.default_rng(7)
 PROTEINS = [synthetic.protein(rng, 150) for _ in range(4)]
