@@ -121,13 +121,14 @@ def _query(
     protein, whole = _translate(bases[coding.phase :], table, where)
     partial = any(coding.attributes.get(key, "false") != "false" for key in PARTIAL_KEYS)
     partial |= not whole and (start <= 3 or end >= len(contig) - 2)
+    first, last = _without(coding.phase, start, end, coding.strand)
     return Query(
         next((coding.attributes[k] for k in ID_KEYS if k in coding.attributes), f"CDS_{start}"),
         _protein(protein, where, "transl_except" in coding.attributes),
         where,
         coding.contig,
-        start,
-        end,
+        first,
+        last,
         coding.strand,
         ("partial_gene",) if partial else (),
     )
@@ -160,11 +161,12 @@ def _feature_query(name: str, contig: Any, feature: Any, code: int) -> Query:
     start, end = int(location.start) + 1, int(location.end)
     label = next((words[key][0] for key in ID_KEYS if key in words), f"CDS_{start}")
     where = f"{name}, {label} of {contig.id}"
+    strand = "-" if location.strand == -1 else "+"
+    offset = ("1", "2", "3").index(words.get("codon_start", ["1"])[0])
     if "translation" in words:
         protein = words["translation"][0]
     else:
         table = words.get("transl_table", [str(code)])[0]
-        offset = ("1", "2", "3").index(words.get("codon_start", ["1"])[0])
         protein, _ = _translate(feature.extract(contig.seq)[offset:], table, where)
     partial = isinstance(location.start, BeforePosition) or isinstance(location.end, AfterPosition)
     return Query(
@@ -172,11 +174,15 @@ def _feature_query(name: str, contig: Any, feature: Any, code: int) -> Query:
         _protein(protein, where, "transl_except" in words),
         where,
         contig.id,
-        start,
-        end,
-        "-" if location.strand == -1 else "+",
+        *_without(offset, start, end, strand),
+        strand,
         ("partial_gene",) if partial else (),
     )
+
+
+def _without(phase: int, start: int, end: int, strand: str) -> tuple[int, int]:
+    """A gene's first and last base, from its first whole codon on."""
+    return (start, end - phase) if strand == "-" else (start + phase, end)
 
 
 def _translate(bases: Seq, code: str, where: str) -> tuple[str, bool]:

@@ -121,6 +121,7 @@ def test_gff3_partial_pseudo_and_joined_genes(tmp_path):
     assert list(queries) == ["joined", "phased", "named", "turned"]
     assert queries["joined"].sequence == queries["turned"].sequence == PROTEINS[0]
     assert queries["phased"].sequence == PROTEINS[0][1:]
+    assert (queries["phased"].start, queries["phased"].end) == (start + 3, end)
     assert [q.flags for q in queries.values()] == [(), ("partial_gene",), ("partial_gene",), ()]
 
 
