@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("requirements.txt", "pyproject.toml")
@@ -80,9 +81,17 @@ def call(*command: str) -> None:
         sys.exit(code)
 
 
+def wait_for_others(lock: IO[str]) -> None:
+    """Of two `make`s at once the second waits; on some network homes there are no locks."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError as error:
+        print(f"This folder has no file locks ({error.strerror}): run one `make` at a time.")
+
+
 if __name__ == "__main__":
     with open(ROOT / "requirements.txt") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two `make`s at once: the second waits
+        wait_for_others(lock)
         try:
             prepare(ROOT, exactly="--exactly" in sys.argv)
         except KeyboardInterrupt:

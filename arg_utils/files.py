@@ -1,29 +1,36 @@
-"""Where things lie on disk, and how files are written: whole or not at all.
+"""Where files lie, how they are written (whole or not at all), and the hashes they are known by.
 
-Also finished parts of long work, kept so that an interrupted run goes on: checkpoints.
+Results are kept under a hash of the code that computed them. Comments, layout and docstrings of
+Python leave it as it is, and so does the Python version: the syntax tree is hashed without the
+empty fields that newer versions add. C++ counts to the letter, line ends aside.
 """
 
+import ast
+import errno
 import hashlib
 import io
-import math
 import os
 import shutil
 import stat
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from arg_utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "arg_utils"
 DATA = ROOT / "data"
 RUNS = ROOT / "runs"
 RESULTS = ROOT / "results"
 NOTEBOOKS = ROOT / "notebooks"
 SUBMISSIONS = ROOT / "submissions"
-CGROUPS = Path("/sys/fs/cgroup")
 
 
 def cache_dir(*parts: str) -> Path:
@@ -40,42 +47,34 @@ def cache_dir(*parts: str) -> Path:
 def cores() -> int:
     """Cores this process may use, at least 1: what every thread count here follows.
 
-    The least of its CPU affinity, its cgroup's quota (a container's, a batch job's) and
-    ``OMP_NUM_THREADS``.
+    The least of its CPU affinity, its container's quota (cgroups) and ``OMP_NUM_THREADS``.
     """
-    try:
-        limits = [len(os.sched_getaffinity(0))]
-    except AttributeError:  # not Linux
-        limits = [os.cpu_count() or 1]
-    limits += [math.ceil(quota) for quota in _cgroup_quotas()]
+    import joblib  # here: most of what writes files needs none
+
+    count = joblib.cpu_count()
     wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if wanted.isdecimal():  # anything else OpenMP ignores too
-        limits.append(int(wanted))
-    return max(1, min(limits))
+        count = min(count, int(wanted))
+    return max(1, count)
 
 
-def _cgroup_quotas() -> Iterator[float]:
-    """Quotas in cores: of this process's cgroup (version 2) and those above it, or of version 1."""
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time run the block, by a lock file.
+
+    Where the file system has no locks, as some network homes, a sentence says so and it runs.
+    """
+    lock = FileLock(path)
     try:
-        own = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        own = []
-    paths = [line.removeprefix("0::").strip("/") for line in own if line.startswith("0::")] or [""]
-    leaf = CGROUPS / paths[0]
-    for folder in (leaf, *leaf.parents):
-        if folder.is_relative_to(CGROUPS):
-            yield from _quota(folder / "cpu.max")
-    yield from _quota(CGROUPS / "cpu/cpu.cfs_quota_us", CGROUPS / "cpu/cpu.cfs_period_us")
-
-
-def _quota(*files: Path) -> Iterator[float]:
-    """Quota over period, both in microseconds; nothing where there is no limit."""
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        print(f"{path.parent} has no file locks: run one command at a time.", file=sys.stderr)
     try:
-        quota, period = (float(word) for file in files for word in file.read_text().split())
-    except (OSError, ValueError):  # no such file, or "max"
-        return
-    if quota > 0 < period:
-        yield quota / period
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -121,15 +120,6 @@ def write_text(target: Path | str, text: str) -> Path:
     return Path(target)
 
 
-def fingerprint(*parts: Any) -> str:
-    """16 hex digits that change when any of ``parts`` (bytes, or a stable ``repr``) does."""
-    digest = hashlib.sha256()
-    for part in parts:
-        content = part if isinstance(part, bytes) else repr(part).encode()
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()[:16]
-
-
 def save_checkpoint(path: Path, key: str, content: dict[str, Any]) -> None:
     """Keep ``content`` (tensors, numbers, strings, and lists and dicts of them) under ``key``.
 
@@ -144,15 +134,122 @@ def save_checkpoint(path: Path, key: str, content: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, key: str) -> dict[str, Any] | None:
-    """What was kept under this ``key``; ``None`` if nothing, or if it is damaged or of another."""
+    """The content saved under this ``key``; ``None`` if none is, or if it is damaged."""
     import torch  # here: most of what writes files needs no PyTorch
 
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    if not path.is_file():
         return None
+    data = path.read_bytes()
     digest, content = data[:32], data[32:]
     if hashlib.sha256(content).digest() != digest:
         return None  # damaged: the work is done again
-    found = torch.load(io.BytesIO(content), weights_only=True)
-    return found["content"] if found["key"] == key else None
+    saved = torch.load(io.BytesIO(content), weights_only=True)
+    return saved["content"] if saved["key"] == key else None
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hex digits."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def fingerprint(*parts: Any) -> str:
+    """16 hex digits that change when any of ``parts`` (bytes, or a stable ``repr``) does."""
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part if isinstance(part, bytes) else repr(part).encode()
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()[:16]
+
+
+def code_fingerprint(package: Path = PACKAGE) -> str:
+    """16 hex digits over all modules of ``package`` and its C++ sources, each under its path.
+
+    ``__main__.py`` is left out: the command line is not what a notebook runs.
+    """
+    paths = [path for path in package.rglob("*.py") if path.name != "__main__.py"]
+    return _hash_files([*paths, *package.rglob("csrc/*")], package)
+
+
+def closure_fingerprint(*modules: str, package: Path = PACKAGE) -> str:
+    """16 hex digits over modules and all they import from arg_utils, directly or not.
+
+    Keys what is cached by the code that computes it: ``closure_fingerprint("methods/hybrid.py")``.
+    Imports inside functions count too, and so does a folder ``csrc`` beside any of the modules.
+    Paths are relative to ``package``; `FileNotFoundError` if there is none.
+    """
+    closure: set[Path] = set()
+    waiting = {package / name for name in modules}
+    while waiting:
+        path = waiting.pop()
+        closure.add(path)
+        names = _imports(path.read_text(encoding="utf-8"))
+        waiting |= {file for name in names if (file := _file_of(name, package))} - closure
+    kernels = {kernel for path in closure for kernel in path.parent.glob("csrc/*")}
+    return _hash_files(closure | kernels, package)
+
+
+def cells_fingerprint(notebook: Any) -> str:
+    """16 hex digits over the code cells of a `nbformat.NotebookNode`, in order."""
+    return _hash(_code(cell.source) for cell in notebook.cells if cell.cell_type == "code")
+
+
+def _hash_files(paths: Iterable[Path], package: Path) -> str:
+    """Over relative path and content of each file, in order of the paths."""
+    texts = {path.relative_to(package).as_posix(): path.read_text("utf-8") for path in paths}
+    return _hash(
+        f"{name}:{_code(text) if name.endswith('.py') else text}"
+        for name, text in sorted(texts.items())
+    )
+
+
+def _hash(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=256)
+def _imports(source: str) -> tuple[str, ...]:
+    """Dotted names below arg_utils that a module imports, such as ``data.fasta.Record``."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(name.removeprefix("arg_utils.") for name in names if name.startswith("arg_utils."))
+
+
+def _file_of(name: str, package: Path) -> Path | None:
+    """The file of an imported name: of ``data.fasta.Record``, ``data/fasta.py``."""
+    path = package.joinpath(*name.split("."))
+    while path != package:
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file():
+                return file
+        path = path.parent
+    return None
+
+
+@lru_cache(maxsize=256)
+def _code(source: str) -> str:
+    """Python without what does not run: nested text of its syntax tree."""
+    try:
+        return _dump(ast.parse(source))
+    except SyntaxError:  # a magic: refused elsewhere, but still to be hashed
+        return source
+
+
+def _dump(node: object) -> str:
+    """Node names and the fields that are not empty."""
+    if isinstance(node, list):
+        return "[" + ",".join(map(_dump, node)) + "]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
+    if isinstance(node, ast.Constant):
+        fields = {"value": node.value}
+    elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        documented = ast.get_docstring(node, clean=False) is not None
+        fields["body"] = node.body[documented:]
+    inside = ",".join(f"{name}={_dump(value)}" for name, value in fields.items())
+    return f"{type(node).__name__}({inside})"

@@ -6,7 +6,10 @@ plural counts as its singular. `SYNONYMS` lists further names that databases use
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from arg_utils.errors import UserError
 
 CLASSES: tuple[str, ...] = (
     "aminoglycoside",
@@ -30,40 +33,28 @@ INDEX: dict[str, int] = {name: index for index, name in enumerate(CLASSES)}
 NONARG = INDEX["nonarg"]
 
 # "macrolide-lincosamide-streptogramin" does not fit beside an axis; MLS is the field's short form.
-DISPLAY_NAMES: tuple[str, ...] = tuple(
-    {
-        "macrolide-lincosamide-streptogramin": "MLS",
-        "beta_lactam": "beta-lactam",
-        "nonarg": "not an ARG",
-    }.get(name, name)
-    for name in CLASSES
-)
+_SHORT = {"macrolide-lincosamide-streptogramin": "MLS", "nonarg": "not an ARG"}
+DISPLAY_NAMES: tuple[str, ...] = tuple(_SHORT.get(c, c.replace("_", "-")) for c in CLASSES)
 
-
-# Names of the same class elsewhere (CARD, ResFinder, SARG, DeepARG, AMRFinderPlus), and of the drug
-# that stands for its class there. Written as `_normal` does.
-SYNONYMS: dict[str, str] = {
-    "betalactam": "beta_lactam",
-    "β lactam": "beta_lactam",
-    "mls": "macrolide-lincosamide-streptogramin",
-    "mlsb": "macrolide-lincosamide-streptogramin",
-    "macrolide lincosamide streptogramin b": "macrolide-lincosamide-streptogramin",
-    "macrolide": "macrolide-lincosamide-streptogramin",
-    "lincosamide": "macrolide-lincosamide-streptogramin",
-    "streptogramin": "macrolide-lincosamide-streptogramin",
-    "phenicol": "chloramphenicol",
-    "amphenicol": "chloramphenicol",
-    "florfenicol": "chloramphenicol",
-    "rifamycin": "rifampin",
-    "rifampicin": "rifampin",
-    "fluoroquinolone": "quinolone",
-    "vancomycin": "glycopeptide",
-    "colistin": "polymyxin",
-    "sulphonamide": "sulfonamide",
-    "diaminopyrimidine": "trimethoprim",
-    "multi drug": "multidrug",
-    "non arg": "nonarg",
-}
+# Names of a class elsewhere (CARD, ResFinder, SARG, DeepARG, AMRFinderPlus), and of the drug that
+# stands for it there. Written as `_normal` does.
+_ELSEWHERE: dict[str, tuple[str, ...]] = {
+    "beta_lactam": ("betalactam", "β lactam"),
+    "macrolide-lincosamide-streptogramin": (
+        "mls", "mlsb", "macrolide", "lincosamide", "streptogramin",
+        "macrolide lincosamide streptogramin b",
+    ),
+    "chloramphenicol": ("phenicol", "amphenicol", "florfenicol"),
+    "rifampin": ("rifamycin", "rifampicin"),
+    "quinolone": ("fluoroquinolone",),
+    "glycopeptide": ("vancomycin",),
+    "polymyxin": ("colistin",),
+    "sulfonamide": ("sulphonamide",),
+    "trimethoprim": ("diaminopyrimidine",),
+    "multidrug": ("multi drug",),
+    "nonarg": ("non arg",),
+}  # fmt: skip
+SYNONYMS = {other: name for name, others in _ELSEWHERE.items() for other in others}
 
 
 def class_index(name: str) -> int | None:
@@ -72,43 +63,55 @@ def class_index(name: str) -> int | None:
     >>> class_index("Beta-lactams") == class_index("beta_lactam") == 11
     True
     """
-    if name in INDEX:
-        return INDEX[name]
-    return _SPELLINGS.get(_normal(name))
+    return INDEX.get(name, _SPELLINGS.get(_normal(name)))
 
 
 def parse_label(text: str) -> int:
-    """The index (0-14) of a class given by name (as of `class_index`) or by index (``11``).
-
-    Raises
-    ------
-    ValueError
-        If ``text`` is neither.
-    """
+    """The index of a class given by name (as of `class_index`) or by index; else `ValueError`."""
     text = text.strip()
     if text.isascii() and text.isdigit() and int(text) < NUM_CLASSES:
         return int(text)
     if (index := class_index(text)) is None:
-        raise ValueError(
-            f"{text!r} is neither one of the {NUM_CLASSES} class names nor an index "
-            f"0-{NUM_CLASSES - 1}"
-        )
+        raise ValueError(f"{text!r} is neither a class name nor an index 0-{NUM_CLASSES - 1}")
     return index
 
 
-def name_unknown(counts: Mapping[str, int], most: int = 5) -> str:
-    """Class names that are none, how often each comes, and which one may be meant.
+def header_class(header: str) -> tuple[str, str]:
+    """The accession and the name of the class in a header of the competition's format.
 
-    >>> name_unknown({"beta_lactamm": 2, "xyz": 1})
-    "'beta_lactamm' (2 times; 'beta_lactam'?), 'xyz' (once)"
+    An ARG has ``accession|FEATURES|source|class|gene``, further ``|`` fields allowed; a protein
+    that is no ARG has ``sp|accession|...``. Whether there is such a class is not asked; a header
+    that names none, or contradicts itself, is a `ValueError`.
     """
+    fields = [part.strip(" \t") for part in header.split("|")]
+    if fields[0] == "sp" and len(fields) > 1:
+        if len(fields) > 3 and class_index(fields[3]) not in (None, NONARG):
+            raise ValueError(
+                f"the header contradicts itself: sp| marks no ARG, its fourth field {fields[3]!r}; "
+                f"remove sp| if it is one, else change the fourth field"
+            )
+        return re.split(r"[ \t]", fields[1])[0] or header, CLASSES[NONARG]
+    if len(fields) < 4:
+        raise ValueError(
+            f"the header {header[:60]!r} names no class; write accession|FEATURES|source|class|"
+            f"gene for an ARG or sp|accession|... for none"
+        )
+    return fields[0] or header, fields[3]
+
+
+def unknown_classes(path: Path | str, what: str, lines: Mapping[str, Sequence[int]]) -> UserError:
+    """One sentence for all names in a file that are no class's: where, how often, what is meant."""
     parts = []
-    for name, count in list(counts.items())[:most]:
+    for name, places in list(lines.items())[:5]:
         near = difflib.get_close_matches(_normal(name), _SPELLINGS, n=1, cutoff=0.75)
         meant = f"; {CLASSES[_SPELLINGS[near[0]]]!r}?" if near else ""
-        parts.append(f"{name[:60]!r} ({'once' if count == 1 else f'{count} times'}{meant})")
-    further = len(counts) - len(parts)
-    return ", ".join(parts) + (f" and {further} more" if further else "")
+        times = "once" if len(places) == 1 else f"{len(places)} times"
+        parts.append(f"{name[:60]!r} ({times}{meant})")
+    further = f" and {len(lines) - 5} more" if len(lines) > 5 else ""
+    return UserError(
+        f"{path}, line {min(map(min, lines.values()))}: {sum(map(len, lines.values()))} {what}, "
+        f"the first here: {', '.join(parts)}{further}; use {', '.join(CLASSES)}."
+    )
 
 
 def _normal(name: str) -> str:

@@ -104,47 +104,27 @@ PROFILES: dict[str, Profile] = {
 
 
 def load_profile(name: str | None = None) -> Profile:
-    """The profile called ``name``, else the one ``ARG_PROFILE`` names, else ``laptop``.
-
-    Raises
-    ------
-    UserError
-        If there is no such profile.
-    """
+    """The profile called ``name``, else the one ``ARG_PROFILE`` names, else ``laptop``."""
     name = name or os.environ.get("ARG_PROFILE") or "laptop"
     if name not in PROFILES:
         raise UserError(f"There is no profile {name!r}; choose one of {', '.join(PROFILES)}.")
     return PROFILES[name]
 
 
-def profile_name() -> str:
-    """The name of the profile in use."""
-    return load_profile().name
+def output_dir(data: str, profile: str) -> Path:
+    """The folder of a run's results: ``ARG_OUTPUT``, else ``runs/<data>-<profile>``.
 
-
-def output_dir(data: str, profile: str | None = None) -> Path:
-    """The folder of a run's results, made if missing.
-
-    ``ARG_OUTPUT`` if set, else ``runs/<data>-<profile>``, so that smoke runs and other data
-    never overwrite each other's results.
-
-    Parameters
-    ----------
-    data : name of the data set, such as ``open``.
-    profile : ``smoke``, ``laptop``, ``longer`` or ``full``; by default that of `profile_name`.
+    So smoke runs and other data never overwrite each other's. Made if missing.
     """
-    named = os.environ.get("ARG_OUTPUT")
-    folder = Path(named) if named else files.RUNS / f"{data}-{profile or profile_name()}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return _output(files.RUNS / f"{data}-{profile}")
 
 
 def submission_path() -> Path:
-    """Where the submission goes: ``submissions/submission.csv``, its folder made if missing.
+    """``submission.csv`` in ``ARG_OUTPUT`` (a test run leaves yours), else in ``submissions/``."""
+    return _output(files.SUBMISSIONS) / "submission.csv"
 
-    With ``ARG_OUTPUT`` set it is ``submission.csv`` in there, so that a test run leaves yours.
-    """
-    named = os.environ.get("ARG_OUTPUT")
-    folder = Path(named) if named else files.SUBMISSIONS
+
+def _output(default: Path) -> Path:
+    folder = Path(os.environ.get("ARG_OUTPUT") or default)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / "submission.csv"
+    return folder

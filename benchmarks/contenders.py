@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.data.proteins import Proteins
+from arg_utils.data.fasta import Proteins
 from arg_utils.esm2 import fastest
 from arg_utils.esm2.batches import BATCH_TOKENS, MAX_RESIDUES, shuffled_batches, token_batches
 from arg_utils.esm2.lora import inject

@@ -22,7 +22,7 @@ import pandas as pd
 
 from arg_utils.data.fasta import Record, write_fasta
 from arg_utils.data.folders import KEY, labelled_records, load_dataset
-from arg_utils.data.open_sources import ARG_EVALUE
+from arg_utils.data.open_data import ARG_EVALUE
 from arg_utils.errors import UserError, exit_code
 from arg_utils.experiments.outcomes import fit_random, load_fitted
 from arg_utils.experiments.workspace import Workspace, open_workspace

@@ -17,7 +17,7 @@ import pandas as pd
 
 from arg_utils.data.downloads import PinnedWheel
 from arg_utils.data.folders import labelled_records
-from arg_utils.data.open_sources import ARG_EVALUE
+from arg_utils.data.open_data import ARG_EVALUE
 from arg_utils.errors import UserError, exit_code
 from arg_utils.experiments.workspace import Workspace, open_workspace
 from arg_utils.files import RESULTS, cache_dir, write_text

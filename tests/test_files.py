@@ -1,12 +1,32 @@
+"""Files are written whole or not at all, and results are known by the code that made them."""
+
+import errno
 import os
 import stat
 import threading
 
+import joblib
+import nbformat
+import numpy as np
 import pytest
+import torch
+from filelock import FileLock
 
-from arg_utils import files
 from arg_utils.errors import UserError
-from arg_utils.files import atomic_path, cache_dir, cores, write_text
+from arg_utils.files import (
+    atomic_path,
+    cache_dir,
+    cells_fingerprint,
+    closure_fingerprint,
+    code_fingerprint,
+    cores,
+    fingerprint,
+    load_checkpoint,
+    locked,
+    save_checkpoint,
+    write_text,
+)
+from arg_utils.settings import StagedTraining
 
 
 def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
@@ -19,6 +39,59 @@ def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.setenv("ARG_CACHE", str(tmp_path / "mine"))
     assert cache_dir("a") == tmp_path / "mine/a"
     assert (tmp_path / "mine/a").is_dir()
+
+
+@pytest.mark.parametrize(("wish", "count"), [("2", 2), ("4,2", 4), ("0", 1), ("99", 6), ("x", 6)])
+def test_cores_follow_what_openmp_is_told(monkeypatch, wish, count):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 6)
+    monkeypatch.setenv("OMP_NUM_THREADS", wish)
+    assert cores() == count
+
+
+def test_cores_follow_the_affinity(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_a_lock_is_for_one_at_a_time_and_freed_by_an_error(tmp_path):
+    def interrupted():
+        with locked(tmp_path / "lock"):
+            assert not _is_free(tmp_path / "lock")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert _is_free(tmp_path / "lock")
+
+
+def _is_free(path):
+    other = FileLock(path, blocking=False, is_singleton=False)
+    try:
+        other.acquire()
+    except TimeoutError:
+        return False
+    other.release()
+    return True
+
+
+def test_a_home_without_locks_is_told_and_used(tmp_path, monkeypatch, capsys):
+    def refuse(number):
+        def acquire(_):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(FileLock, "acquire", acquire)
+
+    refuse(errno.ENOLCK)
+    with locked(tmp_path / "lock"):
+        assert capsys.readouterr().err.startswith(f"{tmp_path} has no file locks")
+    refuse(errno.EACCES)
+    with pytest.raises(PermissionError), locked(tmp_path / "lock"):
+        pytest.fail("a folder that may not be written to is no folder without locks")
 
 
 def test_a_file_is_written_whole(tmp_path):
@@ -83,32 +156,155 @@ def test_what_is_no_file_is_never_replaced(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["null", "pipe"]
 
 
+CONTENT = {
+    "state": {"weight": torch.arange(6.0).reshape(2, 3), "half": torch.ones(2).bfloat16()},
+    "score": 0.25,
+    "history": [{"epoch": 1, "loss": float("nan"), "best": True, "name": "a"}],
+}
+
+
+def test_a_checkpoint_comes_back_under_its_key_only(tmp_path):
+    path = tmp_path / "deep" / "one.pt"
+    save_checkpoint(path, "key", CONTENT)
+    content = load_checkpoint(path, "key")
+    for name, values in CONTENT["state"].items():
+        assert torch.equal(content["state"][name], values)
+    assert content["score"] == 0.25
+    assert np.isnan(content["history"][0].pop("loss"))
+    assert content["history"] == [{"epoch": 1, "best": True, "name": "a"}]
+    assert os.listdir(path.parent) == ["one.pt"]
+    assert load_checkpoint(path, "other") is None
+    assert load_checkpoint(path.with_name("two.pt"), "key") is None
+
+
+def test_no_damage_to_a_checkpoint_goes_unnoticed(tmp_path):
+    """``torch.load`` takes a flipped bit in a number for the number, and stumbles over others."""
+    path = tmp_path / "one.pt"
+    save_checkpoint(path, "key", CONTENT)
+    whole = path.read_bytes()
+    harmed = [whole[:n] for n in range(0, len(whole), 41)]
+    for place in range(0, len(whole), 23):
+        harmed.append(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+    for content in (*harmed, b"junk", whole + b"\0"):
+        path.write_bytes(content)
+        assert load_checkpoint(path, "key") is None
+
+
+def test_fingerprints_tell_settings_and_data_apart():
+    parts = [
+        (1, "a"), (1, "b"), ("1", "a"), (1, "a", None), ((1, "a"),),
+        (StagedTraining(),), (StagedTraining(epochs=3),), (b"ab",), ("ab",),
+    ]  # fmt: skip
+    marks = [fingerprint(*p) for p in parts]
+    assert len(set(marks)) == len(parts)
+    assert marks == [fingerprint(*p) for p in parts]
+    assert all(len(mark) == 16 and int(mark, 16) >= 0 for mark in marks)
+
+
+SOURCE = '''"""A module."""
+
+def scale(values, by=2):
+    """Scaled values."""
+    return [value * by for value in values]
+'''
+
+
 @pytest.fixture
-def machine(tmp_path, monkeypatch):
-    """Six cores by affinity, no quota, no wish."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
-    monkeypatch.setattr(files, "CGROUPS", tmp_path)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+def package(tmp_path):
+    """A package whose ``top`` imports ``low``, directly and through ``mid``; ``apart`` is alone."""
+    for name, source in {
+        "low/sums.py": SOURCE,
+        "low/__init__.py": "from arg_utils.low import apart",
+        "low/apart.py": "x = 1",
+        "low/csrc/kernel.cpp": "int x;\n",
+        "mid.py": "import arg_utils.low.sums",
+        "top.py": "def f():\n    from arg_utils.mid import scale\n",
+        "whole.py": "from arg_utils.low import everything",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(source)
     return tmp_path
 
 
 @pytest.mark.parametrize(
-    ("quota", "count"), [("max 100000", 6), ("250000 100000", 3), ("5000 100000", 1)]
+    ("old", "new"),
+    [
+        ("A module.", "Another text."),
+        ('    """Scaled values."""\n', ""),
+        ("by=2):", "by = 2):  # a comment"),
+        ("[value * by for value in values]", "[\n(value * by) for value in values\n]"),
+    ],
 )
-def test_cores_follow_the_cgroups_quota(machine, quota, count):
-    (machine / "cpu.max").write_text(quota + "\n")
-    assert cores() == count
+def test_text_around_the_code_does_not_count(package, old, new):
+    before = code_fingerprint(package)
+    assert old in SOURCE
+    (package / "low/sums.py").write_text(SOURCE.replace(old, new))
+    assert code_fingerprint(package) == before
 
 
-def test_cores_follow_the_quota_of_old_cgroups(machine):
-    (machine / "cpu").mkdir()
-    (machine / "cpu/cpu.cfs_period_us").write_text("100000\n")
-    for quota, count in (("-1", 6), ("400000", 4)):
-        (machine / "cpu/cpu.cfs_quota_us").write_text(quota + "\n")
-        assert cores() == count
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("by=2", "by=3"),
+        ("by=2", "by=2.0"),
+        ("value * by", "value + by"),
+        ("scale", "shrink"),
+        ("return [", "return None and ["),
+    ],
+)
+def test_every_change_of_code_counts(package, old, new):
+    before = code_fingerprint(package)
+    (package / "low/sums.py").write_text(SOURCE.replace(old, new))
+    assert code_fingerprint(package) != before
 
 
-@pytest.mark.parametrize(("wish", "count"), [("2", 2), ("4,2", 4), ("0", 1), ("99", 6), ("x", 6)])
-def test_cores_follow_what_openmp_is_told(machine, monkeypatch, wish, count):
-    monkeypatch.setenv("OMP_NUM_THREADS", wish)
-    assert cores() == count
+def test_files_of_every_room_count_by_path_and_the_command_line_does_not(package):
+    marks = [code_fingerprint(package)]
+    (package / "__main__.py").write_text("print(1)")
+    assert code_fingerprint(package) == marks[0]
+    for old, new in (("mid.py", "low/mid.py"), ("low/csrc/kernel.cpp", "low/csrc/other.cpp")):
+        (package / old).rename(package / new)
+        marks.append(code_fingerprint(package))
+    (package / new).write_text("int y;\n")
+    marks.append(code_fingerprint(package))
+    assert len(set(marks)) == len(marks)
+    (package / new).write_bytes(b"int y;\r\n")  # a checkout with other line ends
+    assert code_fingerprint(package) == marks[-1]
+
+
+@pytest.mark.parametrize("changed", ["low/sums.py", "mid.py", "top.py", "low/csrc/kernel.cpp"])
+def test_a_change_of_anything_imported_counts(package, changed):
+    before = closure_fingerprint("top.py", package=package)
+    assert closure_fingerprint("top.py", "mid.py", package=package) == before
+    (package / changed).write_text("int y = 2" if changed.endswith("cpp") else SOURCE + "y = 2\n")
+    assert closure_fingerprint("top.py", package=package) != before
+
+
+def test_what_is_not_imported_does_not_count(package):
+    names = ("top.py", "whole.py")
+    before = [closure_fingerprint(name, package=package) for name in names]
+    (package / "low/apart.py").write_text("x = 2")
+    (package / "low/sums.py").write_text(f"# a comment\n{SOURCE}")
+    after = [closure_fingerprint(name, package=package) for name in names]
+    assert after[0] == before[0]
+    assert after[1] != before[1], "a name of the package itself brings what the package imports"
+    with pytest.raises(FileNotFoundError):
+        closure_fingerprint("gone.py", package=package)
+
+
+def test_a_fingerprint_is_the_same_under_every_python(tmp_path):
+    """Pinned: a newer Python adds empty fields to its syntax tree, which must not count."""
+    (tmp_path / "scale.py").write_text(SOURCE)
+    assert code_fingerprint(tmp_path) == "24abbb3ea7dbca01"
+
+
+def test_a_notebook_counts_by_its_code_cells():
+    cells = [nbformat.v4.new_markdown_cell("# Title"), nbformat.v4.new_code_cell("x = 1")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    before = cells_fingerprint(notebook)
+    cells[0].source = "# Another title"
+    cells[1].source = "x = 1  # one"
+    assert cells_fingerprint(notebook) == before
+    for code in ("x = 2", "!ls"):
+        cells[1].source = code
+        assert cells_fingerprint(notebook) != before

@@ -1,8 +1,5 @@
-import doctest
-
 import pytest
 
-from arg_utils import labels
 from arg_utils.labels import (
     CLASSES,
     DISPLAY_NAMES,
@@ -11,8 +8,9 @@ from arg_utils.labels import (
     NUM_CLASSES,
     SYNONYMS,
     class_index,
-    name_unknown,
+    header_class,
     parse_label,
+    unknown_classes,
 )
 
 
@@ -42,9 +40,7 @@ def test_indices_are_the_competitions():
 def test_every_class_has_a_name_of_its_own_that_fits_beside_an_axis():
     assert len(set(DISPLAY_NAMES)) == 15
     assert max(map(len, DISPLAY_NAMES)) <= 15
-    assert (DISPLAY_NAMES[1], DISPLAY_NAMES[11], DISPLAY_NAMES[14]) == (
-        "MLS", "beta-lactam", "not an ARG",
-    )  # fmt: skip
+    assert [DISPLAY_NAMES[i] for i in (1, 11, 14)] == ["MLS", "beta-lactam", "not an ARG"]
 
 
 def test_a_label_is_a_name_or_an_index():
@@ -55,7 +51,7 @@ def test_a_label_is_a_name_or_an_index():
 
 @pytest.mark.parametrize("text", ["", "15", "-1", "1.0", "²", "٣", "penicillin", "s"])
 def test_anything_else_is_refused(text):
-    with pytest.raises(ValueError, match="is neither one of the 15 class names nor an index 0-14"):
+    with pytest.raises(ValueError, match="is neither a class name nor an index 0-14"):
         parse_label(text)
 
 
@@ -84,11 +80,37 @@ def test_other_spellings_lead_to_one_class_each():
     assert class_index("novobiocin") is None
 
 
+@pytest.mark.parametrize(
+    ("header", "stated"),
+    [
+        ("A0A0E1JG76|FEATURES|UNIPROT|polymyxin|arnC", ("A0A0E1JG76", "polymyxin")),
+        ("A1.1|FEATURES|NCBI| novel |macB|any words|0", ("A1.1", "novel")),
+        ("sp|P07389|NAME_ECOLI Some protein", ("P07389", "nonarg")),
+        ("sp|P1 words", ("P1", "nonarg")),
+        ("|FEATURES|x|bacitracin|b", ("|FEATURES|x|bacitracin|b", "bacitracin")),
+    ],
+)
+def test_a_header_states_accession_and_class(header, stated):
+    assert header_class(header) == stated
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("A|FEATURES|NCBI", "names no class; write accession.*sp"),
+        ("SEQ0", "'SEQ0' names no class"),
+        ("tr|P1|x", "names no class"),
+        ("sp|P1|BLAT_ECOLX|beta-lactam|TEM-1", "contradicts itself: sp.*'beta-lactam'"),
+    ],
+)
+def test_a_header_without_class_or_with_two_is_refused(header, words):
+    with pytest.raises(ValueError, match=words):
+        header_class(header)
+
+
 def test_unknown_classes_are_counted_and_the_nearest_suggested():
-    said = name_unknown({"tetracyclin": 3, "penicillin": 1} | {f"x{i}": 1 for i in range(5)})
-    assert said.startswith("'tetracyclin' (3 times; 'tetracycline'?), 'penicillin' (once")
-    assert said.endswith("'x2' (once) and 2 more")
-
-
-def test_the_examples_hold():
-    assert doctest.testmod(labels).failed == 0
+    lines = {"tetracyclin": [4, 3, 9], "penicillin": [7]} | {f"x{i}": [i + 20] for i in range(5)}
+    said = str(unknown_classes("a.csv", "labels are none", lines))
+    assert said.startswith("a.csv, line 3: 9 labels are none, the first here: 'tetracyclin' (3 tim")
+    assert "'tetracycline'?), 'penicillin' (once" in said
+    assert "'x2' (once) and 2 more; use aminoglycoside, " in said

@@ -7,7 +7,7 @@ import pytest
 
 from arg_utils.files import ROOT
 
-GROUND = {"__init__", "errors", "labels", "files", "settings", "fingerprint"}
+GROUND = {"__init__", "errors", "labels", "files", "settings"}
 ORDER = (
     "ground", "homology", "data", "esm2", "metrics", "methods", "prediction", "experiments",
     "reporting", "__main__",

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from arg_utils import files, settings
 from arg_utils.errors import UserError
 from arg_utils.esm2.lora import BLOCK_MODULES
 from arg_utils.esm2.weights import LAYERS
@@ -20,17 +21,14 @@ def test_the_defaults_are_the_courses_protocol():
     assert all(profile.lora_classifier == lora for profile in PROFILES.values())
 
 
-def test_the_environment_chooses_the_profile(monkeypatch):
-    monkeypatch.delenv("ARG_PROFILE", raising=False)
-    assert load_profile().name == "laptop"
-    monkeypatch.setenv("ARG_PROFILE", "")
-    assert load_profile().name == "laptop"
-    monkeypatch.setenv("ARG_PROFILE", "full")
-    assert load_profile().name == "full"
-    assert load_profile("smoke").name == "smoke"
-    assert {name: profile.name for name, profile in PROFILES.items()} == {
-        name: name for name in ("smoke", "laptop", "longer", "full")
-    }
+@pytest.mark.parametrize("named", [None, "", "full"])
+def test_the_environment_chooses_the_profile_unless_named(monkeypatch, named):
+    if named is None:
+        monkeypatch.delenv("ARG_PROFILE", raising=False)
+    else:
+        monkeypatch.setenv("ARG_PROFILE", named)
+    assert load_profile().name == (named or "laptop")
+    assert [load_profile(name).name for name in PROFILES] == ["smoke", "laptop", "longer", "full"]
 
 
 def test_an_unknown_profile_is_refused_with_the_known_ones(monkeypatch):
@@ -66,3 +64,15 @@ def test_settings_cannot_be_changed_by_accident():
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(owner, name, 1)
     assert hash(profile) == hash(load_profile("laptop"))
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_results_go_where_data_and_profile_or_the_environment_say(monkeypatch, tmp_path, named):
+    monkeypatch.setenv("ARG_OUTPUT", str(tmp_path / "my run") if named else "")
+    monkeypatch.setattr(files, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(files, "SUBMISSIONS", tmp_path / "submissions")
+    output, submission = settings.output_dir("open", "laptop"), settings.submission_path()
+    assert output == tmp_path / ("my run" if named else "runs/open-laptop")
+    assert submission == tmp_path / ("my run" if named else "submissions") / "submission.csv"
+    assert output.is_dir()
+    assert submission.parent.is_dir()

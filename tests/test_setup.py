@@ -1,5 +1,6 @@
 """`make` in folders with spaces, half-made and moved virtual environments, missing Pythons."""
 
+import errno
 import importlib.util
 import os
 import platform
@@ -83,34 +84,48 @@ def test_an_interrupted_attempt_is_made_anew(clone, monkeypatch, when):
     assert setup_venv.state(root) == "ready"
 
 
-def test_a_moved_clone_is_noticed(clone):
-    root, _ = clone
-    setup_venv.prepare(root)
-    moved = root.rename(root.with_name("moved clone"))
-    assert setup_venv.state(moved) == "unusable"
+def moved(root, monkeypatch):
+    return root.rename(root.with_name("moved clone"))
 
 
-def test_a_python_that_is_gone_is_noticed(clone):
-    root, _ = clone
-    setup_venv.prepare(root)
+def without_its_python(root, monkeypatch):
     (root / ".venv/bin/python").unlink()
     (root / ".venv/bin/python").symlink_to("/nowhere/python")
-    assert setup_venv.state(root) == "unusable"
 
 
-def test_another_python_only_on_request(clone, monkeypatch):
-    root, _ = clone
-    setup_venv.prepare(root)
+def of_another_python(root, monkeypatch):
     monkeypatch.setattr(platform, "python_version", lambda: "3.99.0")
-    assert setup_venv.state(root) == "ready"
-    assert setup_venv.state(root, exactly=True) == "unusable"
 
 
-def test_your_own_venv_is_kept(clone):
+def of_your_own(root, monkeypatch):
+    (root / ".venv/.stamp").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "exactly"),
+    [
+        (moved, "unusable", "unusable"),
+        (without_its_python, "unusable", "unusable"),
+        (of_another_python, "ready", "unusable"),  # another Python only on request
+        (of_your_own, "outdated", "outdated"),
+    ],
+)
+def test_what_has_happened_to_it_is_noticed(clone, monkeypatch, change, state, exactly):
     root, _ = clone
     setup_venv.prepare(root)
-    (root / ".venv/.stamp").unlink()
-    assert setup_venv.state(root) == "outdated"
+    root = change(root, monkeypatch) or root
+    assert setup_venv.state(root) == state
+    assert setup_venv.state(root, exactly=True) == exactly
+
+
+def test_a_home_without_locks_is_told_and_used(clone, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(setup_venv.fcntl, "flock", refuse)
+    with open(clone[0] / "requirements.txt") as lock:
+        setup_venv.wait_for_others(lock)
+    assert capsys.readouterr().out.startswith("This folder has no file locks (No locks available)")
 
 
 def fake_python(folder, name, version_ok, venv_ok):

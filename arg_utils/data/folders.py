@@ -4,66 +4,37 @@ A data folder holds ``train.fasta`` and ``val.fasta`` (labelled), ``test.fasta``
 ``test_key.csv`` where the test labels are known.
 """
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from arg_utils.data.fasta import Record, read_fasta, unique_ids, write_fasta
 from arg_utils.data.open_data import ensure_open_data
 from arg_utils.data.submission import read_key
 from arg_utils.errors import UserError
-from arg_utils.files import DATA, cache_dir
+from arg_utils.files import DATA, cache_dir, locked
 from arg_utils.homology.splits import PARTS, read_splits, split_table, write_splits
 from arg_utils.labels import CLASSES
-from arg_utils.settings import output_dir
 
 KEY = "test_key.csv"
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Checked records of one data folder.
+    """Checked records of one data folder; a part that was not asked for is empty."""
 
-    Attributes
-    ----------
-    name : str
-        ``open``, ``kaggle``, or the folder's name.
-    folder : Path
-    train, val, test : list of Record
-        Labelled, labelled, not labelled; empty where the part was not asked for.
-    test_labels : ndarray of int64, shape (len(test),), or None
-        Class indices in the order of ``test``; None where unknown.
-    identity : str
-        SHA-256 over the loaded files, 64 hex digits: results carry it.
-    """
-
-    name: str
+    name: str  # ``open``, ``kaggle``, or the folder's name
     folder: Path
     train: list[Record]
     val: list[Record]
-    test: list[Record]
-    test_labels: np.ndarray | None
-    identity: str
-
-
-def resolve_data_dir() -> Path:
-    """The data folder to use; the open data are built there on first use.
-
-    See `chosen_folder` for which it is.
-
-    Raises
-    ------
-    UserError
-        If the choice is none, or the open data cannot be fetched.
-    """
-    folder = chosen_folder()
-    return ensure_open_data(folder) if folder == DATA / "open" else folder
+    test: list[Record]  # not labelled
+    test_labels: np.ndarray | None  # int64 [len(test)], or None where unknown
+    identity: str  # SHA-256 over the loaded files, 64 hex digits: results carry it
 
 
 def chosen_folder() -> Path:
@@ -93,25 +64,16 @@ def chosen_folder() -> Path:
     return Path(choice)
 
 
-def data_name() -> str:
-    """The name of the data in use: the last part of their folder. Nothing is fetched or built."""
-    return chosen_folder().resolve().name
-
-
-def current_output_dir() -> Path:
-    """`settings.output_dir` of the data and the profile in use."""
-    return output_dir("" if os.environ.get("ARG_OUTPUT") else data_name())
+def resolve_data_dir() -> Path:
+    """`chosen_folder`, where the open data are built on first use."""
+    folder = chosen_folder()
+    return ensure_open_data(folder) if folder == DATA / "open" else folder
 
 
 def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS) -> DataSet:
-    """Records of a data folder.
+    """The records of a data folder, by default of `resolve_data_dir`.
 
-    Parameters
-    ----------
-    folder : Path or str, optional
-        `resolve_data_dir` chooses unless given.
-    parts : sequence of str
-        Which of ``train``, ``val`` and ``test`` are needed; others are not read.
+    ``parts`` says which of ``train``, ``val`` and ``test`` are needed; others are not read.
 
     Raises
     ------
@@ -123,16 +85,22 @@ def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS)
     if missing := [path.name for path in files.values() if not path.is_file()]:
         raise UserError(f"{folder} lacks {', '.join(missing)}; put what is missing there.")
     loaded = {part: read_fasta(path, labelled=part != "test") for part, path in files.items()}
-    key, test = folder / KEY, loaded.get("test", [])
-    known = bool(test) and key.is_file()
+    key, test, test_labels = folder / KEY, loaded.get("test", []), None
+    digest = sha256()
+    for path in files.values():
+        digest.update(path.name.encode() + b"\0" + sha256(path.read_bytes()).digest())
+    if test and key.is_file():
+        test_labels = read_key(key, [record.id for record in test])
+        digest.update(key.name.encode() + b"\0" + sha256(key.read_bytes()).digest())
+    known = {(DATA / name).resolve(): name for name in ("open", "kaggle")}
     return DataSet(
-        name=_name(folder),
+        name=known.get(folder.resolve(), folder.resolve().name),
         folder=folder,
         train=loaded.get("train", []),
         val=loaded.get("val", []),
         test=test,
-        test_labels=read_key(key, [record.id for record in test]) if known else None,
-        identity=_identity([*files.values(), *([key] if known else [])]),
+        test_labels=test_labels,
+        identity=digest.hexdigest(),
     )
 
 
@@ -188,7 +156,7 @@ def splits_for(dataset: DataSet) -> tuple[list[Record], pd.DataFrame]:
     folder = dataset.folder
     if not (folder / "splits.csv").is_file():
         folder = DATA / "derived" / f"{dataset.name}-{dataset.identity[:8]}"
-    with FileLock(cache_dir("locks") / f"splits-{dataset.identity[:16]}.lock"):
+    with locked(cache_dir("locks") / f"splits-{dataset.identity[:16]}.lock"):
         if not (folder / "splits.csv").is_file():
             write_fasta(folder / "records.fasta", records)
             write_splits(folder / "splits.csv", split_table(records))
@@ -196,17 +164,3 @@ def splits_for(dataset: DataSet) -> tuple[list[Record], pd.DataFrame]:
     if list(table["id"]) != [record.id for record in records]:
         raise UserError(f"{folder / 'splits.csv'} is of other data; remove it to rebuild it.")
     return records, table
-
-
-def _name(folder: Path) -> str:
-    """How results call this data."""
-    known = {(DATA / name).resolve(): name for name in ("open", "kaggle")}
-    return known.get(folder.resolve(), folder.resolve().name)
-
-
-def _identity(paths: Sequence[Path]) -> str:
-    """SHA-256 over names and contents."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()

@@ -13,8 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch.utils.data import Dataset
 
-from arg_utils.data.fasta import Record, read_fasta
-from arg_utils.data.proteins import cap_per_class
+from arg_utils.data.fasta import Record, cap_per_class, read_fasta
 
 MAX_RESIDUES = 1022  # ESM-2 was trained on 1,024 tokens: these and the two at the ends
 BATCH_TOKENS = 2048  # per thread: larger batches leave the caches, smaller ones cost calls

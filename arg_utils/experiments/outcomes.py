@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from arg_utils.data.proteins import Proteins, cap_per_class, proteins, subset
+from arg_utils.data.fasta import Proteins, cap_per_class, proteins, subset
 from arg_utils.esm2.model import best_device, best_precision
 from arg_utils.experiments.workspace import Workspace
-from arg_utils.files import fingerprint, load_checkpoint, save_checkpoint
-from arg_utils.fingerprint import closure_fingerprint
+from arg_utils.files import closure_fingerprint, fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.homology.splits import FoldParts, homology_fold
 from arg_utils.methods import METHODS
 from arg_utils.methods.base import TRAIN, Method

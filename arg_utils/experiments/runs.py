@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from arg_utils.data.downloads import file_sha256
+from arg_utils.data.fasta import Proteins, capped, proteins
 from arg_utils.data.folders import DataSet, leakage_warnings, load_dataset
-from arg_utils.data.proteins import Proteins, few, proteins
 from arg_utils.data.submission import write_answers, write_submission
 from arg_utils.errors import UserError
 from arg_utils.esm2.weights import load_weights
-from arg_utils.files import atomic_path, write_text
+from arg_utils.files import atomic_path, file_sha256, write_text
 from arg_utils.labels import CLASSES
 from arg_utils.methods import DEFAULT_METHOD, METHODS
 from arg_utils.methods.base import Method
@@ -55,7 +54,7 @@ def fit_run(
         raise UserError(f"{out} is a file; name a folder for the run.")
     weights = load_weights() if kind.uses_esm2 else None
     begun = time.perf_counter()
-    train, val = few(proteins(dataset.train), profile), few(proteins(dataset.val), profile)
+    train, val = capped(proteins(dataset.train), profile), capped(proteins(dataset.val), profile)
     fitted = kind().fit(train, val, profile, seed, out / "checkpoints")
     metrics = {
         "method": method, "profile": profile.name, "seed": seed,

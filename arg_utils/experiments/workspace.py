@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arg_utils.data.fasta import Record
+from arg_utils.data.fasta import Proteins, Record, capped, proteins
 from arg_utils.data.folders import DataSet, leakage_warnings, load_dataset, splits_for
-from arg_utils.data.proteins import Proteins, few, proteins
 from arg_utils.esm2.weights import Weights, load_weights
 from arg_utils.files import write_text
 from arg_utils.methods.base import joined
@@ -29,19 +28,19 @@ class Workspace:
     @cached_property
     def train(self) -> Proteins:
         """The training part, capped in profiles that only try things out."""
-        return few(proteins(self.data.train), self.profile)
+        return capped(proteins(self.data.train), self.profile)
 
     @cached_property
     def val(self) -> Proteins:
         """The validation part, capped likewise."""
-        return few(proteins(self.data.val), self.profile)
+        return capped(proteins(self.data.val), self.profile)
 
     @cached_property
     def test(self) -> Proteins | None:
         """The labelled test part, capped likewise; ``None`` where its labels are not known."""
         if self.data.test_labels is None:
             return None
-        return few(proteins(self.data.test, self.data.test_labels), self.profile)
+        return capped(proteins(self.data.test, self.data.test_labels), self.profile)
 
     @property
     def scored_part(self) -> str:

@@ -17,12 +17,11 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from arg_utils.data.proteins import cap_per_class
+from arg_utils.data.fasta import cap_per_class
 from arg_utils.esm2.embeddings import embed
 from arg_utils.esm2.lora import count_trainable, load_state, save_state, trainable_state
 from arg_utils.esm2.weights import WIDTH
-from arg_utils.files import fingerprint, load_checkpoint, save_checkpoint
-from arg_utils.fingerprint import closure_fingerprint
+from arg_utils.files import closure_fingerprint, fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.base import MODEL, Method
 from arg_utils.methods.classifier import (

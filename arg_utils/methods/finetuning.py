@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.data.proteins import Proteins, cap_per_class
+from arg_utils.data.fasta import Proteins, cap_per_class
 from arg_utils.esm2.batches import (
     BATCH_TOKENS,
     MAX_RESIDUES,
@@ -24,8 +24,7 @@ from arg_utils.esm2.model import Esm2, best_device
 from arg_utils.esm2.pooling import pool
 from arg_utils.esm2.threads import ResidueBar, in_parallel
 from arg_utils.esm2.weights import LAYERS, WIDTH, Weights
-from arg_utils.files import fingerprint, load_checkpoint, save_checkpoint
-from arg_utils.fingerprint import closure_fingerprint
+from arg_utils.files import closure_fingerprint, fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.classifier import merged_head
 from arg_utils.metrics.scores import confusion, f1_from_confusion

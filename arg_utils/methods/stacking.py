@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.data.proteins import cap_per_class
+from arg_utils.data.fasta import cap_per_class
 from arg_utils.homology.mmseqs import search
 from arg_utils.homology.profiles import profile_search
 from arg_utils.homology.splits import homology_clusters, homology_folds, representatives

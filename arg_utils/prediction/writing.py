@@ -1,13 +1,19 @@
 """Rows of results as text: formats, each with a header and the text of a block of rows."""
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import pandas as pd
 
+from arg_utils.data.aro import aro_terms
 from arg_utils.errors import UserError
+from arg_utils.labels import CLASSES, NONARG
 from arg_utils.prediction.rows import COLUMNS, PLACE
 
 
@@ -48,7 +54,7 @@ class Writer(Protocol):
 
 
 def writer(format: str, context: Context) -> Writer:
-    """The writer of a format: ``tsv`` or ``jsonl``.
+    """The writer of a format: ``tsv``, ``jsonl``, ``gff3`` or ``hamronization``.
 
     Raises
     ------
@@ -94,7 +100,112 @@ class JsonLinesWriter:
         )
 
 
-FORMATS: dict[str, Callable[[Context], Writer]] = {"tsv": TableWriter, "jsonl": JsonLinesWriter}
+@dataclass(frozen=True)
+class Gff3Writer:
+    """GFF3, a CDS a protein at its place on the contig; its score is the probability."""
+
+    context: Context
+
+    def __post_init__(self) -> None:
+        if not self.context.genome:
+            what = "The format gff3 needs genes with a place in a genome"
+            raise UserError(f"{what}; give contigs (--genome) or an annotation, or choose tsv.")
+
+    def header(self) -> str:
+        return "##gff-version 3\n"
+
+    def rows(self, frame: pd.DataFrame) -> str:
+        return "".join(map(self._row, frame.to_dict("records")))
+
+    def _row(self, row: dict[str, Any]) -> str:
+        """What a gene has no value for is left out. All genes begin with a whole codon: phase 0."""
+        place = [quote(row["contig"], safe=_GFF3_CONTIG), "arg_utils", "CDS"]
+        numbers = [str(row["start"]), str(row["end"]), f"{row['probability']:.4f}", row["strand"]]
+        texts = {n: _text(row[n], d) for n, d in self.context.columns.items() if n not in PLACE}
+        del texts["probability"]
+        named = {"ID": texts.pop("id"), "Name": texts["nearest_gene"] or texts["class"], **texts}
+        attributes = (
+            f"{name}={quote(text, safe=_GFF3_ATTRIBUTE + ',' * (name == 'flags'))}"
+            for name, text in named.items()
+            if text
+        )
+        return "\t".join([*place, *numbers, "0", ";".join(attributes)]) + "\n"
+
+
+# What GFF3 lets stand beside letters and digits; the rest is percent-encoded.
+_GFF3_CONTIG = ".:^*$@!+_?-|"
+_GFF3_ATTRIBUTE = " .:^*$@!+_?-|()[]{}'\"/<>#~"
+HAMRONIZATION = (
+    "input_file_name", "gene_symbol", "gene_name", "reference_database_name",
+    "reference_database_version", "reference_accession", "analysis_software_name",
+    "analysis_software_version", "genetic_variation_type", "antimicrobial_agent",
+    "coverage_percentage", "coverage_depth", "coverage_ratio", "drug_class", "input_gene_length",
+    "input_gene_start", "input_gene_stop", "input_protein_length", "input_protein_start",
+    "input_protein_stop", "input_sequence_id", "nucleotide_mutation",
+    "nucleotide_mutation_interpretation", "predicted_phenotype",
+    "predicted_phenotype_confidence_level", "amino_acid_mutation",
+    "amino_acid_mutation_interpretation", "reference_gene_length", "reference_gene_start",
+    "reference_gene_stop", "reference_protein_length", "reference_protein_start",
+    "reference_protein_stop", "resistance_mechanism", "strand_orientation", "sequence_identity",
+)  # fmt: skip
+
+
+class HamronizationWriter:
+    """The table of the hAMRonization specification (github.com/pha4ge/hAMRonization), ARGs only.
+
+    Gene and reference are those of the nearest known ARG, with its term in the ARO where it has
+    one; the coverage of the reference, which the specification asks for, is not known here.
+    """
+
+    def __init__(self, context: Context) -> None:
+        name, _, version = context.data.partition(" [")
+        self.terms = aro_terms()
+        self.same = {
+            "input_file_name": ",".join(PurePath(path).name for path in context.inputs),
+            "reference_database_name": name,
+            "reference_database_version": version.rstrip("]") or name,
+            "analysis_software_name": "arg_utils",
+            "analysis_software_version": f"{context.version} ({context.model})",
+            "genetic_variation_type": "gene_presence_detected",
+        }
+
+    def header(self) -> str:
+        return "\t".join(HAMRONIZATION) + "\n"
+
+    def rows(self, frame: pd.DataFrame) -> str:
+        args = frame[frame["class"] != CLASSES[NONARG]]
+        table = io.StringIO()
+        lines = csv.DictWriter(table, HAMRONIZATION, delimiter="\t", lineterminator="\n")
+        lines.writerows(self._row(row) for row in args.to_dict("records"))
+        return table.getvalue()
+
+    def _row(self, row: dict[str, Any]) -> dict[str, Any]:
+        term = self.terms.get(row["nearest_id"])
+        symbol = row["nearest_gene"] or row["class"]
+        length = 0 if pd.isna(row["start"]) else row["end"] - row["start"] + 1
+        doubt = ", uncertain" if row["uncertain"] == "yes" else ""
+        identity = row["nearest_identity"]
+        return self.same | {
+            "gene_symbol": symbol,
+            "gene_name": f"{symbol} ({term})" if term else symbol,
+            "reference_accession": row["nearest_id"] or "none",
+            "drug_class": row["class"],
+            "predicted_phenotype_confidence_level": f"{row['probability']:.4f}{doubt}",
+            "sequence_identity": "" if pd.isna(identity) else f"{100 * identity:.1f}",
+            "input_sequence_id": row["id"] if pd.isna(row["contig"]) else row["contig"],
+            "input_gene_length": length or "",
+            "input_gene_start": _text(row["start"], 0),
+            "input_gene_stop": _text(row["end"], 0),
+            "strand_orientation": _text(row["strand"], None),
+        }
+
+
+FORMATS: dict[str, Callable[[Context], Writer]] = {
+    "tsv": TableWriter,
+    "jsonl": JsonLinesWriter,
+    "gff3": Gff3Writer,
+    "hamronization": HamronizationWriter,
+}
 
 
 def _text(value: Any, decimals: int | None) -> str:

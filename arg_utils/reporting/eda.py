@@ -6,10 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from arg_utils.data.fasta import Record
+from arg_utils.data.fasta import Record, proteins
 from arg_utils.data.folders import DataSet
 from arg_utils.data.open_data import read_report
-from arg_utils.data.proteins import proteins
 from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology.mmseqs import best_hits

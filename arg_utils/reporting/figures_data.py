@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from sklearn.manifold import TSNE
 
-from arg_utils.data.proteins import cap_per_class, subset
+from arg_utils.data.fasta import cap_per_class, subset
 from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.esm2.embeddings import embed
 from arg_utils.experiments.outcomes import load_fitted

@@ -1,3 +1,5 @@
+"""Data folders: which is used, what is read and checked, and how it is split."""
+
 import re
 
 import numpy as np
@@ -43,21 +45,19 @@ def root(tmp_path, monkeypatch):
     """A ``data`` folder of this test's own, its open part pretended to be built."""
     data = tmp_path / "data"
     (data / "open").mkdir(parents=True)
+    (data / "kaggle").mkdir()
     monkeypatch.setattr(folders, "DATA", data)
     monkeypatch.setattr(folders, "ensure_open_data", lambda folder: folder)
     monkeypatch.delenv("ARG_DATA", raising=False)
     return data
 
 
-def test_loads_all_parts(folder):
+def test_loads_only_what_is_needed(folder):
     data = load_dataset(folder)
-    assert (data.name, len(data.train), len(data.val), len(data.test)) == ("mine", 24, 3, 3)
+    assert (data.name, len(data.train), len(data.val)) == ("mine", 24, 3)
     assert data.train[0].label == NONARG
     assert [record.id for record in data.test] == ["SEQ0", "SEQ1", "SEQ2"]
     assert data.test_labels is None
-
-
-def test_loads_only_what_is_needed(folder):
     (folder / "val.fasta").unlink()
     data = load_dataset(folder, parts=["test"])
     assert (data.train, data.val, len(data.test)) == ([], [], 3)
@@ -92,14 +92,14 @@ def test_test_labels_come_in_test_order(folder):
         ("", "is empty; write id,label and a row for each"),
         ("SEQ0,1\n", "line 1: the header is 'SEQ0,1'"),
         ("id,class\nSEQ0,1\n", "line 1: the header is 'id,class'; it needs id and label"),
-        ("id,label,x\n0,SEQ0,11\n", "line 2: '0', in .* not in test.*'SEQ0' is, in .*'label'"),
+        ("id,label,x\n0,SEQ0,11,more\n", "line 2: '0', in .* not in test.*'SEQ0' is, in .*'label'"),
         ("id,label\nSEQ0,1\nSEQ1,2\n", "lacks 1 test proteins, first 'SEQ2'"),
-        ("id,label\nSEQ0,1\nSEQ0,1\n", "line 3: 'SEQ0' comes twice"),
+        ("id,label\nSEQ0,1\n\nSEQ0,1\n", "line 4: 'SEQ0' comes twice"),
         ("id,label\nSEQ0,1\nSEQ9,1\n", "line 3: 'SEQ9' is not in test"),
         ("id,label\nSEQ0,15\n", "line 2: 1 labels are neither.*'15'"),
-        ("id,label\nSEQ0,1.0\n", "line 2: .*'1.0' .once"),
-        ("id,label\nSEQ1,0\nSEQ0,x\nSEQ2,x\n", "line 3: 2 labels are neither.*'x' .2 times"),
+        ("id,label\nSEQ1,0\nSEQ0,1.0\nSEQ2,1.0\n", "line 3: 2 labels are neither.*'1.0' .2 times"),
         ("id,label\nSEQ0\n", "line 2: .*'' .once"),
+        ('id,label\n"SEQ0"x,1\n', "cannot be read .*give a CSV file"),
     ],
 )
 def test_a_faulty_key_is_refused(folder, text, words):
@@ -108,14 +108,9 @@ def test_a_faulty_key_is_refused(folder, text, words):
         load_dataset(folder)
 
 
-def test_open_data_are_the_default(root):
-    (root / "kaggle").mkdir()
+def test_kaggles_data_win_once_complete(root, monkeypatch):
     (root / "kaggle" / "README.md").write_text("placeholder")
     assert resolve_data_dir() == root / "open"
-
-
-def test_kaggles_data_win_once_complete(root, monkeypatch):
-    (root / "kaggle").mkdir()
     for part in ("train", "val"):
         (root / "kaggle" / f"{part}.fasta").write_text(">x\nM\n")
     with pytest.raises(UserError, match=r"kaggle lacks test\.fasta.*ARG_DATA=open"):
@@ -136,12 +131,6 @@ def test_the_environment_decides(root, folder, monkeypatch):
     monkeypatch.setenv("ARG_DATA", str(folder / "absent"))
     with pytest.raises(UserError, match="absent is no folder"):
         resolve_data_dir()
-
-
-def test_naming_the_data_builds_nothing(root, monkeypatch):
-    (root / "open").rmdir()
-    monkeypatch.setattr(folders, "ensure_open_data", lambda _: pytest.fail("built"))
-    assert folders.data_name() == "open"
 
 
 def test_leaks_and_torn_labels_are_told(folder):

@@ -1,3 +1,5 @@
+"""The open data set: what goes in, what is left out and counted, and how it lies on disk."""
+
 import json
 from collections import Counter
 
@@ -6,36 +8,31 @@ import pandas as pd
 import pytest
 import synthetic
 
-from arg_utils.data import open_data, open_sources
-from arg_utils.data.downloads import file_sha256
+from arg_utils.data import open_data
 from arg_utils.data.fasta import read_fasta
-from arg_utils.data.open_data import ensure_open_data, read_report
-from arg_utils.data.open_sources import Report, Sources, read_args, sample_markers
+from arg_utils.data.open_data import (
+    Report,
+    Sources,
+    ensure_open_data,
+    read_args,
+    read_report,
+    sample_markers,
+)
+from arg_utils.files import file_sha256
 from arg_utils.homology.splits import read_splits
 from arg_utils.labels import CLASSES, INDEX, NONARG
 
-FILES = {
-    "train.fasta",
-    "val.fasta",
-    "test.fasta",
-    "test_key.csv",
-    "records.fasta",
-    "splits.csv",
-    "report.json",
-}
+FASTA = {"train.fasta", "val.fasta", "test.fasta", "records.fasta"}
+FILES = FASTA | {"test_key.csv", "splits.csv", "report.json"}
 
 
 @pytest.fixture(scope="module")
 def proteins():
-    """12 beta-lactamases, 4 of each of four other types, two of a type outside the classes."""
+    """12 beta-lactamases, 4 of each of three other types, two of a type outside the classes."""
     rng = np.random.default_rng(11)
-    return {
-        "beta_lactam": synthetic.families(rng, count=4, size=3),
-        "vancomycin": synthetic.families(rng, count=2, size=2),
-        "rifamycin": synthetic.families(rng, count=2, size=2),
-        "florfenicol": synthetic.families(rng, count=2, size=2),
-        "novobiocin": synthetic.families(rng, count=1, size=2),
-    }
+    counts = {"beta_lactam": (4, 3), "vancomycin": (2, 2), "rifamycin": (2, 2),
+              "florfenicol": (2, 2), "novobiocin": (1, 2)}  # fmt: skip
+    return {kind: synthetic.families(rng, *sizes) for kind, sizes in counts.items()}
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +43,9 @@ def sources(tmp_path_factory, proteins):
     rows = [(kind, sequence) for kind, family in proteins.items() for sequence in family]
     rows += [("beta_lactam", rows[0][1]), ("vancomycin", rows[1][1])]  # a copy; a second class
     heads += [f"gi|{i}|ref|WP_{i}.1|" for i in range(len(rows) - len(heads))]
-    words = [head.split()[0] for head in heads]
     table = [
-        f"{word}\t{kind}\t{kind}__Other {kind} gene\tx"
-        for word, (kind, _) in zip(words, rows, strict=True)
+        f"{head.split()[0]}\t{kind}\t{kind}__Other {kind} gene\tx"
+        for head, (kind, _) in zip(heads, rows, strict=True)
     ]
     (folder / "ranks.txt").write_bytes("\r\n".join(["ARG\tType\tSubtype\tX", *table, ""]).encode())
     args = [f">{head} words [E. coli]\n{seq}\n" for head, (_, seq) in zip(heads, rows, strict=True)]
@@ -73,46 +69,37 @@ def sources(tmp_path_factory, proteins):
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def few(shelf, monkeypatch):
+def nine_markers(tmp_path_factory):
     """A cache for this module, and a sample of nine markers."""
-    monkeypatch.setenv("ARG_CACHE", str(shelf))
-    monkeypatch.setattr(open_sources, "MARKERS", 9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(open_data, "MARKERS", 9)
+        yield
 
 
-@pytest.fixture
-def built(few, sources, tmp_path):
-    return tmp_path / "open", read_report(tmp_path / "open", sources)
+@pytest.fixture(scope="module")
+def built(nine_markers, sources, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("built") / "open"
+    return folder, read_report(folder, sources)
 
 
 def test_types_become_classes_and_everything_is_counted(sources):
     report = Report()
     records = read_args(sources, report)
-    assert report.args_read == 28
+    assert (report.args_read, report.args_mapped) == (28, 26)
     assert report.args_outside == {"novobiocin": 2}
-    assert report.args_mapped == 26
     assert report.args_contradictory == 2  # one sequence, two classes: neither is kept
     assert report.args_duplicate == 1
-    assert Counter(CLASSES[record.label] for record in records) == {
-        "beta_lactam": 11,
-        "glycopeptide": 4,
-        "rifampin": 4,
-        "chloramphenicol": 4,
-    }
+    counts = Counter(CLASSES[record.label] for record in records)
+    assert counts == {"beta_lactam": 11, "glycopeptide": 4, "rifampin": 4, "chloramphenicol": 4}
 
 
 def test_headers_are_the_competitions(sources):
     records = read_args(sources, Report())
     ids = [record.id for record in records]
-    assert ids[:4] == ["2RL3_A", "AAA1.1", "Q1", "YP_1"]  # 2RL3_B had two classes
-    assert ids[4] == "WP_0.1"
+    assert ids[:5] == ["2RL3_A", "AAA1.1", "Q1", "YP_1", "WP_0.1"]  # 2RL3_B had two classes
     assert len(set(ids)) == len(ids)
-    gene = "Other_beta_lactam_gene"
-    assert records[0].header == f"2RL3_A|FEATURES|SARG|beta_lactam|{gene}"
+    assert records[0].header == "2RL3_A|FEATURES|SARG|beta_lactam|Other_beta_lactam_gene"
     assert all(len(record.header.split("|")) == 5 for record in records)
 
 
@@ -132,9 +119,7 @@ def test_markers_are_spread_over_families_and_genomes(sources):
 def test_a_build_is_complete_and_consistent(built):
     folder, report = built
     assert {path.name for path in folder.iterdir()} == FILES
-    assert report.files == {
-        path.name: file_sha256(path) for path in folder.iterdir() if path.name != "report.json"
-    }
+    assert report.files == {name: file_sha256(folder / name) for name in FILES - {"report.json"}}
     records = read_fasta(folder / "records.fasta", labelled=True)
     table = read_splits(folder / "splits.csv")
     assert [record.id for record in records] == table["id"].tolist()
@@ -146,15 +131,10 @@ def test_a_build_is_complete_and_consistent(built):
         stored = read_fasta(folder / f"{part}.fasta", labelled=True)
         assert [r.id for r in stored] == table["id"][table["random"] == part].tolist()
         assert all(by_id[r.id] == r for r in stored)
-
-
-def test_test_proteins_are_hidden_and_the_key_opens_them(built):
-    folder, report = built
     test = read_fasta(folder / "test.fasta", labelled=False)
     key = pd.read_csv(folder / "test_key.csv")
     assert [record.header for record in test] == [f"SEQ{i}" for i in range(report.parts["test"])]
     assert key["id"].tolist() == [record.id for record in test]
-    by_id = {r.id: r for r in read_fasta(folder / "records.fasta", labelled=True)}
     for record, label, accession in zip(test, key["label"], key["accession"], strict=True):
         assert by_id[accession].sequence == record.sequence
         assert by_id[accession].label == label
@@ -169,20 +149,24 @@ def test_negatives_that_resemble_an_arg_are_left_out(built, proteins):
     args = {sequence for family in proteins.values() for sequence in family}
     negatives = [record for record in records if record.label == NONARG]
     assert not args & {record.sequence for record in negatives}
-    assert min(len(record.sequence) for record in negatives) >= open_sources.MIN_LENGTH
+    assert min(len(record.sequence) for record in negatives) >= open_data.MIN_LENGTH
     assert report.negatives_short + report.negatives_kept["KO30"] == 9
     assert len(negatives) == report.classes["nonarg"] == sum(report.negatives_kept.values())
 
 
-def test_same_sources_same_bytes(built, sources, tmp_path):
-    again = read_report(tmp_path / "again", sources)
-    assert again == built[1]
-    for name in FILES:
-        assert (tmp_path / "again" / name).read_bytes() == (built[0] / name).read_bytes()
-
-
-def test_a_build_is_reused_and_a_damaged_one_replaced(built, sources, monkeypatch):
+def test_the_report_is_a_table_too(built):
     folder, report = built
+    table = report.table().set_index(["step", "detail"])["proteins"]
+    assert table["args_outside", "novobiocin"] == 2
+    assert table["classes", "beta_lactam"] == 11
+    assert json.loads((folder / "report.json").read_text())["clusters"] == report.clusters
+
+
+def test_a_build_is_reused_and_a_damaged_one_replaced_by_the_same_bytes(
+    built, sources, monkeypatch
+):
+    folder, report = built
+    before = {name: (folder / name).read_bytes() for name in FILES}
     with monkeypatch.context() as patch:
         patch.setattr(open_data, "_build", lambda *_: pytest.fail("built again"))
         assert read_report(folder, sources) == report
@@ -190,10 +174,10 @@ def test_a_build_is_reused_and_a_damaged_one_replaced(built, sources, monkeypatc
     (folder / "val.fasta").write_text(">sp|x|y\nMKV\n")
     (folder / "stray.txt").write_text("x")
     assert read_report(folder, sources) == report
-    assert {path.name for path in folder.iterdir()} == FILES
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_an_interrupted_build_leaves_nothing(few, sources, tmp_path, monkeypatch):
+def test_an_interrupted_build_leaves_nothing(nine_markers, sources, tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -207,22 +191,11 @@ def test_an_interrupted_build_leaves_nothing(few, sources, tmp_path, monkeypatch
     assert [path.name for path in tmp_path.iterdir()] == ["open"]
 
 
-def test_the_report_is_a_table_too(built):
-    folder, report = built
-    table = report.table().set_index(["step", "detail"])["proteins"]
-    assert table["args_outside", "novobiocin"] == 2
-    assert table["classes", "beta_lactam"] == 11
-    assert json.loads((folder / "report.json").read_text())["clusters"] == report.clusters
-
-
 def test_the_real_data_have_the_counts_of_their_sources(open_data):
     report = read_report(open_data)
-    assert report.args_read == 12746
-    assert report.args_mapped == 12576
+    assert (report.args_read, report.args_mapped, report.genes_called) == (12746, 12576, 6013)
     assert sum(report.args_outside.values()) == 12746 - 12576
-    assert report.genes_called == 6013
-    assert report.classes["beta_lactam"] == 4579
-    assert report.classes["rifampin"] == 28
+    assert (report.classes["beta_lactam"], report.classes["rifampin"]) == (4579, 28)
     assert 7000 < report.classes["nonarg"] < 8000
     records = read_fasta(open_data / "records.fasta", labelled=True)
     assert len({record.sequence for record in records}) == len(records)

@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from arg_utils.data.downloads import PinnedFile, PinnedWheel, file_sha256
+from arg_utils.data.downloads import PinnedFile, PinnedWheel
 from arg_utils.errors import UserError
 from arg_utils.esm2 import weights as module
 from arg_utils.esm2.model import Esm2
 from arg_utils.esm2.weights import parameter_shapes, read_weights
+from arg_utils.files import file_sha256
 
 PARTS = {"q_proj": "query", "k_proj": "key", "v_proj": "value"}
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from small_data import write_small_data
 
+from arg_utils.data.fasta import capped, proteins
 from arg_utils.data.folders import load_dataset
-from arg_utils.data.proteins import few, proteins
 from arg_utils.data.submission import check_submission
 from arg_utils.errors import UserError
 from arg_utils.experiments import runs
@@ -108,8 +108,8 @@ def test_a_repeated_fit_trains_nothing_again(data, tmp_path, monkeypatch):
 def test_the_cap_of_a_profile(data):
     whole = proteins(load_dataset(data).train)
     two = dataclasses.replace(SMOKE, max_records=2)
-    assert np.bincount(few(whole, two).labels).tolist() == [2] * 15
-    assert few(whole, SMOKE).sequences == whole.sequences, "twelve would be allowed"
+    assert np.bincount(capped(whole, two).labels).tolist() == [2] * 15
+    assert capped(whole, SMOKE).sequences == whole.sequences, "twelve would be allowed"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from arg_utils.data.proteins import cap_per_class
+from arg_utils.data.fasta import cap_per_class
 from arg_utils.methods import course
 from arg_utils.methods.classifier import adapt_head, logits, new_head
 from arg_utils.methods.course import Examples, train_staged

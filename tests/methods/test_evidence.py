@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import synthetic
 
-from arg_utils.data.proteins import Proteins
+from arg_utils.data.fasta import Proteins
 from arg_utils.labels import NONARG
 from arg_utils.methods.evidence import (
     NOISE,

@@ -7,7 +7,7 @@ import pytest
 import synthetic
 import torch
 
-from arg_utils.data.proteins import Proteins
+from arg_utils.data.fasta import Proteins
 from arg_utils.esm2 import threads
 from arg_utils.esm2.embeddings import LAST_MEAN, embed
 from arg_utils.esm2.lora import count_trainable, trainable_state

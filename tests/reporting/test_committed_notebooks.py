@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from arg_utils import files
-from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
+from arg_utils.files import cells_fingerprint, code_fingerprint
 
 FOUND = sorted(files.NOTEBOOKS.glob("*.ipynb"))
 TAGS = {"nbval-ignore-output", "nbval-check-output"}
