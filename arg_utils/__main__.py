@@ -13,8 +13,8 @@ Options = argparse.Namespace
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0, or 1 if a notebook fails or a document is out of date, 2 for a fault of the input or of the
-    command itself, 130 when stopped.
+    0, or 1 if a notebook fails, a document is out of date or bad records were skipped, 2 for a
+    fault of the input or of the command itself, 130 when stopped.
     """
     options = _parser().parse_args(arguments)
     return exit_code(lambda: options.run(options), getattr(options, "out", None) or "system")
@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=function)
         return added
 
+    _predict_options(command(_predict, "class, probability and evidence of each protein"))
     data = command(_data, "build the open data, or locate yours, and count")
     data.add_argument("--data", metavar="DIR", type=Path, help="a folder to check (else ARG_DATA)")
     command(_weights, "fetch or locate the ESM-2 weights, and name them")
@@ -63,13 +64,74 @@ def _parser() -> argparse.ArgumentParser:
     ladder = command(_ladder, "measure methods on both splits, into one table")
     ladder.add_argument("--methods", nargs="+", metavar="METHOD", help="all, unless named")
     ladder.add_argument("--out", metavar="FILE", type=Path, help="else results/ladder.json")
+    model = command(_model, "make the model anew that comes with the library")
+    model.add_argument("--out", metavar="DIR", type=Path, help="else where it is read from")
     command(_doctor, "say what this machine has, and what slows it down")
     return parser
+
+
+def _predict_options(predict: argparse.ArgumentParser) -> None:
+    predict.epilog = (
+        "Exit codes: 0; 1 if bad records were skipped (--skip-bad); 2 for a fault of the input; "
+        "130 when stopped: what was done is in FILE.part, for --resume."
+    )
+    add = predict.add_argument
+    add("input", metavar="INPUT", nargs="*", default=["-"], help="FASTA; - (default): stdin")
+    add("-o", "--out", metavar="FILE", type=Path, help="else standard output")
+    add("--format", default="tsv", help="tsv (the default) or jsonl")
+    add("--args-only", action="store_true", help="leave out what is no ARG")
+    add("--skip-bad", action="store_true", help="report bad records and go on; exit code 1")
+    add("--resume", action="store_true", help="go on with the FILE.part of a stopped call")
+    add("--run", dest="fitted", metavar="RUN", type=Path, help="a model fitted with fit")
+    add("--genome", action="store_true", help="inputs are contigs: find their genes")
 
 
 def _data_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", type=Path, required=True,
                         help="folder with FASTA files in the competition's format")  # fmt: skip
+
+
+def _predict(options: Options) -> int:
+    from importlib.metadata import version
+
+    from arg_utils.prediction.engine import predict_stream
+    from arg_utils.prediction.model import load_model, model_of
+    from arg_utils.prediction.reading import ReadingOptions, read_queries
+    from arg_utils.prediction.writing import Context
+
+    skipped: list[str] = []
+
+    def skip_bad(fault: str) -> None:
+        skipped.append(fault)
+        print(f"skipped: {fault}", file=sys.stderr)
+
+    if options.fitted:
+        from arg_utils.experiments.runs import load_run
+
+        model = model_of(load_run(options.fitted), str(options.fitted))
+    else:
+        model = load_model()
+    reading = ReadingOptions(genome=options.genome, skip_bad=skip_bad if options.skip_bad else None)
+    names = tuple(options.input)
+    context = Context(model.name, version("arg-utils"), model.data, options.genome, names)
+    done = predict_stream(
+        model, read_queries(names, reading), context, options.format, options.out,
+        options.args_only, options.resume,
+    )  # fmt: skip
+    print(f"{done.proteins:,} proteins, {done.args:,} ARGs", file=sys.stderr)
+    if skipped:
+        print(f"{len(skipped):,} bad records skipped", file=sys.stderr)
+    return int(bool(skipped))
+
+
+def _model(options: Options) -> None:
+    from arg_utils.prediction.model import SHIPPED
+    from arg_utils.prediction.shipping import make_model
+
+    folder = options.out or SHIPPED
+    for split, scores in make_model(folder)["metrics"].items():
+        print(f"{split} split: macro-F1 {scores['macro_f1']:.4f}")
+    print(f"model: {folder}")
 
 
 def _data(options: Options) -> None:
