@@ -185,7 +185,7 @@ def _line(genes: list[dict[str, Any]], start: int, length: int) -> str:
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.figure.set_size_inches(10, 0.5 + 0.3 * axes.get_ylim()[1])  # as its labels ask
         svg = io.StringIO()
-        metadata = {"Date": None, "Creator": None}
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         axes.figure.savefig(
             svg, format="svg", transparent=True, bbox_inches="tight", metadata=metadata
         )
