@@ -3,7 +3,9 @@
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from arg_utils.errors import exit_code
 
@@ -26,13 +28,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Antibiotic resistance class of proteins, by ESM-2 and LoRA.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(function: Callable[[Options], int | None], text: str) -> argparse.ArgumentParser:
-        name = function.__name__.removeprefix("_")
-        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        added.set_defaults(run=function)
-        return added
-
+    command = partial(_command, commands)
     _predict_options(command(_predict, "class, probability and evidence of each protein"))
     data = command(_data, "build the open data, or locate yours, and count")
     data.add_argument("--data", metavar="DIR", type=Path, help="a folder to check (else ARG_DATA)")
@@ -86,9 +82,19 @@ def _predict_options(predict: argparse.ArgumentParser) -> None:
     add("--genome", action="store_true", help="inputs are contigs: find their genes")
 
 
+def _command(
+    commands: Any, function: Callable[[Options], int | None], text: str
+) -> argparse.ArgumentParser:
+    """The parser of the command that a function is named after."""
+    name = function.__name__.removeprefix("_")
+    parser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    parser.set_defaults(run=function)
+    return parser
+
+
 def _data_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", metavar="DIR", type=Path, required=True,
-                        help="folder with FASTA files in the competition's format")  # fmt: skip
+    text = "folder with FASTA files in the competition's format"
+    parser.add_argument("--data", metavar="DIR", type=Path, required=True, help=text)
 
 
 def _predict(options: Options) -> int:

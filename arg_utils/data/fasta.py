@@ -267,8 +267,8 @@ def _could_be_dna(letters: str) -> bool:
 
     A protein of a few residues can be; see `DNA_LENGTH`.
     """
-    sure = sum(map(letters.count, "ACGTUN"))
-    return NUCLEOTIDES.issuperset(letters) and sure >= DNA_SHARE * len(letters)
+    sure = map(letters.count, "ACGTUN")  # counted only if all are nucleotides
+    return NUCLEOTIDES.issuperset(letters) and sum(sure) >= DNA_SHARE * len(letters)
 
 
 def _refuse_nucleotides(entry: Entry, letters: str, mixed: bool) -> NoReturn:

@@ -238,7 +238,7 @@ def weights_with_sha256(sha256: str, name: str) -> Weights:
     if named and (weights := read_weights(named)).sha256 == sha256:
         return weights
     for path, pinned in cached_files():
-        if pinned.sha256 == sha256 and is_intact(path, pinned.sha256, pinned.size):
+        if pinned.sha256 == sha256 and pinned.is_at(path):
             return read_weights(path)
     for source, published, fetch in _sources():
         if published == sha256:

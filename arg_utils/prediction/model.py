@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from arg_utils.data.downloads import file_sha256
+from arg_utils.data.fasta import Proteins, proteins
 from arg_utils.data.folders import load_dataset
 from arg_utils.data.open_data import ensure_open_data
-from arg_utils.data.proteins import Proteins, proteins
 from arg_utils.errors import UserError
 from arg_utils.esm2.embeddings import FEATURES, embed
 from arg_utils.esm2.weights import Weights, load_weights, weights_with_sha256
+from arg_utils.files import file_sha256
 from arg_utils.labels import CLASSES, NUM_CLASSES
 from arg_utils.methods.base import MODEL, Method, joined, load_arrays
 from arg_utils.methods.evidence import Column, assemble, hit_evidence

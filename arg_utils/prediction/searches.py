@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
-from arg_utils.data.downloads import file_sha256
-from arg_utils.data.proteins import Proteins
-from arg_utils.files import cache_dir, write_text
+from arg_utils.data.fasta import Proteins
+from arg_utils.files import cache_dir, file_sha256, locked, write_text
 from arg_utils.homology.mmseqs import answer_key, search, sequence_database
 from arg_utils.homology.profiles import profile_database, profile_search
 from arg_utils.labels import NONARG
@@ -67,7 +65,7 @@ def open_references(key: str, proteins: Callable[[], Proteins]) -> References:
         If MMseqs2 fails.
     """
     folder = cache_dir("references") / key
-    with FileLock(folder.with_name(f"{key}.lock")):
+    with locked(folder.with_name(f"{key}.lock")):
         if not _intact(folder):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
