@@ -72,14 +72,31 @@ def _predict_options(predict: argparse.ArgumentParser) -> None:
         "130 when stopped: what was done is in FILE.part, for --resume."
     )
     add = predict.add_argument
-    add("input", metavar="INPUT", nargs="*", default=["-"], help="FASTA; - (default): stdin")
+    add(
+        "input",
+        metavar="INPUT",
+        nargs="*",
+        default=["-"],
+        help="FASTA, GenBank, GFF3, a folder of FASTA, compressed or not; - (default) is stdin",
+    )
     add("-o", "--out", metavar="FILE", type=Path, help="else standard output")
-    add("--format", default="tsv", help="tsv (the default) or jsonl")
+    add("--format", default="tsv", help="tsv (default), jsonl, gff3 or hamronization")
+    add("--report", metavar="FILE", type=Path, help="also write an HTML page of the results")
     add("--args-only", action="store_true", help="leave out what is no ARG")
     add("--skip-bad", action="store_true", help="report bad records and go on; exit code 1")
     add("--resume", action="store_true", help="go on with the FILE.part of a stopped call")
     add("--run", dest="fitted", metavar="RUN", type=Path, help="a model fitted with fit")
-    add("--genome", action="store_true", help="inputs are contigs: find their genes")
+    genes = predict.add_argument_group("genomes")
+    genes.add_argument("--genome", action="store_true", help="inputs are contigs: find genes")
+    genes.add_argument("--gff", metavar="FILE", help="the genes of the contigs given, as GFF3")
+    genes.add_argument(
+        "--mode",
+        choices=("meta", "single"),
+        default="meta",
+        help="of the gene caller: any mixture (default), or one long genome",
+    )
+    genes.add_argument("--genetic-code", type=int, default=11, metavar="N", help="11 unless given")
+    genes.add_argument("--closed", action="store_true", help="no gene runs off a contig's end")
 
 
 def _command(
@@ -98,36 +115,40 @@ def _data_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: Options) -> int:
-    from importlib.metadata import version
-
-    from arg_utils.prediction.engine import predict_stream
+    from arg_utils.prediction.engine import predict_files
     from arg_utils.prediction.model import load_model, model_of
-    from arg_utils.prediction.reading import ReadingOptions, read_queries
-    from arg_utils.prediction.writing import Context
+    from arg_utils.prediction.reading import ReadingOptions
 
-    skipped: list[str] = []
+    skipped = 0
 
     def skip_bad(fault: str) -> None:
-        skipped.append(fault)
+        nonlocal skipped
+        skipped += 1
         print(f"skipped: {fault}", file=sys.stderr)
 
+    reading = ReadingOptions(
+        options.genome, options.gff, options.mode, options.genetic_code, options.closed,
+        skip_bad if options.skip_bad else None,
+    )  # fmt: skip
     if options.fitted:
         from arg_utils.experiments.runs import load_run
 
         model = model_of(load_run(options.fitted), str(options.fitted))
     else:
         model = load_model()
-    reading = ReadingOptions(genome=options.genome, skip_bad=skip_bad if options.skip_bad else None)
-    names = tuple(options.input)
-    context = Context(model.name, version("arg-utils"), model.data, options.genome, names)
-    done = predict_stream(
-        model, read_queries(names, reading), context, options.format, options.out,
-        options.args_only, options.resume,
-    )  # fmt: skip
+    try:
+        done = predict_files(
+            model, options.input, reading, options.report, form=options.format, out=options.out,
+            args_only=options.args_only, resume=options.resume,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        further = "; --resume goes on" if options.out else ""
+        print(f"stopped{further}", file=sys.stderr)
+        return 130
     print(f"{done.proteins:,} proteins, {done.args:,} ARGs", file=sys.stderr)
     if skipped:
-        print(f"{len(skipped):,} bad records skipped", file=sys.stderr)
-    return int(bool(skipped))
+        print(f"{skipped:,} bad records skipped", file=sys.stderr)
+    return int(skipped > 0)
 
 
 def _model(options: Options) -> None:

@@ -6,8 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from importlib.metadata import version
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from arg_utils.files import fingerprint, write_text
 from arg_utils.labels import CLASSES, NONARG
 from arg_utils.prediction.model import Model, blocks
 from arg_utils.prediction.query import Query
+from arg_utils.prediction.reading import ReadingOptions, count_records, read_queries
 from arg_utils.prediction.writing import Context, writer
 
 
@@ -40,6 +43,45 @@ class Done:
 
 
 Listener = Callable[[Sequence[Query], pd.DataFrame, np.ndarray], object]
+
+
+def predict_files(
+    model: Model,
+    inputs: Sequence[str],
+    reading: ReadingOptions,
+    report: Path | None = None,
+    **options: Any,
+) -> Done:
+    """Write the rows of all proteins of a user's ``inputs``.
+
+    Parameters
+    ----------
+    reading : see `read_queries`, which also says what inputs may be.
+    report : an HTML page to write besides.
+    options : ``form``, ``out``, ``args_only`` and ``resume`` of `predict_stream`.
+
+    Raises
+    ------
+    UserError
+        If the input is at fault, or the options do not go together.
+    """
+    if options.get("resume") and (report or not options.get("out")):
+        raise UserError("--resume goes on with the rows of --out FILE; name it, without --report.")
+    queries = read_queries(inputs, reading)
+    first = next(queries, None)
+    placed = reading.genome or (first is not None and first.contig is not None)
+    context = Context(model.name, version("arg-utils"), model.data, placed, tuple(inputs))
+    options["total"] = count_records(inputs, reading) if sys.stderr.isatty() else None
+    if report:
+        from arg_utils.prediction.report import Report  # here: drawing takes a second to import
+
+        references = model.references.table if model.references else None
+        page = Report(", ".join(inputs), context, references)
+        options["listener"] = page.add
+    done = predict_stream(model, chain([first] if first else [], queries), context, **options)
+    if report:
+        page.write(report)
+    return done
 
 
 def predict_stream(
