@@ -95,7 +95,8 @@ def test_each_stage_goes_on_from_the_best_so_far_with_a_fresh_adam(monkeypatch, 
         assert all(torch.equal(parameters[name], tensor) for name, tensor in best.items())
     assert [optimizer.lr for optimizer in optimizers] == pytest.approx([20, 2, 0.2])
     assert [optimizer.steps for optimizer in optimizers] == [5 * 15] * 3, "of each stage alone"
-    assert not trainer.history[4]["best"], "the first stage must end away from its best"
+    ends = [trainer.history[last]["best"] for last in (4, 9)]
+    assert not all(ends), "a stage must end away from its best, or this shows nothing"
     assert [f1 for _, _, f1 in stages] == sorted(f1 for _, _, f1 in stages)
     state = dict(trainer.head.named_parameters())
     assert all(torch.equal(state[name], t) for name, t in trainer.best_state.items())
