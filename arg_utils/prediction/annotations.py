@@ -9,13 +9,13 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO, TextIOWrapper
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from Bio import BiopythonParserWarning, SeqIO
 from Bio.Data.CodonTable import TranslationError, unambiguous_dna_by_id
 from Bio.Seq import Seq
-from Bio.SeqFeature import AfterPosition, BeforePosition, SeqFeature
+from Bio.SeqFeature import AfterPosition, BeforePosition
 from Bio.SeqRecord import SeqRecord
 
 from arg_utils.data.fasta import iterate_entries
@@ -171,7 +171,7 @@ def _contigs(handle: BinaryIO, name: str) -> Iterator[SeqRecord]:
         yield contig
 
 
-def _feature_query(name: str, contig: SeqRecord, feature: SeqFeature, code: int) -> Query:
+def _feature_query(name: str, contig: SeqRecord, feature: Any, code: int) -> Query:
     words, location = feature.qualifiers, feature.location
     start, end = int(location.start) + 1, int(location.end)
     label = next((words[key][0] for key in ID_KEYS if key in words), f"CDS_{start}")
