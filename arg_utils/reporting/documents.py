@@ -21,6 +21,14 @@ from arg_utils.reporting.tables import COLUMNS, GAIN, SCORE, average_seeds, cell
 
 NAMES = ["", "split", "method", "profile", "reference proteins", "identity", "notebook", "form"]
 TEXT = {*NAMES, "processor"}
+SUMMARY = (
+    "hybrid",
+    "layers_linear",
+    "nearest_neighbour",
+    "best_hit",
+    "frozen_linear",
+    "lora_classifier",
+)  # all measured on the same proteins of both splits
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -56,6 +64,50 @@ def results_table(rows: Sequence[Mapping]) -> str:
     order = homology["rank"].reindex(either.index).sort_values(kind="stable").index
     frame = pd.DataFrame(columns, index=order).fillna("–").reset_index()
     return markdown(frame.loc[:, (frame != "–").any()])
+
+
+def summary_table(rows: Sequence[Mapping]) -> str:
+    """A row per method of `SUMMARY` under its title, best on the homology split first."""
+    texts = tables.score_frame([row for row in rows if row["method"] in SUMMARY])
+    texts = texts.drop_duplicates(["split", "method"], keep="last")
+    random, homology = (
+        texts[texts["split"] == split].set_index("method") for split in ("random", "homology")
+    )
+    homology = homology.sort_values(SCORE, ascending=False, kind="stable")  # texts of equal length
+    columns = {
+        "method": [METHODS[name].title for name in homology.index],
+        "reference proteins": random["reference proteins"].reindex(homology.index),
+        "macro-F1, random split": random[SCORE].reindex(homology.index),
+        "macro-F1, new families": homology[SCORE],
+        "accuracy, new families": homology["accuracy"],
+    }
+    return markdown(pd.DataFrame(columns, index=homology.index).fillna("–"))
+
+
+def findings(rows: Sequence[Mapping]) -> str:
+    """What the scores on both splits say, in a sentence each; ``rows`` as of `results_table`."""
+    scores = {(row["split"], row["method"]): row["macro_f1"] for row in average_seeds(rows)}
+    best, course, hybrid = (
+        [scores[split, name] for split in ("random", "homology")]
+        for name in ("best_hit", "lora_classifier", "hybrid")
+    )
+    return (
+        f"- **Relatives of known proteins** (random split): macro-F1 {best[0]:.3f} by looking up "
+        f"the best hit, {course[0]:.3f} by the course's model, {hybrid[0]:.3f} by the hybrid of "
+        f"hits and ESM-2.\n"
+        f"- **New protein families** (homology split): {best[1]:.3f}, {course[1]:.3f} and "
+        f"{hybrid[1]:.3f}."
+    )
+
+
+def elsewhere(external: Mapping) -> str:
+    """The same of another database, from external.json."""
+    score = {row["method"]: row["macro_f1"] for row in external["rows"]}
+    return (
+        f"- **Another database** ({external['counts']['kept']:,} proteins of NCBI's catalogue): "
+        f"{score['best_hit']:.3f} by the best hit, {score['frozen_linear']:.3f} by frozen ESM-2 "
+        f"with a linear layer, {score['hybrid']:.3f} by the hybrid."
+    )
 
 
 def times_table(times: Mapping) -> str:
@@ -228,10 +280,13 @@ OTHER = f"ARG_DATA=DIR {LADDER} --out results/ladder_other.json"
 FORMS = Block("forms", "speed.json", "make bench", forms_table)
 BLOCKS: dict[str, tuple[Block, ...]] = {
     "README.md": (
-        Block("results", "results.json", "make run publish", results_table),
+        Block("findings", "results.json", "make run publish", findings),
+        Block("elsewhere", "external.json", "python -m benchmarks.external", elsewhere),
+        Block("summary", "results.json", "make run publish", summary_table),
         Block("times", "notebook_times.json", "make run publish", times_table),
         FORMS,
     ),
+    "docs/results.md": (Block("results", "results.json", "make run publish", results_table),),
     "docs/speed.md": (
         FORMS,
         Block("load", "speed.json", "make bench", load_table),
@@ -271,7 +326,7 @@ def _numbers(block: Block, results: Path) -> Any:
     if not path.is_file():
         raise UserError(f"There is no {path.name} in results/; `{block.command}` writes it.")
     content = json.loads(path.read_text(encoding="utf-8"))
-    if block.write is results_table and ladder.is_file():  # its rows where a run has none
+    if block.source == "results.json" and ladder.is_file():  # its rows where a run has none
         content = [*json.loads(ladder.read_text(encoding="utf-8"))["rows"], *content]
     return content
 
