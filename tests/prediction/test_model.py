@@ -93,7 +93,7 @@ def test_references_are_built_once_and_mended(model, work, monkeypatch):
     folder = model.references.folder
     key, again = folder.name, lambda: pytest.fail("built again")
     assert open_references(key, again).table.equals(model.references.table)
-    (folder / "sequences" / "sequences").write_bytes(b"damaged")
+    (folder / "sequences" / "proteins").write_bytes(b"damaged")
     built = []
     monkeypatch.setattr(searches, "_build", lambda place, own: built.append(place))
     (folder / searches.TABLE).rename(folder.parent / "kept.tsv")
