@@ -1,7 +1,8 @@
 """The one exception a user is meant to read, and the exit codes of commands."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -10,6 +11,23 @@ class UserError(Exception):
 
     The command line prints it and exits with code 2; a notebook shows it as the last line.
     """
+
+
+SkipBad = Callable[[str], None] | None
+
+
+@contextmanager
+def skipping(skip_bad: SkipBad) -> Iterator[None]:
+    """A block about one record: ``skip_bad`` is told of its fault, which ends the block alone.
+
+    Without ``skip_bad`` the fault is raised.
+    """
+    try:
+        yield
+    except UserError as fault:
+        if skip_bad is None:
+            raise
+        skip_bad(str(fault))
 
 
 def exit_code(command: Callable[[], int | None], place: Path | str = "system") -> int:

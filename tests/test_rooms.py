@@ -9,8 +9,8 @@ from arg_utils.files import ROOT
 
 GROUND = {"__init__", "errors", "labels", "files", "settings"}
 ORDER = (
-    "ground", "homology", "data", "esm2", "metrics", "methods", "experiments", "reporting",
-    "__main__",
+    "ground", "homology", "data", "esm2", "metrics", "methods", "prediction", "experiments",
+    "reporting", "__main__",
 )  # fmt: skip
 PACKAGE = ROOT / "arg_utils"
 MODULES = {

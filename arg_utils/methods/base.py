@@ -10,7 +10,7 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from arg_utils.data.fasta import Proteins, Record, read_fasta, write_fasta
+from arg_utils.data.fasta import Proteins, Record, proteins, read_fasta, write_fasta
 from arg_utils.errors import UserError
 from arg_utils.files import atomic_path
 from arg_utils.labels import CLASSES, NONARG
@@ -129,26 +129,32 @@ class ReferenceProteins:
     references: Proteins
 
     def save_references(self, folder: Path) -> None:
-        """Write the reference proteins into ``folder``, headers in the competition's format."""
-        records = []
-        pairs = zip(self.references.sequences, self.references.labels.tolist(), strict=True)
-        for number, (sequence, label) in enumerate(pairs):
-            arg = f"{number}|FEATURES|REFERENCE|{CLASSES[label]}|reference"
-            header = f"sp|{number}|reference" if label == NONARG else arg
-            records.append(Record(header, header, sequence, label))
-        write_fasta(folder / REFERENCES, records)
+        """Write the reference proteins into ``folder``, under their own headers where known.
+
+        Where not, they get numbers for ids, in the competition's format.
+        """
+        references = self.references
+        headers = references.headers or [
+            f"sp|{number}|reference"
+            if label == NONARG
+            else f"{number}|FEATURES|REFERENCE|{CLASSES[label]}|reference"
+            for number, label in enumerate(references.labels.tolist())
+        ]
+        pairs = zip(headers, references.sequences, strict=True)
+        write_fasta(folder / REFERENCES, (Record(h, h, sequence) for h, sequence in pairs))
 
     def load_references(self, folder: Path) -> None:
         """Read what `save_references` wrote; `UserError` if it cannot be read."""
-        records = read_fasta(folder / REFERENCES, labelled=True)
-        labels = np.array([record.label for record in records], dtype=np.int64)
-        self.references = Proteins([record.sequence for record in records], labels)
+        self.references = proteins(read_fasta(folder / REFERENCES, labelled=True))
 
 
 def joined(train: Proteins, val: Proteins) -> Proteins:
-    """The proteins of both parts, those of ``train`` first."""
-    labels = np.concatenate([train.labels, val.labels])
-    return Proteins([*train.sequences, *val.sequences], labels)
+    """The proteins of both parts, those of ``train`` first; headers where both have them."""
+    return Proteins(
+        [*train.sequences, *val.sequences],
+        np.concatenate([train.labels, val.labels]),
+        [*train.headers, *val.headers] if train.headers and val.headers else None,
+    )
 
 
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:

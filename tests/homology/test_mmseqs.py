@@ -5,7 +5,15 @@ import synthetic
 
 from arg_utils.errors import UserError
 from arg_utils.homology import mmseqs
-from arg_utils.homology.mmseqs import COLUMNS, best_hits, cluster, connect, renumber, search
+from arg_utils.homology.mmseqs import (
+    COLUMNS,
+    best_hits,
+    cluster,
+    connect,
+    renumber,
+    search,
+    sequence_database,
+)
 
 MIXED = (8, 0, 9, 4, 1, 5, 10)  # members of three families, in no order
 
@@ -84,6 +92,18 @@ def test_answers_come_from_the_cache_and_damage_is_noticed(own_cache, proteins, 
     pd.testing.assert_frame_equal(search(proteins, proteins), first)
 
 
+def test_a_database_answers_like_its_sequences(shared_cache, proteins, tmp_path, monkeypatch):
+    targets = sequence_database(tmp_path / "some" / "targets", proteins[2:])
+    whole = search(proteins, proteins[2:])
+    pd.testing.assert_frame_equal(search(proteins, targets), whole)
+    assert search([], targets).empty
+    (tmp_path / "some" / "targets" / "done").unlink()  # as if its making had been interrupted
+    assert sequence_database(tmp_path / "some" / "targets", proteins[2:]) == targets
+    pd.testing.assert_frame_equal(search(proteins, targets), whole)
+    monkeypatch.setattr(mmseqs, "run_mmseqs", lambda *_: pytest.fail("made again"))
+    sequence_database(tmp_path / "some" / "targets", proteins[2:])
+
+
 def test_the_question_decides_the_answer(shared_cache, proteins):
     assert len(search(proteins[:2], proteins[2:])) == 4
     assert len(search(proteins[:3], proteins[3:])) == 3  # same residues, split differently
@@ -123,9 +143,7 @@ def test_a_failure_shows_the_programs_own_words_and_leaves_no_litter(
     own_cache, proteins, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(
-        UserError, match=r"easy-search failed with exit code 1: Error in .*--max-seqs"
-    ):
+    with pytest.raises(UserError, match=r"search failed with exit code 1: Error in .*--max-seqs"):
         search(proteins, proteins, max_hits=-1)
     search(proteins[:1], proteins[:1])
     assert list(tmp_path.glob("arg-*")) == []

@@ -4,7 +4,7 @@ import synthetic
 
 from arg_utils.homology import mmseqs
 from arg_utils.homology.mmseqs import COLUMNS, search
-from arg_utils.homology.profiles import profile_search
+from arg_utils.homology.profiles import profile_database, profile_search
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,13 @@ def test_the_order_of_members_does_not_matter_but_the_families_do(family, monkey
     assert profile_search([ancestor], known, FAMILIES).equals(first)
     with pytest.raises(pytest.fail.Exception, match="searched again"):
         profile_search([ancestor], known, np.arange(13))
+
+
+def test_a_database_of_profiles_answers_like_its_families(family, tmp_path):
+    ancestor, known = family
+    profiles = profile_database(tmp_path / "profiles", known, FAMILIES)
+    assert profile_search([ancestor], profiles).equals(profile_search([ancestor], known, FAMILIES))
+    assert profile_search([], profiles).empty
 
 
 def test_what_could_be_dna_is_searched_as_protein():

@@ -7,7 +7,7 @@ import pytest
 import synthetic
 import torch
 
-from arg_utils.data.fasta import Proteins
+from arg_utils.data.fasta import Proteins, subset
 from arg_utils.errors import UserError
 from arg_utils.labels import NONARG
 from arg_utils.methods import DEFAULT_METHOD, METHODS, course
@@ -100,14 +100,18 @@ def test_validation_is_a_reference_but_not_when_it_is_scored(family, other, own_
     assert BestHit.load(tmp_path).predict(other.sequences).tolist() == [3]
 
 
-def test_reference_proteins_of_all_classes_are_written_and_read(tmp_path):
-    method = BestHit().fit(
-        Proteins(["MKV", "MKL"], np.array([NONARG, 0])), Proteins(["MKA"], np.array([9])), SMOKE
-    )
-    method.save(tmp_path)
-    references = BestHit.load(tmp_path).references
-    assert references.sequences == ["MKV", "MKL", "MKA"]
-    assert references.labels.tolist() == [NONARG, 0, 9]
+def test_reference_proteins_are_written_and_read_with_their_headers(tmp_path):
+    headers = ["sp|P1|x", "ACN1.1|FEATURES|NCBI|aminoglycoside|aac(6')-Ib|more", "sp|P2|y"]
+    train = Proteins(["MKV", "MKL", "MKA"], np.array([NONARG, 0, NONARG]), headers)
+    train, val = subset(train, [0, 1]), subset(train, [2])
+    for known in (True, False):
+        val = val if known else replace(val, headers=None)
+        BestHit().fit(train, val, SMOKE).save(tmp_path)
+        references = BestHit.load(tmp_path).references
+        assert references.sequences == ["MKV", "MKL", "MKA"]
+        assert references.labels.tolist() == [NONARG, 0, NONARG]
+        assert (references.headers == headers) is known
+        assert len(set(references.headers)) == 3
 
 
 def test_a_trained_lora_head_is_saved_with_its_update(tmp_path, monkeypatch):

@@ -1,0 +1,92 @@
+"""Files as users have them: plain or compressed, known by their first bytes; or standard input.
+
+gzip, bzip2, xz and Zstandard, also of several members one after another, as ``cat`` and ``bgzip``
+write them.
+"""
+
+import bz2
+import gzip
+import io
+import lzma
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from arg_utils.errors import UserError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+STANDARD_INPUT = "-"
+HEAD = 512  # bytes: a tar archive names itself at the 257th
+COMPRESSED: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
+    b"\x1f\x8b": ("gzip", lambda raw: gzip.GzipFile(fileobj=raw)),
+    b"BZh": ("bzip2", bz2.BZ2File),
+    b"\xfd7zXZ\0": ("xz", lzma.LZMAFile),
+    b"\x28\xb5\x2f\xfd": ("Zstandard", zstd.ZstdFile),
+}
+ARCHIVES = {b"PK\x03\x04": "zip", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar"}
+
+
+class Source(io.RawIOBase):
+    """The bytes of a stream, whose first ones are known in ``head`` and whose faults are named."""
+
+    def __init__(self, stream: BinaryIO, fault: str) -> None:
+        self.stream, self.fault = stream, fault
+        self.head = b""
+        while len(self.head) < HEAD and (more := self._read(HEAD - len(self.head))):
+            self.head += more
+        self._waiting = self.head
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._waiting[: len(buffer)] or self._read(len(buffer))
+        self._waiting = self._waiting[len(data) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self.stream.read(size)
+        except (EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError, OSError) as error:
+            raise UserError(f"{self.fault} ({error}); fetch or copy it again.") from None
+
+
+@contextmanager
+def open_source(path: Path | str) -> Iterator[io.BufferedReader]:
+    """A user's file, decompressed if need be; ``-`` is standard input.
+
+    ``peek`` gives its first `HEAD` bytes before anything is read.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, is an archive of several files, or (when the place is reached) is
+        damaged or cut off.
+    """
+    name = str(path)
+    with ExitStack() as stack:
+        try:
+            stream = sys.stdin.buffer if name == STANDARD_INPUT else open(name, "rb")  # noqa: SIM115
+        except OSError as error:
+            raise UserError(f"{name} cannot be read ({error.strerror}); name a file.") from None
+        if name != STANDARD_INPUT:
+            stack.enter_context(stream)
+        source = Source(stream, f"{name} cannot be read")
+        for magic, (kind, opener) in COMPRESSED.items():
+            if source.head.startswith(magic):
+                content = stack.enter_context(opener(io.BufferedReader(source)))
+                source = Source(content, f"{name} is a damaged or incomplete {kind} file")
+                break
+        archives = [kind for magic, kind in ARCHIVES.items() if source.head.startswith(magic)]
+        if archives or source.head[257:262] == b"ustar":
+            kind = archives[0] if archives else "tar"
+            raise UserError(f"{name} is a {kind} archive; unpack it and give the files in it.")
+        yield io.BufferedReader(source)

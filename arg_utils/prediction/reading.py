@@ -1,0 +1,155 @@
+"""What a user hands in, as a stream of proteins: FASTA of proteins or contigs, GFF3, GenBank.
+
+Files may be compressed; their kind is known by their first bytes. Of FASTA one record is in memory
+at a time, of contigs a few million bases (in single mode the genome), of annotated genomes the
+file. Besides, ids are compared within a file, which takes about 0.1 kB a protein.
+
+Where more than one file is read, ids and contigs are written ``<file>:<id>``, the file's name
+without folder and endings: genomes share names such as ``contig_1``.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from arg_utils.data.fasta import iterate_fasta
+from arg_utils.data.genes import GeneCaller, iterate_genes
+from arg_utils.data.sources import STANDARD_INPUT, open_source
+from arg_utils.errors import UserError, skipping
+from arg_utils.prediction.annotations import read_genbank, read_gff
+from arg_utils.prediction.query import Query
+
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+FASTA = (".fasta", ".fa", ".fas")
+ENDINGS = {False: (*FASTA, ".faa", ".pep"), True: (*FASTA, ".fna", ".fsa")}  # by options.genome
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How inputs are read.
+
+    Attributes
+    ----------
+    genome : whether FASTA holds contigs, whose genes are called.
+    gff : a GFF3 file that has the genes of the contigs in the one FASTA file given.
+    mode, genetic_code, closed : see `GeneCaller`. The code holds for annotated genes that name
+        none, too.
+    skip_bad : is told of each bad record, which is left out; None: the first one is an error.
+    """
+
+    genome: bool = False
+    gff: str | None = None
+    mode: Literal["meta", "single"] = "meta"
+    genetic_code: int = 11
+    closed: bool = False
+    skip_bad: Callable[[str], None] | None = None
+
+
+def read_queries(
+    inputs: Sequence[str], options: ReadingOptions = ReadingOptions()
+) -> Iterator[Query]:
+    """The proteins of all inputs, in order.
+
+    Parameters
+    ----------
+    inputs : files, ``-`` for standard input, or folders, whose FASTA files are read by name.
+
+    Raises
+    ------
+    UserError
+        Naming file, line or record, and remedy, if an input cannot be read, an id comes twice in a
+        file, or a bad record is reached.
+    """
+    files = [file for name in inputs for file in _files(name, options.genome)]
+    if options.gff and len(files) > 1:
+        raise UserError(f"{options.gff} goes with one FASTA file, not {len(files)}; give that one.")
+    prefixes = _prefixes(files)
+    for name, prefix in zip(files, prefixes, strict=True):
+        for query in _distinct(_read(name, options), options):
+            if len(files) > 1:
+                contig = query.contig and f"{prefix}:{query.contig}"
+                query = replace(query, id=f"{prefix}:{query.id}", contig=contig)
+            yield query
+
+
+def _read(name: str, options: ReadingOptions) -> Iterator[Query]:
+    """The proteins of one file, by what it starts with."""
+    skip_bad, code = options.skip_bad, options.genetic_code
+    with open_source(name) as handle:
+        head = handle.peek().lstrip(b"\xef\xbb\xbf \r\n")
+        if options.gff:
+            with open_source(options.gff) as annotation:
+                yield from read_gff(annotation, options.gff, code, skip_bad, (handle, name))
+        elif head.startswith(b"##gff-version"):
+            yield from read_gff(handle, name, code, skip_bad)
+        elif head.startswith(b"LOCUS "):
+            yield from read_genbank(handle, name, code, skip_bad)
+        elif options.genome:
+            yield from _called(handle, name, options)
+        else:
+            for record in iterate_fasta(handle, name, unique=False, skip_bad=skip_bad):
+                yield Query(record.id, record.sequence, f"{name}, line {record.line}")
+
+
+def _called(handle: BinaryIO, name: str, options: ReadingOptions) -> Iterator[Query]:
+    """The genes of contigs."""
+    caller = GeneCaller(options.mode, options.genetic_code, options.closed)
+    for gene in iterate_genes(handle, name, caller, options.skip_bad):
+        yield Query(
+            gene.id,
+            gene.sequence,
+            f"{name}, {gene.contig}:{gene.start}-{gene.end}",
+            gene.contig,
+            gene.start,
+            gene.end,
+            gene.strand,
+            ("partial_gene",) if gene.partial else (),
+        )
+
+
+def _distinct(queries: Iterator[Query], options: ReadingOptions) -> Iterator[Query]:
+    """Refuses an id that comes twice; hashes of 64 bits take less memory than ids."""
+    seen: set[int] = set()
+    for query in queries:
+        if hash(query.id) not in seen:
+            seen.add(hash(query.id))
+            yield query
+            continue
+        with skipping(options.skip_bad):
+            what = f"{query.where}: the id {query.id!r} comes a second time in this file"
+            raise UserError(f"{what}; make ids (a header's first word) differ.")
+
+
+def _files(name: str, genome: bool) -> list[str]:
+    """The input, or a folder's FASTA files, sorted and said."""
+    folder = Path(name)
+    if name == STANDARD_INPUT or not folder.is_dir():
+        return [name]
+    endings = ENDINGS[genome]
+    files = [
+        path.name
+        for path in sorted(folder.iterdir())
+        if path.is_file() and _unpacked(path.name).lower().endswith(endings)
+    ]
+    if not files:
+        raise UserError(f"{name} has no file ending in {', '.join(endings)}; name the files.")
+    print(f"{name}: reading {', '.join(files)}", file=sys.stderr)
+    return [str(folder / file) for file in files]
+
+
+def _prefixes(files: list[str]) -> list[str]:
+    """Names of files without folder and endings, which must differ."""
+    stems = [Path(_unpacked(name)).stem for name in files]
+    for position, stem in enumerate(stems):
+        if stem in stems[:position]:
+            first = files[stems.index(stem)]
+            what = f"{first} and {files[position]} would give the same ids ({stem}:...)"
+            raise UserError(f"{what}; rename one, or predict them one by one.")
+    return stems
+
+
+def _unpacked(name: str) -> str:
+    """A file's name without the ending of its compression."""
+    return str(Path(name).with_suffix("")) if Path(name).suffix.lower() in PACKED else name

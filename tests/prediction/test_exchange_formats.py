@@ -1,0 +1,76 @@
+"""GFF3 and hAMRonization: what other programs read."""
+
+import csv
+import io
+from urllib.parse import unquote
+
+import pandas as pd
+import pytest
+from hAMRonization.hAMRonizedResult import hAMRonizedResult
+
+from arg_utils.errors import UserError
+from arg_utils.prediction import writing
+from arg_utils.prediction.rows import COLUMNS, PLACE
+from arg_utils.prediction.writing import Context, writer
+
+GENOME = Context("hybrid 1", "0.2.0", "open [ab12cd34]", True, ("folder/a.fna.gz",))
+ROW = {
+    "id": "c;1=a,b%_3", "class": "beta_lactam", "probability": 0.98765, "second_class": "nonarg",
+    "second_probability": 0.01, "uncertain": "no", "nearest_id": "AAA1.1",
+    "nearest_gene": "AAC(6')-Ib", "nearest_class": "beta_lactam", "nearest_identity": 0.5,
+    "nearest_coverage": 0.9, "nearest_bits": 120.0, "gene_family": "", "agree": "yes",
+    "flags": "partial_gene,accessory", "contig": "c >1", "start": 5, "end": 304, "strand": "-",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def terms(monkeypatch):
+    monkeypatch.setattr(writing, "aro_terms", lambda: {"AAA1.1": "ARO:3000001"})
+
+
+def frame(*changes):
+    rows = pd.DataFrame([{**ROW, **change} for change in changes], columns=[*COLUMNS, *PLACE])
+    return rows.astype({"start": "Int64", "end": "Int64"})
+
+
+def test_gff3_rows_are_valid_and_read_back():
+    made = writer("gff3", GENOME)
+    assert made.header() == "##gff-version 3\n"
+    none = {"nearest_id": "", "nearest_gene": "", "nearest_identity": None, "flags": ""}
+    first, second = made.rows(frame({}, {**none, "strand": "+"})).splitlines()
+    fields = first.split("\t")
+    assert fields[:8] == ["c%20%3E1", "arg_utils", "CDS", "5", "304", "0.9877", "-", "0"]
+    attributes = dict(pair.split("=") for pair in fields[8].split(";"))
+    assert unquote(attributes["ID"]) == ROW["id"]
+    assert attributes["flags"].split(",") == ["partial_gene", "accessory"]
+    assert unquote(attributes["Name"]) == "AAC(6')-Ib"
+    assert "Name=beta_lactam" in second
+    assert "nearest_id" not in second
+    assert "nearest_identity" not in second
+
+
+def test_gff3_needs_a_genome():
+    with pytest.raises(UserError, match="place in a genome"):
+        writer("gff3", Context("m", "1", "d"))
+
+
+def test_hamronization_is_valid_for_its_own_package():
+    made = writer("hamronization", GENOME)
+    none = {"nearest_id": "", "nearest_gene": "", "nearest_identity": None, "uncertain": "yes"}
+    proteins = {"contig": None, "start": None, "end": None, "strand": None}
+    text = made.header() + made.rows(
+        frame({}, {"class": "nonarg"}, {**none, **proteins, "id": '"q'})
+    )
+    read = list(csv.DictReader(io.StringIO(text), delimiter="\t"))
+    results = [hAMRonizedResult(**{k: v or None for k, v in row.items()}) for row in read]
+    first, second = results
+    assert first.input_file_name == "a"
+    assert (first.gene_symbol, first.gene_name) == ("AAC(6')-Ib", "AAC(6')-Ib (ARO:3000001)")
+    assert (first.reference_database_name, first.reference_database_version) == ("open", "ab12cd34")
+    assert (first.input_gene_start, first.input_gene_stop, first.input_gene_length) == (5, 304, 300)
+    assert (first.sequence_identity, first.strand_orientation) == (50.0, "-")
+    assert (first.input_sequence_id, first.drug_class) == ("c >1", "beta_lactam")
+    assert (second.input_sequence_id, second.reference_accession) == ('"q', "none")
+    assert second.predicted_phenotype_confidence_level == "0.9877, uncertain"
+    fields = [field.name for field in hAMRonizedResult.__dataclass_fields__.values()]
+    assert list(read[0]) == fields
