@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab lint format publish ladder bench precision doctor clean
+.PHONY: help setup run test lab lint format publish ladder model bench precision doctor clean
 
 help:  ## this list
 	@echo "make run      install, run all notebooks, write submissions/submission.csv"
@@ -11,6 +11,7 @@ help:  ## this list
 	@echo "make lint     check style and types;  make format  mend it"
 	@echo "make publish  put the outputs of the last run where they are committed"
 	@echo "make ladder   all methods on both splits, into results/ladder.json"
+	@echo "make model    the model that predict uses, made anew"
 	@echo "make bench    measure speed and memory against fair-esm and transformers (OPTIONS=--quick)"
 	@echo "make precision  how many answers bfloat16 changes"
 	@echo "make doctor   what this machine has, and what slows it down"
@@ -43,6 +44,9 @@ publish: setup
 
 ladder: setup  # fits what no run has fitted before
 	@$(PY) -m arg_utils ladder $(OPTIONS)
+
+model: setup  # the same bytes from the same data and weights
+	@$(PY) -m arg_utils model
 
 bench: setup  # beside .venv's packages, in .venv/benchmarks: what the library is compared with
 	@$(PY) benchmarks/environment.py

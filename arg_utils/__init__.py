@@ -19,6 +19,7 @@ _OFFERED = {
     "open_workspace": "arg_utils.experiments.workspace",
     "fit_run": "arg_utils.experiments.runs",
     "load_run": "arg_utils.experiments.runs",
+    "load_model": "arg_utils.prediction.model",
     "METHODS": "arg_utils.methods",
     "CLASSES": "arg_utils.labels",
 }

@@ -15,8 +15,8 @@ Options = argparse.Namespace
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0, or 1 if a notebook fails or a document is out of date, 2 for a fault of the input or of the
-    command itself, 130 when stopped.
+    0, or 1 if a notebook fails, a document is out of date or bad records were skipped, 2 for a
+    fault of the input or of the command itself, 130 when stopped.
     """
     options = _parser().parse_args(arguments)
     return exit_code(lambda: options.run(options), getattr(options, "out", None) or "system")
@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = partial(_command, commands)
+    _predict_options(command(_predict, "class, probability and evidence of each protein"))
     data = command(_data, "build the open data, or locate yours, and count")
     data.add_argument("--data", metavar="DIR", type=Path, help="a folder to check (else ARG_DATA)")
     command(_weights, "fetch or locate the ESM-2 weights, and name them")
@@ -59,8 +60,43 @@ def _parser() -> argparse.ArgumentParser:
     ladder = command(_ladder, "measure methods on both splits, into one table")
     ladder.add_argument("--methods", nargs="+", metavar="METHOD", help="all, unless named")
     ladder.add_argument("--out", metavar="FILE", type=Path, help="else results/ladder.json")
+    model = command(_model, "make the model anew that comes with the library")
+    model.add_argument("--out", metavar="DIR", type=Path, help="else where it is read from")
     command(_doctor, "say what this machine has, and what slows it down")
     return parser
+
+
+def _predict_options(predict: argparse.ArgumentParser) -> None:
+    predict.epilog = (
+        "Exit codes: 0; 1 if bad records were skipped (--skip-bad); 2 for a fault of the input; "
+        "130 when stopped: what was done is in FILE.part, for --resume."
+    )
+    add = predict.add_argument
+    add(
+        "input",
+        metavar="INPUT",
+        nargs="*",
+        default=["-"],
+        help="FASTA, GenBank, GFF3, a folder of FASTA, compressed or not; - (default) is stdin",
+    )
+    add("-o", "--out", metavar="FILE", type=Path, help="else standard output")
+    add("--format", default="tsv", help="tsv (default), jsonl, gff3 or hamronization")
+    add("--report", metavar="FILE", type=Path, help="also write an HTML page of the results")
+    add("--args-only", action="store_true", help="leave out what is no ARG")
+    add("--skip-bad", action="store_true", help="report bad records and go on; exit code 1")
+    add("--resume", action="store_true", help="go on with the FILE.part of a stopped call")
+    add("--run", dest="fitted", metavar="RUN", type=Path, help="a model fitted with fit")
+    genes = predict.add_argument_group("genomes")
+    genes.add_argument("--genome", action="store_true", help="inputs are contigs: find genes")
+    genes.add_argument("--gff", metavar="FILE", help="the genes of the contigs given, as GFF3")
+    genes.add_argument(
+        "--mode",
+        choices=("meta", "single"),
+        default="meta",
+        help="of the gene caller: any mixture (default), or one long genome",
+    )
+    genes.add_argument("--genetic-code", type=int, default=11, metavar="N", help="11 unless given")
+    genes.add_argument("--closed", action="store_true", help="no gene runs off a contig's end")
 
 
 def _command(
@@ -76,6 +112,53 @@ def _command(
 def _data_option(parser: argparse.ArgumentParser) -> None:
     text = "folder with FASTA files in the competition's format"
     parser.add_argument("--data", metavar="DIR", type=Path, required=True, help=text)
+
+
+def _predict(options: Options) -> int:
+    from arg_utils.prediction.engine import predict_files
+    from arg_utils.prediction.model import load_model, model_of
+    from arg_utils.prediction.reading import ReadingOptions
+
+    skipped = 0
+
+    def skip_bad(fault: str) -> None:
+        nonlocal skipped
+        skipped += 1
+        print(f"skipped: {fault}", file=sys.stderr)
+
+    reading = ReadingOptions(
+        options.genome, options.gff, options.mode, options.genetic_code, options.closed,
+        skip_bad if options.skip_bad else None,
+    )  # fmt: skip
+    if options.fitted:
+        from arg_utils.experiments.runs import load_run
+
+        model = model_of(load_run(options.fitted), str(options.fitted))
+    else:
+        model = load_model()
+    try:
+        done = predict_files(
+            model, options.input, reading, options.report, form=options.format, out=options.out,
+            args_only=options.args_only, resume=options.resume,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        further = "; --resume goes on" if options.out else ""
+        print(f"stopped{further}", file=sys.stderr)
+        return 130
+    print(f"{done.proteins:,} proteins, {done.args:,} ARGs", file=sys.stderr)
+    if skipped:
+        print(f"{skipped:,} bad records skipped", file=sys.stderr)
+    return int(skipped > 0)
+
+
+def _model(options: Options) -> None:
+    from arg_utils.prediction.model import SHIPPED
+    from arg_utils.prediction.shipping import make_model
+
+    folder = options.out or SHIPPED
+    for split, scores in make_model(folder)["metrics"].items():
+        print(f"{split} split: macro-F1 {scores['macro_f1']:.4f}")
+    print(f"model: {folder}")
 
 
 def _data(options: Options) -> None:

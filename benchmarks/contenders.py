@@ -23,11 +23,16 @@ from torch import nn
 
 from arg_utils.data.fasta import Proteins
 from arg_utils.esm2 import fastest
-from arg_utils.esm2.batches import BATCH_TOKENS, MAX_RESIDUES, shuffled_batches, token_batches
+from arg_utils.esm2.batches import (
+    BATCH_TOKENS,
+    MAX_RESIDUES,
+    in_parallel,
+    shuffled_batches,
+    token_batches,
+)
+from arg_utils.esm2.embeddings import pool
 from arg_utils.esm2.lora import inject
 from arg_utils.esm2.model import Esm2, best_device, best_precision
-from arg_utils.esm2.pooling import pool
-from arg_utils.esm2.threads import in_parallel
 from arg_utils.esm2.weights import HEADS, LAYERS, WIDTH, Weights
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.classifier import new_head
@@ -78,7 +83,7 @@ class Contender:
 @contextmanager
 def without_kernel() -> Iterator[None]:
     """What ``ARG_ATTENTION=torch`` does, for a while."""
-    proven, fastest.kernel_for = fastest.kernel_for, lambda tensor: None
+    proven, fastest.kernel_for = fastest.kernel_for, lambda *_: None
     try:
         yield
     finally:

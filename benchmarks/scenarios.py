@@ -1,6 +1,6 @@
 """The things timed: both tasks in interleaved repeats, the course's protocol, scaling, memory."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import median
 
 import numpy as np
@@ -61,18 +61,16 @@ def differences(
     return {name: value if np.isfinite(value) else None for name, value in largest.items()}
 
 
-def warm(made: Sequence[contenders.Contender], sample: Sequence[Record]) -> None:
-    """Let every contender prepare what it prepares on first use."""
-    for contender in made:
-        contender.run(*columns(sample[:4]))
-
-
 def timed(
-    made: Sequence[contenders.Contender], sample: Sequence[Record], repeats: int, product: bool
+    made: Sequence[contenders.Contender],
+    sample: Sequence[Record],
+    repeats: int,
+    product: bool,
+    once: Collection[str] = ONCE,
 ) -> dict:
     """Seconds of every contender on the whole sample, in each of the repeats.
 
-    All contenders (those of ``ONCE`` in the first repeat alone) run one after another, the first
+    All contenders (those of ``once`` in the first repeat alone) run one after another, the first
     one changing from repeat to repeat; with ``product`` the machine's rate of products is measured
     too. The first repeat also pays for what is prepared on first use; the median does not.
     """
@@ -82,7 +80,7 @@ def timed(
     peak, device = [], best_device()
     for number in range(repeats):
         for contender in [*made[number % len(made) :], *made[: number % len(made)]]:
-            if number == 0 or contender.name not in ONCE:
+            if number == 0 or contender.name not in once:
                 spent[contender.name].append(seconds(lambda c=contender: c.run(*data)))
         if product:
             peak.append(product_rate(best_precision(device), device))

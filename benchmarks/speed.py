@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         **times(sizes, repeats, held),
     }  # fmt: skip
 
-    from arg_utils.reporting.style import save_figure
+    from arg_utils.reporting.figures import save_figure
     from benchmarks import report
 
     write(path, result)

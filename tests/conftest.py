@@ -35,7 +35,7 @@ def weights():
 
     torch.set_num_threads(1)
     for dtype in BOUNDS:
-        kernel_for(torch.empty(0, dtype=dtype))
+        kernel_for(torch.device("cpu"), dtype)
     return load_weights()
 
 

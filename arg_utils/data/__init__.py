@@ -1,8 +1,9 @@
 """The data, from FASTA to labelled proteins, and back out as a submission.
 
-`sources` opens a user's files, `fasta` reads and checks proteins and hands them on as sequences and classes, `submission` the
-answers to them; `genes` finds the proteins of an assembly; `open_data` builds the open data set
-from a pinned file that `downloads` fetches, `aro` names the terms of its ARGs; `folders` decides which data are used and loads them.
+`sources` opens a user's files, `fasta` reads and checks proteins and hands them on as sequences and
+classes, `submission` the answers to them; `genes` finds the proteins of an assembly; `open_data`
+builds the open data set from a pinned file that `downloads` fetches, `aro` names the terms of its
+ARGs; `folders` decides which data are used and loads them.
 May import the ground (`errors`, `labels`, `files`, `settings`) and `homology`, which the open data
 and the splits of a folder are made with.
 

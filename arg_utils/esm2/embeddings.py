@@ -1,4 +1,4 @@
-"""One vector a protein from the frozen backbone: pooled hidden states, computed once and cached."""
+"""One vector per protein: pooled hidden states of the frozen backbone, computed once and cached."""
 
 import time
 from collections.abc import Sequence
@@ -7,11 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from arg_utils.esm2.batches import BATCH_TOKENS, MAX_RESIDUES, token_batches
+from arg_utils.esm2.attention import Packing
+from arg_utils.esm2.batches import (
+    BATCH_TOKENS,
+    MAX_RESIDUES,
+    ResidueBar,
+    in_parallel,
+    token_batches,
+)
 from arg_utils.esm2.model import Esm2, best_device, best_precision
-from arg_utils.esm2.pooling import pool
 from arg_utils.esm2.store import EmbeddingCache, sequence_key
-from arg_utils.esm2.threads import ResidueBar, in_parallel
 from arg_utils.esm2.weights import LAYERS, WIDTH, Weights, load_weights
 from arg_utils.files import closure_fingerprint
 
@@ -33,6 +38,25 @@ LAST_MEAN = (Feature(),)
 # Kept with whatever is computed, since they cost next to nothing then: what `frozen` works on
 # (compared with others by benchmarks/ablations/heads.py).
 FEATURES = (Feature(3), Feature(6), Feature(6, "max"))
+
+
+def pool(hidden: torch.Tensor, packing: Packing, pooling: str) -> torch.Tensor:
+    """Pool packed hidden states [N, width] to one vector per sequence [B, width].
+
+    The tokens at both ends are left out of ``mean`` and ``max``; other names are a ValueError.
+    """
+    hidden, starts = hidden[: packing.used], packing.starts.to(hidden.device)
+    if pooling == "bos":
+        return hidden[starts[:-1]]
+    lengths = starts.diff()
+    inside = (packing.positions > 0) & (packing.positions < lengths[packing.sequence] - 1)
+    states, residues = hidden[inside], lengths - 2
+    if pooling == "mean":
+        total = states.new_zeros(len(residues), states.shape[1])
+        return total.index_add(0, packing.sequence[inside], states) / residues[:, None]
+    if pooling == "max":
+        return torch.segment_reduce(states, "max", lengths=residues)
+    raise ValueError(f"pooling is {pooling!r}; choose mean, max or bos")
 
 
 def embed(
@@ -60,25 +84,23 @@ def embed(
     weights, precision = weights or load_weights(), precision or best_precision(best_device())
     windows = [sequence[:MAX_RESIDUES] for sequence in sequences]
     keys = [sequence_key(window) for window in windows]
-    made = tuple(dict.fromkeys((*features, *FEATURES))) if cached else tuple(features)
-    caches = [EmbeddingCache(_kind(weights, precision, f)) for f in made] if cached else []
+    computed = tuple(dict.fromkeys((*features, *FEATURES))) if cached else tuple(features)
+    caches = [EmbeddingCache(_kind(weights, precision, f)) for f in computed] if cached else []
     blocks = np.empty((len(windows), len(features), WIDTH), np.float32)
-    missing = np.zeros(len(windows), dtype=bool) if cached else np.ones(len(windows), dtype=bool)
+    missing = np.full(len(windows), not cached)
     for column, cache in enumerate(caches[: len(features)]):
-        found, values = cache.lookup(keys)
-        missing |= ~found
-        if found.any():
-            blocks[found, column] = values[found]
-    todo = _first_of_each(keys, missing)
+        there, values = cache.lookup(keys)
+        missing |= ~there
+        if there.any():
+            blocks[there, column] = values[there]
     if progress and cached and len(windows):
         print(f"embeddings: {len(windows) - int(missing.sum()):,} of {len(windows):,} in the cache")
-    if len(todo):
+    if missing.any():
+        todo = {keys[i]: windows[i] for i in np.flatnonzero(missing)}  # each sequence once
         model = Esm2(weights, precision).to(best_device())
-        chosen = [windows[i] for i in todo], [keys[i] for i in todo]
-        computed = _compute(*chosen, made, model, caches, progress)[:, : len(features)]
-        row_of = {keys[place]: row for row, place in enumerate(todo)}
-        for place in np.flatnonzero(missing):
-            blocks[place] = computed[row_of[keys[place]]]
+        vectors = _compute(todo, computed, model, caches, progress)[:, : len(features)]
+        row_of = {key: row for row, key in enumerate(todo)}
+        blocks[missing] = vectors[[row_of[keys[i]] for i in np.flatnonzero(missing)]]
     return blocks.reshape(len(windows), len(features) * WIDTH)
 
 
@@ -87,47 +109,37 @@ def _kind(weights: Weights, precision: torch.dtype, feature: Feature) -> str:
     return f"{weights.sha256[:16]}-{number}-{code}-layer{feature.layer}-{feature.pooling}"
 
 
-def _first_of_each(keys: Sequence[bytes], missing: np.ndarray) -> np.ndarray:
-    first: dict[bytes, int] = {}
-    for place in np.flatnonzero(missing).tolist():
-        first.setdefault(keys[place], place)
-    return np.array(list(first.values()), dtype=int)
-
-
-def _compute(windows, keys, features, model, caches, progress) -> np.ndarray:
-    """Vectors float32 [n, features, 320] of distinct sequences, cached on the way."""
+def _compute(
+    todo: dict[bytes, str], features: Sequence[Feature], model: Esm2,
+    caches: Sequence[EmbeddingCache], progress: bool,
+) -> np.ndarray:  # fmt: skip
+    """Vectors float32 [n, features, 320] of n distinct sequences, cached on the way."""
+    keys, windows = list(todo), list(todo.values())
     out = np.empty((len(windows), len(features), WIDTH), np.float32)
-    pending: list[int] = []
-    flushed = time.monotonic()
-    bar = ResidueBar("ESM-2", map(len, windows), progress)
     batches = list(token_batches([len(w) + 2 for w in windows], BATCH_TOKENS))
+    pending: list[int] = []
 
+    def flush() -> float:
+        for column, cache in enumerate(caches if pending else ()):
+            cache.add([keys[i] for i in pending], out[pending, column])
+        pending.clear()
+        return time.monotonic()
+
+    @torch.inference_mode()
     def work(batch: np.ndarray) -> np.ndarray:
-        return _batch_features([windows[i] for i in batch], features, model)
+        tokens, packing = model.pack([windows[i] for i in batch])
+        layers = sorted({feature.layer for feature in features})
+        hidden = dict(zip(layers, model(tokens, packing, layers), strict=True))
+        pooled = [pool(hidden[f.layer], packing, f.pooling) for f in features]
+        return torch.stack(pooled, dim=1).float().cpu().numpy()
 
-    with bar:
+    with ResidueBar("ESM-2", map(len, windows), progress) as bar:
+        flushed = time.monotonic()
         for batch, vectors in zip(batches, in_parallel(work, batches, model.device), strict=True):
             out[batch] = vectors
             pending.extend(batch)
             bar.advance(len(windows[i]) for i in batch)
             if time.monotonic() - flushed > FLUSH_SECONDS:
-                _flush(caches, keys, out, pending)
-                flushed = time.monotonic()
-        _flush(caches, keys, out, pending)
+                flushed = flush()
+        flush()
     return out
-
-
-@torch.inference_mode()
-def _batch_features(windows, features, model) -> np.ndarray:
-    tokens, packing = model.pack(windows)
-    layers = sorted({feature.layer for feature in features})
-    hidden = dict(zip(layers, model(tokens, packing, layers), strict=True))
-    pooled = [pool(hidden[f.layer], packing, f.pooling) for f in features]
-    return torch.stack(pooled, dim=1).float().cpu().numpy()
-
-
-def _flush(caches, keys, out, pending) -> None:
-    if pending:
-        for column, cache in enumerate(caches):
-            cache.add([keys[i] for i in pending], out[pending, column])
-    pending.clear()

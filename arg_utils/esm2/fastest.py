@@ -1,4 +1,4 @@
-"""Attention, normalisation and GELU by the faster of kernel and PyTorch, measured on this machine.
+"""Whether the kernel, and bfloat16, are used on this machine: only where they prove faster.
 
 At first use the kernel's numbers are compared with PyTorch's on a small batch, forward and
 backward, and so is its time. A kernel with a wrong number is never used. What was measured lies in
@@ -9,70 +9,36 @@ import functools
 import hashlib
 import json
 import math
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.esm2.attention import KERNEL_DIM, Packing, kernel_attention, padded_attention
+from arg_utils.esm2.attention import Packing, add_norm, attention, gelu
 from arg_utils.esm2.kernel import Kernel, chosen_form, load_kernel, processor
-from arg_utils.esm2.pointwise import kernel_add_norm, kernel_gelu, torch_add_norm
 from arg_utils.esm2.weights import HEADS, WIDTH
-from arg_utils.files import atomic_path
+from arg_utils.files import cache_dir, write_text
 
 LENGTHS = (402, 286, 173, 98, 47, 16, 1)  # residues of proteins, short and long, and odd ones
-BOUNDS = {
-    torch.float32: 1e-5,
-    torch.bfloat16: 0.02,
-}  # of relative differences, forward and backward
+BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 0.02}  # of relative differences
 REPEATS = 5
+ROWS, CLEARLY = 2048, 1.3  # of a product; how much faster it must be in bfloat16
+# What libraries use at most, where a user has limited it.
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
+Tensors = Sequence[torch.Tensor]
 
 
-def attention(qkv: torch.Tensor, packing: Packing) -> torch.Tensor:
-    """Softmax attention with rotary embedding inside each sequence: see `padded_attention`."""
-    kernel = kernel_for(qkv) if qkv.shape[-1] == KERNEL_DIM else None
-    return (
-        padded_attention(qkv, packing) if kernel is None else kernel_attention(kernel, qkv, packing)
-    )
-
-
-def add_norm(
-    hidden: torch.Tensor, update: torch.Tensor | None, norm: nn.LayerNorm, precision: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The residual stream after ``update``, and its normalisation.
-
-    Parameters
-    ----------
-    hidden : float32 [N, width]. Where no gradients are needed the sum may be written into it.
-    update : ``precision`` [N, width], or None where there is nothing to add.
-
-    Returns
-    -------
-    sum float32 [N, width], normalised ``precision`` [N, width].
-    """
-    trained = any(parameter.requires_grad for parameter in norm.parameters())
-    if update is None or update.dtype != precision or hidden.dtype != torch.float32 or trained:
-        return torch_add_norm(hidden, update, norm, precision)
-    kernel = kernel_for(update)
-    if kernel is None:
-        return torch_add_norm(hidden, update, norm, precision)
-    return kernel_add_norm(kernel, hidden, update, norm)
-
-
-def gelu(x: torch.Tensor) -> torch.Tensor:
-    """Exact GELU; where no gradients are needed it may be written into ``x``."""
-    kernel = None if x.numel() % 16 else kernel_for(x)
-    return F.gelu(x) if kernel is None else kernel_gelu(kernel, x)
-
-
-def kernel_for(tensor: torch.Tensor) -> Kernel | None:
-    """The kernel, if it computes with tensors of this type and place, and is right and faster."""
-    if tensor.device.type != "cpu" or tensor.dtype not in BOUNDS:
-        return None
-    return _proven(tensor.dtype)
+def kernel_for(device: torch.device, dtype: torch.dtype) -> Kernel | None:
+    """The kernel, if it computes with numbers of this type and place, and is right and faster."""
+    return _proven(dtype) if device.type == "cpu" and dtype in BOUNDS else None
 
 
 @functools.cache
@@ -83,20 +49,72 @@ def _proven(dtype: torch.dtype) -> Kernel | None:
 
 def proof(kernel: Kernel, dtype: torch.dtype) -> dict:
     """What `measure` gives for this form and number type, from the cache if it is there."""
-    number = str(dtype).removeprefix("torch.")
-    key = hashlib.sha256(f"{processor()} {torch.__version__} {chosen_form()}".encode())
-    path = kernel.path.with_name(f"{kernel.path.stem}-{number}-{key.hexdigest()[:8]}.json")
+    name = f"{kernel.path.stem}-{str(dtype).removeprefix('torch.')}"
+    return _once(
+        kernel.path.with_name(name),
+        lambda: measure(kernel, dtype, forced=chosen_form() is not None),
+    )
+
+
+@functools.cache
+def bfloat16_pays() -> bool:
+    """Whether products in bfloat16 are clearly faster here than in float32.
+
+    Some processors have instructions for them that are no faster, or libraries that do not use
+    them. One protein must get the same vector every day: hence what was measured is kept.
+    """
+    return _once(cache_dir("kernels") / "products", measure_products)["used"]
+
+
+def measure_products() -> dict:
+    """Milliseconds of a feed-forward layer's product in both types; ``used``, and ``sentence``."""
+    matrices = torch.ones(ROWS, WIDTH), torch.ones(4 * WIDTH, WIDTH)
+    half, single = (
+        _least(partial(F.linear, *(m.to(dtype) for m in matrices)))
+        for dtype in (torch.bfloat16, torch.float32)
+    )
+    used = half * CLEARLY < single
+    sentence = f"products in bfloat16: {single / half:.1f} times as fast as in float32; they are "
+    return {"bfloat16_ms": half, "float32_ms": single, "used": used,
+            "sentence": f"{sentence}{'' if used else 'not '}used"}  # fmt: skip
+
+
+def _least(work: Callable[[], object]) -> float:
+    """Milliseconds in one thread, the least of some repeats."""
+    spent = []
+    with _one_thread():
+        for _ in range(REPEATS + 1):  # the first prepares
+            begun = time.perf_counter()
+            work()
+            spent.append(1000 * (time.perf_counter() - begun))
+    return min(spent)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        with torch.inference_mode(False):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _once(place: Path, work: Callable[[], dict]) -> dict:
+    """What ``work`` gives, kept at ``place`` for this processor, and said when it is new."""
+    setting = [processor(), torch.__version__, chosen_form(), *map(os.environ.get, LIMITS)]
+    key = hashlib.sha256(repr(setting).encode()).hexdigest()
+    path = place.with_name(f"{place.name}-{key[:8]}.json")
+    try:
+        verdict = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not there, or damaged
-        kept = None
-    if isinstance(kept, dict) and {"used", "sentence"} <= kept.keys():
-        return kept
-    result = measure(kernel, dtype, forced=chosen_form() is not None)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    print(result["sentence"], file=sys.stderr)
-    return result
+        verdict = None
+    if not isinstance(verdict, dict) or not {"used", "sentence"} <= verdict.keys():
+        verdict = work()
+        write_text(path, json.dumps(verdict, indent=1))
+        print(verdict["sentence"], file=sys.stderr)
+    return verdict
 
 
 def measure(kernel: Kernel, dtype: torch.dtype, forced: bool = False) -> dict:
@@ -109,69 +127,51 @@ def measure(kernel: Kernel, dtype: torch.dtype, forced: bool = False) -> dict:
     Returns
     -------
     ``error_forward``, ``error_backward`` (largest of attention, normalisation and GELU; norm of the
-    difference over norm of PyTorch's float32 result), ``bound``, ``right``, ``kernel_ms`` and
-    ``torch_ms`` (attention forward, and with backward: the least of some repeats), ``used``, and
-    ``sentence``, which says it all.
+    difference over norm of PyTorch's float32 result), ``bound``, ``kernel_ms`` and ``torch_ms``
+    (attention forward, and with backward: the least of some repeats), ``used``, and ``sentence``,
+    which says it all.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            errors = [_errors(*case) for case in _cases(kernel, dtype)]
-            times = _times(kernel, dtype)
-    finally:
-        torch.set_num_threads(threads)
+    with _one_thread(), torch.enable_grad():
+        errors = [_errors(kernel, *case) for case in _cases(dtype)]
+        own, other = _times(kernel, *next(_cases(dtype)))
     forward, backward = (_worst(values) for values in zip(*errors, strict=True))
-    right = forward <= BOUNDS[dtype] and backward <= BOUNDS[dtype]
-    faster = all(own <= other for own, other in zip(times["kernel"], times["torch"], strict=True))
-    number = str(dtype).removeprefix("torch.")
+    right = max(forward, backward) <= BOUNDS[dtype]
+    used = right and (forced or (own[0] <= other[0] and own[1] <= other[1]))
     verdict = (
-        "is used" if right and (faster or forced) else
+        "is used" if used else
         "is slower than PyTorch's, which is used" if right else
         f"gives wrong numbers (off by {max(forward, backward):.1e}) and is not used"
     )  # fmt: skip
     return {
-        "form": kernel.form.name, "instructions": kernel.form.instructions, "number": number,
-        "processor": processor(), "torch": torch.__version__,
         "error_forward": forward, "error_backward": backward, "bound": BOUNDS[dtype],
-        "right": right, "kernel_ms": times["kernel"], "torch_ms": times["torch"],
-        "used": right and (faster or forced),
-        "sentence": f"attention kernel {kernel.form.name} ({kernel.form.instructions}), {number}: "
-        f"{times['torch'][0] / times['kernel'][0]:.1f} times as fast as PyTorch's forward, "
-        f"{times['torch'][1] / times['kernel'][1]:.1f} times with backward; it {verdict}",
+        "kernel_ms": own, "torch_ms": other, "used": used,
+        "sentence": f"attention kernel {kernel.form.name} ({kernel.form.instructions}), "
+        f"{str(dtype).removeprefix('torch.')}: {other[0] / own[0]:.1f} times as fast as PyTorch's "
+        f"forward, {other[1] / own[1]:.1f} times with backward; it {verdict}",
     }  # fmt: skip
 
 
-def _batch(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, Packing]:
+def _cases(dtype: torch.dtype) -> Iterator[tuple[Callable, Tensors, Tensors]]:
+    """What the kernel computes, each with inputs and gradients of outputs."""
     packing = Packing.from_lengths(list(LENGTHS))
-    generator = torch.Generator().manual_seed(0)
-    qkv = torch.randn(packing.rows, 3, HEADS, WIDTH // HEADS, generator=generator)
-    grad = torch.randn(packing.rows, HEADS, WIDTH // HEADS, generator=generator)
-    return qkv.to(dtype), grad.to(dtype), packing
+    random = partial(torch.randn, generator=torch.Generator().manual_seed(0))
+    qkv = random(packing.rows, 3, HEADS, WIDTH // HEADS).to(dtype)
+    grad = random(packing.rows, HEADS, WIDTH // HEADS).to(dtype)
+    yield lambda kernel, x: attention(x, packing, kernel), [qkv], [grad]
+    (x, y), (gx, gy) = ((random(96, WIDTH), random(96, WIDTH).to(dtype)) for _ in range(2))
+    norm = nn.LayerNorm(WIDTH).requires_grad_(False)
+    yield lambda kernel, x, y: add_norm(x, y, norm, y.dtype, kernel), [x, y], [gx, gy]
+    yield lambda kernel, x: gelu(x, kernel), [3 * y], [gy]
 
 
-def _cases(kernel: Kernel, dtype: torch.dtype):
-    """The kernel's functions and PyTorch's in float32, each with inputs and output gradients."""
-    qkv, grad, packing = _batch(dtype)
-    yield (lambda x: kernel_attention(kernel, x, packing),
-           lambda x: padded_attention(x, packing), (qkv,), (grad,))  # fmt: skip
-    generator = torch.Generator().manual_seed(1)
-    x, gx = (torch.randn(96, WIDTH, generator=generator) for _ in range(2))
-    y, gy = (torch.randn(96, WIDTH, generator=generator).to(dtype) for _ in range(2))
-    norm = nn.LayerNorm(WIDTH)
-    yield (lambda h, u: kernel_add_norm(kernel, h, u, norm),
-           lambda h, u: torch_add_norm(h, u, norm, torch.float32), (x, y), (gx, gy))  # fmt: skip
-    yield lambda u: kernel_gelu(kernel, u), F.gelu, (3 * y,), (gy,)
-
-
-def _errors(ours: Callable, theirs: Callable, inputs, grads) -> tuple[float, float]:
-    found = _run(ours, inputs, grads)
-    expected = _run(theirs, [x.float() for x in inputs], [g.float() for g in grads])
-    forward, backward = (
+def _errors(kernel: Kernel, function: Callable, inputs: Tensors, grads: Tensors) -> list[float]:
+    """Largest relative difference of outputs, and of gradients."""
+    own = _run(partial(function, kernel), inputs, grads)
+    exact = _run(partial(function, None), [x.float() for x in inputs], [g.float() for g in grads])
+    return [
         _worst(float((a.float() - b).norm() / b.norm()) for a, b in zip(*part, strict=True))
-        for part in zip(found, expected, strict=True)
-    )
-    return forward, backward
+        for part in zip(own, exact, strict=True)
+    ]
 
 
 def _worst(errors: Iterable[float]) -> float:
@@ -179,28 +179,24 @@ def _worst(errors: Iterable[float]) -> float:
     return max(math.inf if math.isnan(error) else error for error in errors)
 
 
-def _run(function: Callable, inputs, grads) -> tuple[tuple, tuple]:
+def _run(function: Callable, inputs: Tensors, grads: Tensors) -> tuple[Tensors, Tensors]:
     """Outputs and gradients of the inputs."""
     leaves = [x.clone().requires_grad_() for x in inputs]
     out = function(*leaves)
     out = out if isinstance(out, tuple) else (out,)
     slopes = torch.autograd.grad(out, leaves, grads)
-    return tuple(x.detach() for x in out), slopes
+    return [x.detach() for x in out], slopes
 
 
-def _times(kernel: Kernel, dtype: torch.dtype) -> dict[str, tuple[float, float]]:
-    """Milliseconds forward, and forward and backward, of both; the least of some repeats."""
-    qkv, grad, packing = _batch(dtype)
-    ways = {"kernel": lambda x: kernel_attention(kernel, x, packing),
-            "torch": lambda x: padded_attention(x, packing)}  # fmt: skip
-    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+def _times(kernel: Kernel, function: Callable, inputs: Tensors, grads: Tensors) -> Any:
+    """Milliseconds forward, and forward and backward, of the kernel and of PyTorch."""
+    spent: tuple[list, list] = ([], [])
     for _ in range(REPEATS):
-        for name, way in ways.items():
+        for way, rows in zip((kernel, None), spent, strict=True):
             begun = time.perf_counter()
             with torch.no_grad():
-                way(qkv)
+                function(way, *inputs)
             middle = time.perf_counter()
-            _run(way, (qkv,), (grad,))
-            spent[name].append((middle - begun, time.perf_counter() - middle))
-    return {name: tuple(1000 * min(column) for column in zip(*rows, strict=True))
-            for name, rows in spent.items()}  # fmt: skip
+            _run(partial(function, way), inputs, grads)
+            rows.append((middle - begun, time.perf_counter() - middle))
+    return [[1000 * min(column) for column in zip(*rows, strict=True)] for rows in spent]

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,6 @@ import torch
 from arg_utils.errors import UserError
 from arg_utils.files import atomic_path, cache_dir
 
-SOURCES = tuple(sorted((Path(__file__).parent / "csrc").iterdir()))
 SOURCE = Path(__file__).parent / "csrc" / "attention.cpp"
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 
@@ -33,44 +33,36 @@ _BF16 = (*_AVX512, "-mavx512bf16")
 
 @dataclass(frozen=True)
 class Form:
-    """One way to compile the kernel.
-
-    Attributes
-    ----------
-    instructions : what it uses, in words.
-    flags : for the compiler.
-    precision : of products, where the processor's best form is this one.
-    """
+    """One way to compile the kernel."""
 
     name: str
     instructions: str
-    flags: tuple[str, ...]
-    precision: torch.dtype
+    flags: tuple[str, ...]  # for the compiler
+    bfloat16: bool = False  # whether there are instructions that multiply it
 
 
 FORMS = {
     form.name: form
     for form in (
         Form("amx", "AVX-512, BF16, AMX tiles",
-             (*_BF16, "-mamx-tile", "-mamx-bf16"), torch.bfloat16),
-        Form("avx512_bf16", "AVX-512, BF16", _BF16, torch.bfloat16),
-        Form("avx512", "AVX-512", _AVX512, torch.float32),
-        Form("avx2", "AVX2, FMA", _AVX2, torch.float32),
-        Form("neon", "NEON", ("-march=armv8-a",), torch.float32),
-        Form("portable", "what every processor of this architecture has", (), torch.float32),
+             (*_BF16, "-mamx-tile", "-mamx-bf16"), bfloat16=True),
+        Form("avx512_bf16", "AVX-512, BF16", _BF16, bfloat16=True),
+        Form("avx512", "AVX-512", _AVX512),
+        Form("avx2", "AVX2, FMA", _AVX2),
+        Form("neon", "NEON", ("-march=armv8-a",)),
+        Form("portable", "what every processor of this architecture has", ()),
     )
 }  # fmt: skip
 
 
 def supported_forms() -> list[Form]:
     """The forms that this processor can run, best first."""
-    arm = platform.machine().lower() in ("arm64", "aarch64")
     has = {
         "amx": torch.cpu._is_amx_tile_supported() and sys.platform == "linux",
         "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
         "avx512": torch.cpu._is_avx512_supported(),
         "avx2": torch.cpu._is_avx2_supported(),
-        "neon": arm,
+        "neon": platform.machine().lower() in ("arm64", "aarch64"),
         "portable": True,
     }
     return [form for form in FORMS.values() if has[form.name]]
@@ -87,10 +79,8 @@ def chosen_form() -> str | None:
     choice = os.environ.get("ARG_ATTENTION", "").lower()
     names = [form.name for form in supported_forms()]
     if choice and choice not in (*names, "torch"):
-        raise UserError(
-            f"ARG_ATTENTION is {choice!r}; on this processor it may be torch or one of "
-            f"{', '.join(names)}."
-        )
+        known = f"on this processor it may be torch or one of {', '.join(names)}."
+        raise UserError(f"ARG_ATTENTION is {choice!r}; {known}")
     return choice or None
 
 
@@ -104,13 +94,30 @@ class Kernel:
     compiler: str
 
     def call(self, name: str, *arguments: object) -> int:
-        """Call a function of the library; tensors go in as pointers to their numbers."""
+        """Call a function; tensors go in as pointers, a type as whether it is bfloat16."""
         return getattr(self.library, name)(*map(_argument, arguments))
+
+    def share(self, name: str, *arguments: object) -> int:
+        """`call` in as many threads as PyTorch uses; they take parts off a counter among them."""
+        others = [_helpers().submit(self.call, name, *arguments)
+                  for _ in range(torch.get_num_threads() - 1)]  # fmt: skip
+        return max(self.call(name, *arguments), *(other.result() for other in others), 0)
+
+
+@functools.cache
+def _helpers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, "kernel")
 
 
 def _argument(value: object) -> object:
-    if value is None or isinstance(value, torch.Tensor):
-        return ctypes.c_void_p(None if value is None else value.data_ptr())
+    if value is None:
+        return ctypes.c_void_p(None)
+    if isinstance(value, torch.Tensor):
+        if value.dtype not in (torch.float32, torch.bfloat16, torch.int64):
+            raise TypeError(f"the kernel has no numbers of type {value.dtype}")
+        return ctypes.c_void_p(value.data_ptr())
+    if isinstance(value, torch.dtype):
+        return ctypes.c_int(value == torch.bfloat16)
     if isinstance(value, float):
         return ctypes.c_float(value)
     return ctypes.c_int(value) if isinstance(value, int) else value
@@ -126,34 +133,30 @@ def load_kernel() -> Kernel | None:
     if compiler is None:
         warnings.warn("no C++ compiler found: attention runs through PyTorch, slower", stacklevel=2)
         return None
-    reasons = []
+    reason = ""
     for form in supported_forms():
         if choice in (None, form.name):
             try:
                 return _load(form, compiler)
             except (OSError, subprocess.SubprocessError) as error:
-                reasons.append(getattr(error, "stderr", None) or str(error))
-    warnings.warn(
-        f"the attention kernel was not built, PyTorch's attention is used: {reasons[0][-500:]}",
-        stacklevel=2,
-    )
+                reason = reason or getattr(error, "stderr", None) or str(error)
+    text = f"the attention kernel was not built, PyTorch's attention is used: {reason[-500:]}"
+    warnings.warn(text, stacklevel=2)
     return None
 
 
 def _load(form: Form, compiler: str) -> Kernel:
     path = _build(form, compiler)
     try:
-        library = ctypes.CDLL(str(path))
+        return Kernel(form, ctypes.CDLL(str(path)), path, compiler)
     except OSError:  # damaged in the cache: build it once more
         path.unlink()
-        path = _build(form, compiler)
-        library = ctypes.CDLL(str(path))
-    return Kernel(form, library, path, compiler)
+        return Kernel(form, ctypes.CDLL(str(_build(form, compiler))), path, compiler)
 
 
 def _build(form: Form, compiler: str) -> Path:
     command = [compiler, *FLAGS, *form.flags, "-shared", "-fPIC", str(SOURCE)]
-    key = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES))
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCE.parent.iterdir())))
     key.update("\0".join([*command[:-1], platform.machine()]).encode())
     library = cache_dir("kernels") / f"{form.name}-{key.hexdigest()[:16]}.so"
     if not library.exists():

@@ -1,7 +1,8 @@
-"""Low-rank adaptation (LoRA, arXiv:2106.09685) with loralib: inject, mark trainable, save, load."""
+"""Low-rank adaptation (LoRA, arXiv:2106.09685) with loralib: inject, train, multiply, save."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import loralib
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from arg_utils.errors import UserError
+from arg_utils.esm2.attention import Matrix
 from arg_utils.files import atomic_path
 
 ATTENTION_MODULES = ("q_proj", "k_proj", "v_proj", "out_proj")
@@ -43,14 +45,8 @@ def inject(
 ) -> list[str]:
     """Replace the linear layers called ``modules`` in every block of ``layers`` by LoRA ones.
 
-    Returns
-    -------
-    The dotted names replaced (``0.self_attn.q_proj``).
-
-    Raises
-    ------
-    ValueError
-        If a name in ``modules`` does not occur in a block.
+    Returns their dotted names (``0.self_attn.q_proj``). A name in ``modules`` that does not occur
+    in a block is a ValueError.
     """
     replaced = []
     for number, layer in enumerate(layers):
@@ -69,17 +65,19 @@ def inject(
 def mark_trainable(model: nn.Module, also: Collection[str] = ()) -> list[str]:
     """Let only LoRA parameters, and those under the prefixes ``also``, receive gradients.
 
-    ``loralib.mark_only_lora_as_trainable`` freezes a fresh head too; name it in ``also``.
-
-    Returns
-    -------
-    The names of the trainable parameters.
+    ``loralib.mark_only_lora_as_trainable`` freezes a fresh head too; name it in ``also``. Returns
+    the names of the trainable parameters.
     """
     loralib.mark_only_lora_as_trainable(model)
     for name, parameter in model.named_parameters():
         if any(name == prefix or name.startswith(f"{prefix}.") for prefix in also):
             parameter.requires_grad = True
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def count_trainable(model: nn.Module) -> int:
+    """How many numbers receive gradients."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def trainable_state(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -100,11 +98,8 @@ def save_state(state: dict[str, torch.Tensor], path: Path | str, **metadata: str
 def load_state(model: nn.Module, path: Path | str) -> None:
     """Put what `save_state` wrote into the parameters of ``model`` that it names.
 
-    Raises
-    ------
-    UserError
-        If the file is missing or damaged, or is not of this model: it lacks a trainable parameter,
-        or holds one that ``model`` has not, or not in that shape.
+    A UserError says that the file is missing or damaged, or not of this model: it lacks a trainable
+    parameter, or holds one that ``model`` has not, or not in that shape.
     """
     try:
         state = load_file(path)
@@ -118,6 +113,58 @@ def load_state(model: nn.Module, path: Path | str) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def count_trainable(model: nn.Module) -> int:
-    """How many numbers receive gradients."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+def is_adapted(module: nn.Linear) -> bool:
+    """Whether a LoRA update has to be added to what ``module.weight`` gives."""
+    return isinstance(module, loralib.Linear) and module.r > 0 and not module.merged
+
+
+def lora_factors(modules: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factors of the update of layers side by side, float32 [R, in] and [sum of out, R].
+
+    R is the sum of the adapted layers' ranks; the second factor holds the scaling, and is zero
+    between different layers.
+    """
+    down = [m.lora_A for m in modules if is_adapted(m)]
+    up = [
+        m.lora_B * m.scaling
+        if is_adapted(m)
+        else m.weight.new_zeros(m.out_features, 0, dtype=torch.float32)
+        for m in modules
+    ]
+    return torch.cat(down), torch.block_diag(*up) if len(up) > 1 else up[0]
+
+
+def merged_product(
+    x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, merged: Matrix
+) -> torch.Tensor:
+    """``x @ weight.T + bias`` [N, out], where ``merged`` is a frozen matrix plus ``up @ down``.
+
+    ``x W^T + (x A^T) B^T`` takes three products forward and six backward, and the small ones move
+    as much memory as the large. While nothing drops out, ``x (W + B A)^T`` is the same: the update
+    is merged into a fresh copy of the matrix in float32, rounded once, and only the gradients of A
+    and B still need thin products.
+
+    Parameters
+    ----------
+    x : [N, in]. down : float32 [R, in]. up : float32 [out, R].
+    merged : [out, in], of the type of ``x``; gets no gradient.
+    """
+    return _MergedProduct.apply(x, down, up, merged)
+
+
+class _MergedProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, merged: Matrix
+    ) -> torch.Tensor:
+        ctx.save_for_backward(x, down, up)
+        ctx.merged = merged
+        return merged.multiply(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, down, up = ctx.saved_tensors
+        grad_x = grad @ ctx.merged.weight if ctx.needs_input_grad[0] else None
+        grad_down = (grad @ up.to(x.dtype)).T @ x
+        grad_up = ((x @ down.to(x.dtype).T).T @ grad).T
+        return grad_x, grad_down.to(down.dtype), grad_up.to(up.dtype), None

@@ -18,21 +18,21 @@ import torch.nn.functional as F
 from torch import nn
 
 from arg_utils.errors import UserError
-from arg_utils.esm2.attention import Packing
+from arg_utils.esm2 import fastest
+from arg_utils.esm2.attention import Matrix, Packing, add_norm, attention, gelu, product
 from arg_utils.esm2.batches import ALPHABET, encode
-from arg_utils.esm2.fastest import add_norm, attention, gelu
 from arg_utils.esm2.kernel import FORMS, chosen_form, supported_forms
-from arg_utils.esm2.lora_product import is_adapted, lora_factors, merged_product
+from arg_utils.esm2.lora import is_adapted, lora_factors, merged_product
 from arg_utils.esm2.weights import HEADS, LAYERS, WIDTH, Weights, load_weights
 
 TOKEN_DROPOUT = 1 - 0.15 * 0.8  # fair-esm scales embeddings by this when nothing is masked
 
 
 def best_precision(device: torch.device | str = "cpu") -> torch.dtype:
-    """bfloat16 where ``device`` multiplies it natively, else float32.
+    """bfloat16 where ``device`` multiplies it natively and clearly faster, else float32.
 
     ``ARG_PRECISION`` (``bfloat16`` or ``float32``) overrides; a form of the kernel that
-    ``ARG_ATTENTION`` names brings its own.
+    ``ARG_ATTENTION`` names counts as what the processor has.
     """
     choice = os.environ.get("ARG_PRECISION")
     if choice:
@@ -42,7 +42,8 @@ def best_precision(device: torch.device | str = "cpu") -> torch.dtype:
     if torch.device(device).type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float32
-    return FORMS.get(chosen_form() or "", supported_forms()[0]).precision
+    form = FORMS.get(chosen_form() or "", supported_forms()[0])
+    return torch.bfloat16 if form.bfloat16 and fastest.bfloat16_pays() else torch.float32
 
 
 def best_device() -> torch.device:
@@ -53,10 +54,8 @@ def best_device() -> torch.device:
 class Esm2(nn.Module):
     """ESM-2 8M as a feature extractor: packed tokens in, hidden states out.
 
-    Parameters
-    ----------
-    weights : by default those `load_weights` finds.
-    precision : of the linear layers' products; by default `best_precision`.
+    ``weights`` are by default those `load_weights` finds, ``precision`` (of the linear layers'
+    products) is by default `best_precision`.
     """
 
     def __init__(self, weights: Weights | None = None, precision: torch.dtype | None = None):
@@ -65,14 +64,11 @@ class Esm2(nn.Module):
         base = esm.ESM2(LAYERS, WIDTH, HEADS, alphabet=ALPHABET)
         self.embed_tokens, self.layers = base.embed_tokens, base.layers
         self.emb_layer_norm_after = base.emb_layer_norm_after
-        own = {name for name, _ in self.named_parameters()}
-        self.load_state_dict(
-            {n: t for n, t in self.weights.state.items() if n in own}, strict=False
-        )
+        self.load_state_dict(self.weights.state, strict=False)  # rotary tables are not in there
         self.requires_grad_(False)
         self.precision = precision or best_precision()
-        self._stacked: dict[int, tuple] = {}
-        self._merged: dict[int, tuple] | None = None
+        self._frozen: dict[int, tuple[list, Matrix]] = {}
+        self._merged: dict[int, Matrix] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -91,9 +87,7 @@ class Esm2(nn.Module):
     ) -> list[torch.Tensor]:
         """Hidden states after the given layers (0: embeddings; 6: the last, normalised).
 
-        Returns
-        -------
-        One float32 [N, 320] a layer asked for, in the order asked.
+        One float32 [N, 320] per layer asked for, in the order asked.
         """
         hidden, update = self.embed(tokens), None
         states = {0: hidden.clone()} if 0 in layers else {}
@@ -122,55 +116,69 @@ class Esm2(nn.Module):
         added: their sum is formed together with its normalisation. Without gradients, ``hidden``
         is overwritten.
         """
-        layer = self.layers[index]
-        attend = layer.self_attn
-        hidden, normed = add_norm(hidden, update, layer.self_attn_layer_norm, self.precision)
+        layer, kernel = self.layers[index], fastest.kernel_for(hidden.device, self.precision)
+        attend, norms = layer.self_attn, (layer.self_attn_layer_norm, layer.final_layer_norm)
+        hidden, normed = add_norm(hidden, update, norms[0], self.precision, kernel)
         qkv = self._project((attend.q_proj, attend.k_proj, attend.v_proj), normed)
-        mixed = attention(qkv.view(len(hidden), 3, HEADS, WIDTH // HEADS), packing)
+        mixed = attention(qkv.view(len(hidden), 3, HEADS, WIDTH // HEADS), packing, kernel)
         update = self._project((attend.out_proj,), mixed.flatten(1))
-        hidden, normed = add_norm(hidden, update, layer.final_layer_norm, self.precision)
-        return hidden, self._project((layer.fc2,), gelu(self._project((layer.fc1,), normed)))
+        hidden, normed = add_norm(hidden, update, norms[1], self.precision, kernel)
+        wide = gelu(self._project((layer.fc1,), normed), kernel)
+        return hidden, self._project((layer.fc2,), wide)
 
     def _project(self, modules: tuple[nn.Linear, ...], x: torch.Tensor) -> torch.Tensor:
         """Outputs of linear layers side by side, by one product; LoRA on any of them included."""
         adapted = [module for module in modules if is_adapted(module)]
-        if not adapted:
-            return F.linear(x, *self._matrices(modules))
-        factors = lora_factors(modules)
-        dropout: Any = adapted[0].lora_dropout  # a module, or a function that does nothing
+        trained = any(m.weight.requires_grad or m.bias.requires_grad for m in modules)
+        dropout: Any = adapted[0].lora_dropout if adapted else None  # a module, or a function
         drops = self.training and isinstance(dropout, nn.Dropout) and dropout.p > 0
-        if drops or any(m.weight.requires_grad or m.bias.requires_grad for m in modules):
-            down, up = (factor.to(x.dtype) for factor in factors)
-            return torch.addmm(F.linear(x, *self._matrices(modules)), dropout(x) @ down.T, up.T)
-        return merged_product(x, *factors, *self._matrices(modules, factors))
+        factors = lora_factors(modules) if adapted else None
+        if factors and not (drops or trained):
+            return merged_product(x, *factors, self._merge(modules, factors))
+        base = F.linear(x, *self._stack(modules)) if trained else product(x, self._matrix(modules))
+        if factors is None:
+            return base
+        down, up = (factor.to(x.dtype) for factor in factors)
+        return torch.addmm(base, dropout(x) @ down.T, up.T)
 
-    def _matrices(
+    def _matrix(self, modules: tuple[nn.Linear, ...]) -> Matrix:
+        """The layers as one matrix in the working precision; kept, for they are frozen."""
+        tensors = [t for module in modules for t in (module.weight, module.bias)]
+        state = [self.precision, *((t.data_ptr(), t._version) for t in tensors)]
+        found = self._frozen.get(id(modules[0]))
+        if found is None or found[0] != state:
+            # Tensors born in inference mode could not take part in a later backward pass.
+            with torch.inference_mode(False), torch.no_grad():
+                found = self._frozen[id(modules[0])] = state, Matrix.new(*self._stack(modules))
+        return found[1]
+
+    def _merge(
+        self, modules: tuple[nn.Linear, ...], factors: tuple[torch.Tensor, torch.Tensor]
+    ) -> Matrix:
+        """The same with LoRA's update added, anew each time unless no parameter can have changed.
+
+        A fused optimizer changes them without raising their version, so nothing tells when.
+        """
+        merged = {} if self._merged is None else self._merged
+        if id(modules[0]) not in merged:
+            with torch.no_grad():
+                merged[id(modules[0])] = Matrix.new(*self._stack(modules, factors))
+        return merged[id(modules[0])]
+
+    def _stack(
         self,
         modules: tuple[nn.Linear, ...],
         factors: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights and biases stacked, in the working precision; kept where they are frozen.
-
-        With the ``factors`` of LoRA, their product is added to the weights, anew each time unless
-        parameters are known to be fixed: a fused optimizer changes them without raising their
-        version, so nothing tells when.
-        """
-        tensors = [t for module in modules for t in (module.weight, module.bias)]
-        if any(t.requires_grad for t in tensors):
-            return self._stack(modules, None)
+        """Weights and biases side by side, with LoRA's update if ``factors`` give it."""
+        weight = torch.cat([m.weight for m in modules]) if len(modules) > 1 else modules[0].weight
+        bias = torch.cat([m.bias for m in modules]) if len(modules) > 1 else modules[0].bias
         if factors:
-            merged = {} if self._merged is None else self._merged
-            if id(modules[0]) not in merged:
-                with torch.no_grad():
-                    merged[id(modules[0])] = self._stack(modules, factors)
-            return merged[id(modules[0])]
-        state = [self.precision, *((t.data_ptr(), t._version) for t in tensors)]
-        found = self._stacked.get(id(modules[0]))
-        if found is None or found[0] != state:
-            # Tensors born in inference mode could not take part in a later backward pass.
-            with torch.inference_mode(False), torch.no_grad():
-                found = self._stacked[id(modules[0])] = (state, self._stack(modules, None))
-        return found[1]
+            weight = torch.addmm(weight, factors[1], factors[0])
+        return weight.to(self.precision), bias.to(self.precision)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_frozen": {}}  # what oneDNN has ordered cannot be copied
 
     @contextmanager
     def parameters_fixed(self) -> Iterator[None]:
@@ -180,11 +188,3 @@ class Esm2(nn.Module):
             yield
         finally:
             self._merged = None
-
-    def _stack(self, modules, factors) -> tuple[torch.Tensor, torch.Tensor]:
-        weight = torch.cat([m.weight for m in modules]) if len(modules) > 1 else modules[0].weight
-        bias = torch.cat([m.bias for m in modules]) if len(modules) > 1 else modules[0].bias
-        if factors:
-            down, up = factors
-            weight = torch.addmm(weight, up, down)
-        return weight.to(self.precision), bias.to(self.precision)

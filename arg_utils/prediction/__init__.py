@@ -1,10 +1,12 @@
-"""Screening: proteins of any file in, one row of class, evidence and flags each out.
+"""Screening: proteins or genomes of any file in, one row of class, evidence and flags each out.
 
-`query` is a protein to be predicted, `reading` takes proteins from a user's files, `rows` names the
-columns of a result, `writing` turns results into files. May import `methods`, `metrics`, `esm2`,
-`data`, `homology` and the ground.
+`reading` (with `annotations`) gives the proteins of a user's files, each a `query`; `model` scores
+them, with what `searches` finds among the references; `rows` says what there is to say of each,
+`genes` what the nearest gene's name tells; `engine` runs the stream through, `writing` and `report`
+put rows into files. `shipping` makes the model that comes with the library. May import `methods`,
+`metrics`, `esm2`, `data`, `homology` and the ground.
 
->>> from arg_utils.prediction.query import Query
->>> Query("p1", "MKV", "proteins.fasta, line 1").flags
-()
+>>> from arg_utils.prediction.genes import gene_family
+>>> gene_family("CTX-M-15")
+'CTX-M'
 """

@@ -1,6 +1,10 @@
 """A protein to be predicted, with where it came from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from arg_utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -25,3 +29,26 @@ class Query:
     end: int | None = None
     strand: str | None = None
     flags: tuple[str, ...] = ()
+
+
+def as_queries(sequences: Sequence[Any]) -> list[Query]:
+    """Sequences, or pairs of id and sequence, as queries; of the former the id is the position.
+
+    Raises
+    ------
+    UserError
+        If one of them is no protein.
+    """
+    if isinstance(sequences, str):
+        raise UserError("One string was given for many; put the sequence into a list.")
+    queries = []
+    for number, item in enumerate(sequences):
+        name, letters = (str(number), item) if isinstance(item, str) else item
+        sequence = letters.upper().removesuffix("*").replace("J", "X")
+        if not (sequence.isascii() and sequence.isalpha()):
+            raise UserError(
+                f"Sequence {number} ({name}) is empty or has letters that are no residues; "
+                f"give one-letter amino acid codes."
+            )
+        queries.append(Query(str(name), sequence, f"sequence {number}"))
+    return queries

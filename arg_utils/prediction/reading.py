@@ -74,6 +74,19 @@ def read_queries(
             yield query
 
 
+def count_records(inputs: Sequence[str], options: ReadingOptions) -> int | None:
+    """How many proteins there will be: headers of FASTA files; None where more work would tell."""
+    if options.genome or options.gff or not all(Path(name).is_file() for name in inputs):
+        return None
+    count = 0
+    for name in inputs:
+        with open_source(name) as handle:
+            if handle.peek().lstrip(b"\xef\xbb\xbf \r\n")[:1] != b">":
+                return None
+            count += sum(line.startswith(b">") for line in handle)
+    return count
+
+
 def _read(name: str, options: ReadingOptions) -> Iterator[Query]:
     """The proteins of one file, by what it starts with."""
     skip_bad, code = options.skip_bad, options.genetic_code

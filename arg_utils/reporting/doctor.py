@@ -19,40 +19,39 @@ from arg_utils.files import cache_dir, cores
 
 def report() -> list[tuple[str, str]]:
     """What there is and what is used, as pairs of a name and a sentence; builds the kernel."""
-    forms = ", ".join(form.name for form in supported_forms())
+    forms, device, here = supported_forms(), best_device(), Path.cwd()
+    gpu = torch.cuda.get_device_name() if device.type == "cuda" else "cpu (no CUDA device found)"
+    names = ", ".join(form.name for form in forms)
     return [
-        ("processor", f"{processor()}; {supported_forms()[0].instructions}"),
+        ("processor", f"{processor()}; {forms[0].instructions}"),
         ("cores", f"{cores()} may be used of {os.cpu_count()}; PyTorch: {torch.get_num_threads()}"),
-        ("device", _device()),
-        ("precision", str(best_precision(best_device())).removeprefix("torch.")),
-        ("kernel forms", f"{forms} (ARG_ATTENTION names one, or torch)"),
+        ("device", gpu),
+        ("precision", _name(best_precision(device))),
+        ("kernel forms", f"{names} (ARG_ATTENTION names one, or torch)"),
         *_kernel(),
         ("weights", _or_reason(lambda: f"ESM-2 8M, {load_weights().name}")),
-        ("data", _or_reason(lambda: str(_relative(chosen_folder())))),
+        ("data", _or_reason(lambda: str(chosen_folder()).removeprefix(f"{here}/"))),
         ("cache", _cache()),
         ("python", f"{sys.version.split()[0]}, PyTorch {torch.__version__}"),
     ]
 
 
-def _device() -> str:
-    device = best_device()
-    return torch.cuda.get_device_name() if device.type == "cuda" else "cpu (no CUDA device found)"
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _kernel() -> list[tuple[str, str]]:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         kernel = load_kernel()
-    if kernel is None:
-        if chosen_form() == "torch":
-            return [("kernel", "none, as ARG_ATTENTION=torch asks; unset it for more speed")]
-        reason = "; ".join(str(warning.message) for warning in said)
-        remedy = "install a C++ compiler (Debian and Ubuntu: apt install g++; macOS: "
-        return [("kernel", f"none: {reason}. For more speed, {remedy}xcode-select --install)")]
-    lines = [("compiler", kernel.compiler), ("kernel", kernel.path.name)]
-    return lines + [
-        (str(dtype).removeprefix("torch."), proof(kernel, dtype)["sentence"]) for dtype in BOUNDS
-    ]
+    if kernel is not None:
+        proofs = [(_name(dtype), proof(kernel, dtype)["sentence"]) for dtype in BOUNDS]
+        return [("compiler", kernel.compiler), ("kernel", kernel.path.name), *proofs]
+    if chosen_form() == "torch":
+        return [("kernel", "none, as ARG_ATTENTION=torch asks; unset it for more speed")]
+    reason = "; ".join(str(warning.message) for warning in said)
+    remedy = "apt install g++ on Debian and Ubuntu, xcode-select --install on macOS"
+    return [("kernel", f"none: {reason}. For more speed, install a C++ compiler: {remedy}")]
 
 
 def _cache() -> str:
@@ -61,10 +60,6 @@ def _cache() -> str:
         return f"{folder} cannot be written; name another folder in ARG_CACHE"
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return f"{folder}, {size / 1e6:,.0f} MB"
-
-
-def _relative(folder: Path) -> Path:
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _or_reason(find: Callable[[], str]) -> str:
@@ -78,5 +73,4 @@ def print_report() -> None:
     """Print `report`, a line each."""
     lines = report()
     width = max(len(name) for name, _ in lines)
-    for name, sentence in lines:
-        print(f"{name:<{width}}  {sentence}")
+    print("\n".join(f"{name:<{width}}  {sentence}" for name, sentence in lines))

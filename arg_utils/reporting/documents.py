@@ -16,19 +16,11 @@ from arg_utils import files
 from arg_utils.errors import UserError
 from arg_utils.labels import CLASSES, DISPLAY_NAMES
 from arg_utils.methods import METHODS
-from arg_utils.reporting.tables import GAIN, SCORE, average_seeds, number, score_frame, source
+from arg_utils.reporting import tables
+from arg_utils.reporting.tables import COLUMNS, GAIN, SCORE, average_seeds, cells, source
 
-TEXT = {
-    "",
-    "form",
-    "processor",
-    "split",
-    "method",
-    "profile",
-    "reference proteins",
-    "notebook",
-    "identity",
-}
+NAMES = ["", "split", "method", "profile", "reference proteins", "identity", "notebook", "form"]
+TEXT = {*NAMES, "processor"}
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -38,57 +30,59 @@ def markdown(frame: pd.DataFrame) -> str:
     return "\n".join([f"| {' | '.join(frame.columns)} |", f"|{rule}", *rows])
 
 
+def table(rows: Sequence[Mapping], columns: Mapping[str, str]) -> str:
+    """Rows as a Markdown table; ``columns`` gives each column's head and format, as for `cells`."""
+    return markdown(pd.DataFrame({head: cells(rows, form) for head, form in columns.items()}))
+
+
 def results_table(rows: Sequence[Mapping]) -> str:
     """A row per method and profile with its macro-F1 on each split, best on homology first."""
     averaged = average_seeds([row for row in rows if row["method"] in METHODS])
-    columns = ["method", "profile", "reference proteins", SCORE, "accuracy", "trained parameters",
-               "minutes"]  # fmt: skip
-    texts = score_frame(averaged).reindex(columns=columns, fill_value="–").to_dict("records")
-    by_method: dict[tuple, dict] = {}
-    for row, text in zip(averaged, texts, strict=True):
-        key = text["method"], text["profile"]
-        by_method.setdefault(key, {})[row["split"]] = text, -row["macro_f1"]
-    absent = dict.fromkeys(columns, "–"), 1.0
-    lines = []
-    for key, splits in by_method.items():
-        (random, _), (homology, rank) = (splits.get(s, absent) for s in ("random", "homology"))
-        either = homology if "homology" in splits else random
-        given, size, minutes = (either[name] for name in ("reference proteins", *columns[-2:]))
-        scores = random[SCORE], homology[SCORE], homology["accuracy"]
-        lines.append((rank, *key, given, *scores, size, minutes))
-    head = ["rank", "method", "profile", "reference proteins", "macro-F1, random split",
-            "macro-F1, homology split (95 % interval)", "accuracy, homology",
-            "trained parameters", "minutes"]  # fmt: skip
-    frame = pd.DataFrame(sorted(lines), columns=head).drop(columns="rank")
+    texts = tables.score_frame(averaged).reindex(columns=COLUMNS, fill_value="–")
+    texts["rank"] = [-row["macro_f1"] for row in averaged]
+    random, homology = (
+        texts[texts["split"] == split].set_index(["method", "profile"])
+        for split in ("random", "homology")
+    )
+    either = homology.combine_first(random).sort_index()
+    columns = {
+        "reference proteins": either["reference proteins"],
+        "macro-F1, random split": random[SCORE],
+        "macro-F1, homology split (95 % interval)": homology[SCORE],
+        "accuracy, homology": homology["accuracy"],
+        "trained parameters": either["trained parameters"],
+        "minutes": either["minutes"],
+    }
+    order = homology["rank"].reindex(either.index).sort_values(kind="stable").index
+    frame = pd.DataFrame(columns, index=order).fillna("–").reset_index()
     return markdown(frame.loc[:, (frame != "–").any()])
 
 
 def times_table(times: Mapping) -> str:
     """Minutes of each notebook and in all, from notebook_times.json."""
-    seconds = {f"`{name}`": value for name, value in times["seconds"].items()}
-    seconds["all"] = sum(seconds.values())
+    rows = [{"notebook": f"`{name}`", "minutes": s / 60} for name, s in times["seconds"].items()]
+    rows.append({"notebook": "all", "minutes": sum(row["minutes"] for row in rows)})
     head = f"minutes (profile {times['profile']}, {times['cores']} cores)"
-    minutes = [number(value / 60, ".1f") for value in seconds.values()]
-    return markdown(pd.DataFrame({"notebook": list(seconds), head: minutes}))
+    return table(rows, {"notebook": "{notebook}", head: "{minutes:.1f}"})
 
 
 def speed_table(speed: Mapping) -> str:
     """A row per contender: residues per second and peak memory, from speed.json."""
-    rows = []
-    for name, label in speed["labels"].items():
-        cells = {"": label}
-        for task, prefix in (("features", "features"), ("training", "lora")):
-            head = {"features": "features", "training": "LoRA training"}[task]
-            ratio = speed.get(f"{prefix}_vs_{name}")
-            rate = speed["residues_per_second"][task].get(name)
-            peak = speed["peak_rss_mb"].get(f"{task}:{name}")
-            cells[f"{head}, residues/s"] = number(rate, ",.0f")
-            cells[f"{head}: ours is"] = number(ratio, ".1f") + "×" * (ratio is not None)
-            cells[f"{head}: peak MB"] = number(peak, ",.0f")
-        rows.append(cells)
+    columns, rows = {"": "{label}"}, [{"label": label} for label in speed["labels"].values()]
+    for task, prefix, head in (
+        ("features", "features", "features"),
+        ("training", "lora", "LoRA training"),
+    ):
+        for row, name in zip(rows, speed["labels"], strict=True):
+            row[f"{task}_rate"] = speed["residues_per_second"][task].get(name)
+            row[f"{task}_ratio"] = speed.get(f"{prefix}_vs_{name}")
+            row[f"{task}_peak"] = speed["peak_rss_mb"].get(f"{task}:{name}")
+        columns[f"{head}, residues/s"] = f"{{{task}_rate:,.0f}}"
+        columns[f"{head}: ours is"] = f"{{{task}_ratio:.1f}}×"
+        columns[f"{head}: peak MB"] = f"{{{task}_peak:,.0f}}"
     streams = ", ".join(f"{int(n):,}: {mb:,.0f}" for n, mb in speed["features_peak_rss_mb"].items())
     return (
-        f"{markdown(pd.DataFrame(rows))}\n\n"
+        f"{table(rows, columns)}\n\n"
         f"{speed['cores']} cores, {speed['device']}, PyTorch {speed['torch']}, transformers "
         f"{speed['transformers']}, PEFT {speed['peft']}; weights: {speed['weights']}. Medians of "
         f"{speed['repeats']} interleaved repeats. The forward pass reaches "
@@ -98,93 +92,69 @@ def speed_table(speed: Mapping) -> str:
     )
 
 
-FORM_COLUMNS = {
-    "features_vs_naive": "features: fair-esm", "features_vs_hf": "transformers",
-    "features_vs_esm_cpp": "esm-cpp", "features_vs_torch_attention": "PyTorch's attention",
-    "lora_vs_naive": "LoRA training: fair-esm", "lora_vs_hf": "transformers + PEFT",
-}  # fmt: skip
-
-
 def forms_table(speed: Mapping) -> str:
     """A row per form of the kernel and processor measured, from speed.json."""
     rows = []
     for row in (*speed["forms"].values(), *speed["forms_earlier"]):
-        cells = {"form": f"{row['form']}, {row['precision']}", "processor": _processor(row)}
-        for key, head in FORM_COLUMNS.items():
-            ratio = row.get(key)
-            cells[head] = number(ratio, ".1f") + "×" * (ratio is not None)
-        cells["of a large product's rate"] = f"{row['gemm_fraction']:.0%}"
-        rows.append(cells)
-    return markdown(pd.DataFrame(rows))
-
-
-def _processor(row: Mapping) -> str:
-    """The processor, its best instructions, the limits it was measured under, and the date."""
-    best = row["cpu_flags"][-1] if row["cpu_flags"] else "no vector extension named"
-    limited = ", limited to the form's instructions" if len(row.get("limits", ())) > 1 else ""
-    return f"{row['cpu']} ({best}){limited}, {row['date']}"
+        best = row["cpu_flags"][-1] if row["cpu_flags"] else "no vector extension named"
+        limited = ", limited to the form's instructions" if len(row.get("limits", ())) > 1 else ""
+        rows.append(row | {"processor": f"{row['cpu']} ({best}){limited}, {row['date']}"})
+    columns = {
+        "form": "{form}, {precision}",
+        "processor": "{processor}",
+        "features: fair-esm": "{features_vs_naive:.1f}×",
+        "transformers": "{features_vs_hf:.1f}×",
+        "esm-cpp": "{features_vs_esm_cpp:.1f}×",
+        "PyTorch's attention": "{features_vs_torch_attention:.1f}×",
+        "LoRA training: fair-esm": "{lora_vs_naive:.1f}×",
+        "transformers + PEFT": "{lora_vs_hf:.1f}×",
+        "of a large product's rate": "{gemm_fraction:.0%}",
+    }
+    return table(rows, columns)
 
 
 def load_table(speed: Mapping) -> str:
     """A row per form: residues per second, and what another busy program leaves of them."""
-    heads = (
-        "form",
-        "features, residues/s",
-        "LoRA training, residues/s",
-        "features, left under load",
-    )
-    rows = [
-        (name, *(number(rate, ",.0f") for rate in row["residues_per_second"].values()),
-         f"{row['kept_under_load']:.0%}")
-        for name, row in speed["forms"].items()
-    ]  # fmt: skip
-    return markdown(pd.DataFrame(rows, columns=heads))
+    columns = {
+        "form": "{form}",
+        "features, residues/s": "{residues_per_second[features]:,.0f}",
+        "LoRA training, residues/s": "{residues_per_second[training]:,.0f}",
+        "features, left under load": "{kept_under_load:.0%}",
+    }
+    return table(list(speed["forms"].values()), columns)
 
 
-def bins_table(ladder: Mapping, methods: tuple[str, ...] = ("best_hit", "hybrid")) -> str:
+def bins_table(ladder: Mapping, methods: Sequence[str] = ("best_hit", "hybrid")) -> str:
     """For each split, a row per bin of identity, and the whole, of some methods.
 
     ``ladder`` is ladder.json. A cell is macro-F1 over the classes there, then accuracy.
     """
-    rows = reversed(ladder["rows"])  # of several seeds, the first
-    chosen = {(r["split"], r["method"]): r for r in rows if r["method"] in methods}
+    first = {(row["split"], row["method"]): row for row in reversed(ladder["rows"])}  # seed
+    pair = "{macro_f1:.3f}, {accuracy:.3f}"
+    whole = {
+        "all": pair,
+        "all: 95 % interval": "{ci_low:.3f}–{ci_high:.3f}",
+        "all: calibration error": "{ece:.3f}",
+        f"all: the same, {tables.CALIBRATED}": COLUMNS[tables.CALIBRATED],
+    }
     lines = []
     for split in ("random", "homology"):
-        rows = [chosen[split, name] for name in methods]
-        for place, entry in enumerate(rows[0]["bins"]):
-            lines.append(
-                [split, entry["bin"], entry["n"], *(_pair(r["bins"][place]) for r in rows)]
-            )
-        whole = {
-            "all": [_pair(row) for row in rows],
-            "all: 95 % interval": [f"{row['ci_low']:.3f}–{row['ci_high']:.3f}" for row in rows],
-            "all: calibration error": [number(row["ece"]) for row in rows],
-            "all: the same, were its probabilities perfect": [_perfect(row) for row in rows],
-        }
-        lines += [[split, name, rows[0]["proteins"], *cells] for name, cells in whole.items()]
-    head = ["split", "identity", "proteins", *methods]
-    frame = pd.DataFrame(lines, columns=head)
-    frame["proteins"] = [f"{count:,}" for count in frame["proteins"]]
-    told = (
-        "Macro-F1 (over the classes present), accuracy; by identity to the nearest reference "
-        f"protein. {source(ladder)}"
+        rows = [first[split, name] for name in methods]
+        for bins in zip(*(row["bins"] for row in rows), strict=True):
+            lines.append([split, bins[0]["bin"], f"{bins[0]['n']:,}", *cells(bins, pair)])
+        count = f"{rows[0]['proteins']:,}"
+        lines += [[split, name, count, *cells(rows, form)] for name, form in whole.items()]
+    frame = pd.DataFrame(lines, columns=["split", "identity", "proteins", *methods])
+    return (
+        f"{markdown(frame)}\n\nMacro-F1 (over the classes present), accuracy; by identity to the "
+        f"nearest reference protein. {source(ladder)}"
     )
-    return f"{markdown(frame)}\n\n{told}"
-
-
-def _perfect(row: Mapping) -> str:
-    low, high = row["ece_calibrated_low"], row["ece_calibrated_high"]
-    return f"{row['ece_calibrated']:.3f} ({low:.3f}–{high:.3f})"
-
-
-def _pair(row: Mapping) -> str:
-    return f"{number(row['macro_f1'])}, {number(row['accuracy'])}"
 
 
 def splits_table(ladder: Mapping) -> str:
     """A row per split and method of a ladder, without bins; see `bins_table`."""
-    left_out = ["profile", "trained parameters"]
-    frame = score_frame(ladder["rows"]).drop(columns=left_out, errors="ignore")
+    left_out = ["profile", "trained parameters", tables.CALIBRATED]
+    frame = tables.score_frame(ladder["rows"]).drop(columns=left_out, errors="ignore")
     return f"{markdown(frame)}\n\n{source(ladder)}"
 
 
@@ -193,28 +163,24 @@ def external_table(external: Mapping) -> str:
 
     ``external`` is external.json, which benchmarks/external.py writes.
     """
-    rows = external["rows"]
-    columns = ["method", SCORE, GAIN, "accuracy", "calibration error"]
-    bins = pd.DataFrame(
-        [
-            (entry["bin"], f"{entry['n']:,}", str(entry["classes"]),
-             *(number(row["identity"][place]["macro_f1"]) for row in rows))
-            for place, entry in enumerate(rows[0]["identity"])
-        ],
-        columns=["identity", "proteins", "classes", *(row["method"] for row in rows)],
-    )  # fmt: skip
+    rows = [row | {"ece": row["calibration_error"]} for row in external["rows"]]
+    scores = tables.score_frame(rows)[["method", SCORE, GAIN, "accuracy", "calibration error"]]
+    bins = pd.DataFrame(rows[0]["identity"])[["bin", "n", "classes"]].astype(str)
+    bins["n"] = cells(rows[0]["identity"], "{n:,}")
+    for row in rows:
+        bins[row["method"]] = cells(row["identity"], "{macro_f1:.3f}")
+    bins = bins.rename(columns={"bin": "identity", "n": "proteins"})
     told = "".join(
         f" Above its threshold, {row['method']} answers {row['answered']:.1%}, of which "
         f"{row['error_answered']:.1%} are wrong."
         for row in rows
         if row.get("threshold")
     )
-    what = (
-        f"Macro-F1 over {len(external['support'])} classes; {external['counts']['kept']:,} "
-        f"proteins in {external['clusters']:,} clusters.{told}"
+    return (
+        f"{markdown(scores)}\n\n{markdown(bins)}\n\nMacro-F1 over {len(external['support'])} "
+        f"classes; {external['counts']['kept']:,} proteins in {external['clusters']:,} clusters."
+        f"{told} {source(external)}"
     )
-    scores = markdown(score_frame(rows)[columns])
-    return f"{scores}\n\n{markdown(bins)}\n\n{what} {source(external)}"
 
 
 def negatives_table(negatives: Mapping) -> str:
@@ -222,33 +188,29 @@ def negatives_table(negatives: Mapping) -> str:
 
     ``negatives`` is negatives.json, which benchmarks/negatives.py writes.
     """
-    rows, counts = negatives["rows"], negatives["counts"]
+    counts, short = negatives["counts"], dict(zip(CLASSES, DISPLAY_NAMES, strict=True))
     far, near = (f"{counts[name]:,}" for name in ("resemble none", "resemble an ARG"))
-    scores = score_frame(rows)
-    frame = pd.DataFrame({
-        "method": scores["method"],
-        f"of {far} proteins, called an ARG": [f"{row['called_arg']:.2%}" for row in rows],
-        "and sure of it": [number(row.get("called_arg_answered"), ".2%") for row in rows],
-        "sure at all": [number(row.get("answered"), ".1%") for row in rows],
-        f"of {near} that resemble an ARG, called one": [
-            number(row["called_arg_resembling"], ".1%") for row in rows
-        ],
-        f"macro-F1, {negatives['classes']} classes (95 % interval)": scores[SCORE],
-        GAIN: scores[GAIN],
-        "most often called": [_most_frequent(row["taken_for"]) for row in rows],
-    })  # fmt: skip
-    told = (
-        f"The macro-F1 is of those {far} together with the {negatives['args']:,} ARGs of the "
-        f"table above, in {negatives['clusters']:,} clusters. {source(negatives)}"
+    rows = []
+    for row in negatives["rows"]:
+        most = sorted(row["taken_for"].items(), key=lambda item: -item[1])[:3]
+        rows.append(row | {"most": ", ".join(f"{short[c]} {n:,}" for c, n in most) or None})
+    columns = {
+        "method": "{method}",
+        f"of {far} proteins, called an ARG": "{called_arg:.2%}",
+        "and sure of it": "{called_arg_answered:.2%}",
+        "sure at all": "{answered:.1%}",
+        f"of {near} that resemble an ARG, called one": "{called_arg_resembling:.1%}",
+        f"macro-F1, {negatives['classes']} classes (95 % interval)": (
+            "{macro_f1:.3f} ({ci_low:.3f}–{ci_high:.3f})"
+        ),
+        GAIN: COLUMNS[GAIN],
+        "most often called": "{most}",
+    }
+    return (
+        f"{table(rows, columns)}\n\nThe macro-F1 is of those {far} together with the "
+        f"{negatives['args']:,} ARGs of the table above, in {negatives['clusters']:,} clusters. "
+        f"{source(negatives)}"
     )
-    return f"{markdown(frame)}\n\n{told}"
-
-
-def _most_frequent(counts: Mapping[str, int], shown: int = 3) -> str:
-    """The classes most often named, by their short names."""
-    short = dict(zip(CLASSES, DISPLAY_NAMES, strict=True))
-    most = sorted(counts.items(), key=lambda item: -item[1])[:shown]
-    return ", ".join(f"{short[name]} {count:,}" for name, count in most) or "–"
 
 
 class Block(NamedTuple):
@@ -261,14 +223,17 @@ class Block(NamedTuple):
 
 
 LADDER = "python -m arg_utils ladder"
+LONGER = f"ARG_PROFILE=longer {LADDER} --out results/ladder_longer.json"
+OTHER = f"ARG_DATA=DIR {LADDER} --out results/ladder_other.json"
+FORMS = Block("forms", "speed.json", "make bench", forms_table)
 BLOCKS: dict[str, tuple[Block, ...]] = {
     "README.md": (
         Block("results", "results.json", "make run publish", results_table),
         Block("times", "notebook_times.json", "make run publish", times_table),
-        Block("forms", "speed.json", "make bench", forms_table),
+        FORMS,
     ),
     "docs/speed.md": (
-        Block("forms", "speed.json", "make bench", forms_table),
+        FORMS,
         Block("load", "speed.json", "make bench", load_table),
         Block("speed", "speed.json", "make bench", speed_table),
     ),
@@ -276,12 +241,10 @@ BLOCKS: dict[str, tuple[Block, ...]] = {
         Block("bins", "ladder.json", "make ladder", bins_table),
         Block("external", "external.json", "python -m benchmarks.external", external_table),
         Block("negatives", "negatives.json", "python -m benchmarks.negatives", negatives_table),
-        Block("longer", "ladder_longer.json",
-              f"ARG_PROFILE=longer {LADDER} --out results/ladder_longer.json", splits_table),
-        Block("other", "ladder_other.json",
-              f"ARG_DATA=DIR {LADDER} --out results/ladder_other.json", splits_table),
+        Block("longer", "ladder_longer.json", LONGER, splits_table),
+        Block("other", "ladder_other.json", OTHER, splits_table),
     ),
-}  # fmt: skip
+}
 
 
 def render(document: str, text: str, results: Path) -> str:
@@ -296,21 +259,18 @@ def render(document: str, text: str, results: Path) -> str:
         begin, end = f"<!-- {block.name}:begin -->", f"<!-- {block.name}:end -->"
         if begin not in text and end not in text:
             continue
-        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        if not text.count(begin) == text.count(end) == len(pattern.findall(text)) == 1:
+        pieces = re.split(f"{re.escape(begin)}.*?{re.escape(end)}", text, flags=re.DOTALL)
+        if not text.count(begin) == text.count(end) == len(pieces) - 1 == 1:
             raise UserError(f"{document} must hold {begin} and {end} once, in this order.")
-        before, after = pattern.split(text)
-        written = block.write(_numbers(block, results))
-        text = f"{before}{begin}\n{written}\n{end}{after}"
+        text = f"{begin}\n{block.write(_numbers(block, results))}\n{end}".join(pieces)
     return text
 
 
 def _numbers(block: Block, results: Path) -> Any:
-    path = results / block.source
+    path, ladder = results / block.source, results / "ladder.json"
     if not path.is_file():
         raise UserError(f"There is no {path.name} in results/; `{block.command}` writes it.")
     content = json.loads(path.read_text(encoding="utf-8"))
-    ladder = results / "ladder.json"
     if block.write is results_table and ladder.is_file():  # its rows where a run has none
         content = [*json.loads(ladder.read_text(encoding="utf-8"))["rows"], *content]
     return content

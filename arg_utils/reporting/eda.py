@@ -1,28 +1,38 @@
-"""The data before any model: tables for the first two notebooks."""
+"""The data: tables and figures of classes, lengths, composition, identities, splits, embeddings."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import orthogonal_procrustes
+from scipy.stats import mode
+from sklearn.manifold import TSNE
+from sklearn.neighbors import NearestNeighbors
 
-from arg_utils.data.fasta import Record, proteins
+from arg_utils.data.fasta import Record, cap_per_class, proteins, subset
 from arg_utils.data.folders import DataSet
 from arg_utils.data.open_data import read_report
 from arg_utils.esm2.batches import MAX_RESIDUES
+from arg_utils.esm2.embeddings import embed
+from arg_utils.experiments.outcomes import load_fitted
 from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology.mmseqs import best_hits
 from arg_utils.homology.splits import PARTS, homology_fold
 from arg_utils.labels import CLASSES, DISPLAY_NAMES, NONARG, NUM_CLASSES
+from arg_utils.methods.blocks import LoraInBlocks
+from arg_utils.methods.finetuning import tuned_features
+from arg_utils.metrics.scores import check_labels, check_same_length
+from arg_utils.reporting import figures as style
 
-STANDARD = set("ACDEFGHIKLMNPQRSTVWY")
-
-
-def header_examples(data: DataSet) -> list[str]:
-    """The first header of an ARG, of a protein that is none, and of a test protein."""
-    arg = next((r for r in data.train if r.label != NONARG), None)
-    other = next((r for r in data.train if r.label == NONARG), None)
-    return [f">{record.header}" for record in (arg, other, *data.test[:1]) if record]
+# Grouped by chemistry: hydrophobic, aromatic, special, polar, positive, negative.
+AMINO_ACIDS = "AVILM" + "FWY" + "CGP" + "STNQ" + "KRH" + "DE"
+GROUP_ENDS = (5, 8, 11, 15, 18)
+NO_STANDARD = str.maketrans("", "", AMINO_ACIDS)
 
 
 def build_table(work: Workspace) -> pd.DataFrame:
@@ -48,69 +58,40 @@ def class_table(data: DataSet) -> pd.DataFrame:
     return table.assign(share=(table["train"] / table["train"].sum()).round(4))
 
 
-def cap_table(counts: Sequence[int], caps: Sequence[int | None]) -> pd.DataFrame:
-    """Under each cap per class: proteins that remain, and largest class over smallest."""
-    rows = []
-    for cap in caps:
-        left = np.asarray(counts) if cap is None else np.minimum(counts, cap)
-        ratio = left.max() / left[left > 0].min()
-        rows.append(("none" if cap is None else str(cap), int(left.sum()), round(float(ratio), 1)))
-    return pd.DataFrame(rows, columns=["cap per class", "proteins", "largest / smallest"])
-
-
-def length_table(data: Sequence[Record]) -> pd.DataFrame:
-    """Residues per protein, by class: median, 5th and 95th percentile, and how many are cut."""
-    frame = pd.DataFrame(
-        {"class": [record.label for record in data], "n": [len(r.sequence) for r in data]}
-    )
-    groups = frame.groupby("class")["n"]
-    percentiles = {"5 %": 0.05, "median": 0.5, "95 %": 0.95}
-    table = pd.DataFrame({name: groups.quantile(q) for name, q in percentiles.items()})
-    table = table.round().astype(int)
-    table["longer than the window"] = groups.apply(lambda n: int((n > MAX_RESIDUES).sum()))
-    table.index = pd.Index([DISPLAY_NAMES[i] for i in table.index], name="class")
-    return table
-
-
 def odd_residues(data: Sequence[Record]) -> pd.DataFrame:
     """Letters other than the 20 amino acids: in how many proteins, and how many residues."""
-    residues: Counter[str] = Counter()
-    holders: Counter[str] = Counter()
-    for record in data:
-        letters = Counter(letter for letter in record.sequence if letter not in STANDARD)
-        residues.update(letters)
-        holders.update(letters.keys())
-    rows = [(letter, holders[letter], residues[letter]) for letter in sorted(residues)]
-    return pd.DataFrame(rows, columns=["letter", "proteins", "residues"])
+    letters = (
+        (letter, count)
+        for record in data
+        for letter, count in Counter(record.sequence.translate(NO_STANDARD)).items()
+    )
+    table = pd.DataFrame(letters, columns=["letter", "count"]).groupby("letter")["count"]
+    return table.agg(proteins="size", residues="sum").reset_index()
 
 
-def duplicate_table(data: DataSet) -> pd.DataFrame:
-    """Identical sequences: within train, and of val and test in the part before."""
-    train, val = ({r.sequence for r in part} for part in (data.train, data.val))
-    rows = [
-        ("again within train", len(data.train) - len(train)),
-        ("of val also in train", sum(r.sequence in train for r in data.val)),
-        ("of test also in train or val", sum(r.sequence in train | val for r in data.test)),
-    ]
-    return pd.DataFrame(rows, columns=["identical sequences", "proteins"])
-
-
-def nearest_identities(work: Workspace) -> dict[str, np.ndarray]:
+def nearest_identities(work: Workspace) -> pd.DataFrame:
     """Identity (0-1, NaN without a hit) of held-out proteins to their best hit in training.
 
-    ``random``: of the test part to train, whether its labels are known or not. ``homology``: of
-    every tested fold's proteins, without the excluded ones.
+    Columns: split, identity, kind (``ARGs``, ``other proteins``, or ``unlabelled``). ``random`` is
+    of the test part (of val, where there is none) to train; ``homology`` of every tested fold's
+    proteins, without the excluded ones.
     """
-    train, held_out = work.data.train, work.data.test or work.data.val
-    hits = best_hits([r.sequence for r in held_out], [r.sequence for r in train])
-    random = hits.set_index("query")["identity"].reindex(range(len(held_out))).to_numpy()
+    held_out = work.data.test or work.data.val
+    labels = work.data.test_labels if work.data.test else proteins(work.data.val).labels
+    hits = best_hits([r.sequence for r in held_out], [r.sequence for r in work.data.train])
+    near = hits.set_index("query")["identity"].reindex(range(len(held_out)))
+    frames = [pd.DataFrame({"split": "random", "identity": near, "kind": _kind(labels)})]
     records, table = work.labelled
-    folds = []
     for fold in work.tested_folds:
         parts = homology_fold(records, table, fold, work.profile.seed)
-        best = parts.best_hits.set_index("query")["identity"]
-        folds.append(best.reindex(parts.test).to_numpy())
-    return {"random": random, "homology": np.concatenate(folds)}
+        near = parts.best_hits.set_index("query")["identity"].reindex(parts.test)
+        kind = _kind(proteins(records).labels[parts.test])
+        frames.append(pd.DataFrame({"split": "homology", "identity": near, "kind": kind}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _kind(labels: NDArray | None) -> ArrayLike:
+    return "unlabelled" if labels is None else np.where(labels == NONARG, "other proteins", "ARGs")
 
 
 def split_counts(table: pd.DataFrame) -> pd.DataFrame:
@@ -118,10 +99,9 @@ def split_counts(table: pd.DataFrame) -> pd.DataFrame:
     random = pd.crosstab(table["class"], table["random"])
     folds = pd.crosstab(table["class"], table["fold"]).add_prefix("fold ")
     clusters = table.groupby("class")["cluster"].nunique().rename("clusters")
-    both = random[[p for p in ("train", "val", "test") if p in random]].join(folds).join(clusters)
-    both = both.reindex([name for name in CLASSES if name in both.index])
-    both.index = pd.Index([DISPLAY_NAMES[CLASSES.index(name)] for name in both.index], name="class")
-    return both
+    counts = random[[part for part in PARTS if part in random]].join(folds).join(clusters)
+    counts = counts.reindex([name for name in CLASSES if name in counts.index])
+    return counts.rename(dict(zip(CLASSES, DISPLAY_NAMES, strict=True)))
 
 
 def straddling_clusters(table: pd.DataFrame) -> int:
@@ -134,19 +114,206 @@ def fold_table(work: Workspace) -> pd.DataFrame:
     """Each tested homology fold: sizes of its parts, exclusions, and classes without training."""
     records, table = work.labelled
     labels, clusters = proteins(records).labels, table["cluster"].to_numpy()
-    rows = []
+    rows = {}
     for fold in work.tested_folds:
         parts = homology_fold(records, table, fold, work.profile.seed)
-        seen = [set(clusters[p]) for p in (parts.train, parts.val, parts.test)]
-        absent = set(labels[parts.test]) - set(labels[parts.train])
-        rows.append(
-            {
-                "fold": fold, "train": len(parts.train), "val": len(parts.val),
-                "test": len(parts.test), "excluded": len(parts.set_aside),
-                "clusters shared": len(seen[0] & seen[1]) + len((seen[0] | seen[1]) & seen[2]),
-                "tested classes without training": ", ".join(
-                    DISPLAY_NAMES[label] for label in sorted(absent)
-                ) or "none",
-            }
+        train, val, test = (set(clusters[p]) for p in (parts.train, parts.val, parts.test))
+        absent = sorted(set(labels[parts.test]) - set(labels[parts.train]))
+        rows[fold] = {
+            "train": len(parts.train),
+            "val": len(parts.val),
+            "test": len(parts.test),
+            "excluded": len(parts.set_aside),
+            "clusters shared": len(train & val) + len((train | val) & test),
+            "tested classes without training": ", ".join(np.take(DISPLAY_NAMES, absent)) or "none",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("fold")
+
+
+def capped(counts: Sequence[int], caps: Sequence[int | None]) -> dict[str, NDArray]:
+    """Proteins of each class that remain under each cap per class; a cap of None keeps all."""
+    return {
+        "no cap" if cap is None else f"at most {cap:,}": np.minimum(counts, cap or np.inf)
+        for cap in caps
+    }
+
+
+def class_counts(counts: Mapping[str, ArrayLike]) -> Figure:
+    """Proteins per class on a log axis, a panel per part, the largest class of all on top.
+
+    ``counts`` gives 15 numbers for each part's name. The imbalance is the largest class over the
+    smallest that is not empty.
+    """
+    table = pd.DataFrame({name: np.asarray(c, dtype=float) for name, c in counts.items()})
+    if len(table) != NUM_CLASSES:
+        raise ValueError(f"counts must have shape ({NUM_CLASSES},), not ({len(table)},)")
+    order = np.argsort(-table.sum(axis=1), kind="stable")
+    fig, axes = style.new_figure(1, len(counts), figsize=(11.6, 5), sharex=True)
+    for axis, (name, values) in zip(axes[0], table.items(), strict=True):
+        axis.barh(np.arange(NUM_CLASSES), values[order], height=0.72, color=style.BLUE)
+        axis.set_xscale("log")
+        axis.set_xlim(0.8, table.to_numpy().max() * 6)
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+        for row, value in enumerate(values[order]):  # an empty class has no bar, but its 0
+            axis.text(max(value, 0.8) * 1.12, row, f"{value:,.0f}", va="center", fontsize=8)
+        style.class_axis(axis, order, labelled=axis is axes[0, 0])
+        imbalance = values.max() / values[values > 0].min()
+        axis.set_title(f"{name}: {values.sum():,.0f} proteins\nimbalance {imbalance:,.0f} : 1")
+        axis.set_xlabel("proteins (log scale)")
+    return fig
+
+
+def lengths_by_class(lengths: ArrayLike, labels: ArrayLike) -> Figure:
+    """Box plots of protein lengths in residues; the dashed line is ESM-2's window of 1,022.
+
+    Boxes are quartiles, whiskers the 5th and 95th percentile; the median, and the share beyond
+    the window, are written on the right. ``lengths`` and ``labels`` have shape (n,).
+    """
+    check_same_length(lengths=lengths, labels=labels)
+    data = pd.DataFrame({"class": check_labels(labels), "length": np.asarray(lengths)})
+    by_class = data.groupby("class")["length"]
+    medians = by_class.median().reindex(range(NUM_CLASSES), fill_value=0)
+    order = medians.sort_values(ascending=False, kind="stable").index
+    beyond = by_class.apply(lambda n: (n > MAX_RESIDUES).mean()).reindex(order, fill_value=0)
+    fig, axes = style.new_figure(figsize=(8, 5))
+    axis = axes[0, 0]
+    sns.boxplot(
+        data, x="length", y="class", orient="y", order=order, whis=(5, 95), showfliers=False,
+        width=0.6, log_scale=(True, False), ax=axis, color="#CFE3F1", saturation=1,
+        linecolor=style.BLUE, medianprops={"color": style.VERMILLION, "linewidth": 1.8},
+    )  # fmt: skip
+    ticks = [50, 100, 200, 500, 1000, 2000]
+    axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axis.minorticks_off()
+    axis.axvline(MAX_RESIDUES, color=style.GREY, linestyle="--", linewidth=1)
+    title = f"dashed: ESM-2 reads {MAX_RESIDUES:,} residues at once; right: median, share beyond"
+    axis.set_title(title, pad=8)
+    style.write_right(axis, [f"{medians[index]:,.0f}   {beyond[index]:.1%}" for index in order])
+    style.class_axis(axis, order)
+    axis.set_xlabel("length (residues, log scale)")
+    return fig
+
+
+def amino_acid_frequencies(sequences: Sequence[str], labels: ArrayLike) -> pd.DataFrame:
+    """The share of each of the 20 amino acids in all residues of a class: 15 rows, 20 columns.
+
+    Other letters are not counted. One of each amino acid is added, so that no share is 0.
+    """
+    check_same_length(sequences=sequences, labels=labels)
+    counts = np.ones((NUM_CLASSES, len(AMINO_ACIDS)))
+    for sequence, label in zip(sequences, check_labels(labels), strict=True):
+        counts[label] += [sequence.count(letter) for letter in AMINO_ACIDS]
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    return pd.DataFrame(shares, index=list(DISPLAY_NAMES), columns=list(AMINO_ACIDS))
+
+
+def composition(frequencies: pd.DataFrame) -> Figure:
+    """Heat map of log2(share in the class / share in non-ARG proteins).
+
+    Amino acids are grouped by chemistry; the classes richest in hydrophobic ones, and so in
+    membrane proteins, are on top. ``frequencies`` comes from `amino_acid_frequencies`.
+    """
+    others = frequencies.drop(index=DISPLAY_NAMES[NONARG])
+    hydrophobic = others.iloc[:, : GROUP_ENDS[1]].sum(axis=1)
+    others = others.loc[hydrophobic.sort_values(ascending=False, kind="stable").index]
+    fig, axes = style.new_figure(figsize=(8.6, 5))
+    axis = axes[0, 0]
+    sns.heatmap(
+        np.log2(others / frequencies.iloc[NONARG]), cmap="PuOr_r", vmin=-1.5, vmax=1.5, ax=axis,
+        cbar_kws={"label": "log2 ratio to non-ARG proteins", "pad": 0.02, "extend": "both"},
+    )  # fmt: skip
+    axis.vlines(GROUP_ENDS, 0, len(others), color="white", linewidth=4)
+    axis.tick_params(length=0, rotation=0)
+    axis.set_xlabel("aliphatic · aromatic · C, G, P · polar · positive · negative")
+    axis.set_title("classes by their share of hydrophobic and aromatic residues")
+    return fig
+
+
+def nearest_identity(identities: pd.DataFrame) -> Figure:
+    """Identity of held-out proteins to their best hit in training, one panel per split.
+
+    ``identities`` comes from `nearest_identities`; proteins without a hit have the leftmost bar.
+    """
+    splits = identities.groupby("split", sort=False)
+    fig, axes = style.new_figure(len(splits), 1, figsize=(8, 2.6 * len(splits) + 0.4), sharex=True)
+    colors = {"ARGs": style.VERMILLION, "other proteins": style.BLUE, "unlabelled": style.GREY}
+    for axis, (split, part) in zip(axes[:, 0], splits, strict=True):
+        percent = (part["identity"] * 100).fillna(-7.5)
+        sns.histplot(
+            x=percent, hue=part["kind"], weights=100 / len(part), palette=colors, alpha=1, ax=axis,
+            hue_order=[kind for kind in colors if kind in set(part["kind"])], multiple="stack",
+            bins=[-10, *range(-5, 105, 5)], shrink=0.92, linewidth=0,
         )  # fmt: skip
-    return pd.DataFrame(rows).set_index("fold")
+        axis.get_legend().set_title(None)
+        shares = (percent >= 90).groupby(part["kind"]).mean()
+        near = ", ".join(f"{share:.0%} of {kind}" for kind, share in shares.items())
+        axis.set_title(f"{split} split: {near} have a relative of ≥ 90 % in training", fontsize=10)
+        axis.set_ylabel(f"% of {len(part):,} proteins")
+    ticks = range(0, 101, 20)
+    axes[-1, 0].set_xticks([-7.5, *ticks], ["no hit", *map(str, ticks)])
+    axes[-1, 0].set_xlabel("identity to the nearest training protein (%)")
+    return fig
+
+
+def embeddings_before_and_after(
+    work: Workspace, method: str, cap: int = 60
+) -> tuple[NDArray, dict[str, NDArray]]:
+    """Scored proteins, at most ``cap`` per class, as frozen and as fine-tuned ESM-2 sees them.
+
+    ``method`` is one that trains ESM-2's blocks; its run of the random split is loaded. Returns
+    classes int64 [n], and features float32 [n, width] under ``frozen`` and the method's title.
+    """
+    chosen = subset(work.scored, cap_per_class(work.scored.labels, cap, work.profile.seed))
+    fitted = cast(LoraInBlocks, load_fitted(work, method))
+    frozen = embed(chosen.sequences, progress=False)
+    tuned = tuned_features(fitted.model, chosen.sequences, progress=False)
+    return chosen.labels, {"frozen ESM-2": frozen, fitted.title: tuned}
+
+
+def project(features: NDArray, seed: int = 0) -> NDArray:
+    """Features [n, width] as points [n, 2]: neighbours stay neighbours, distances say little.
+
+    t-SNE (van der Maaten & Hinton 2008, JMLR 9:2579), from scikit-learn, started from the first
+    two principal components.
+    """
+    scaled = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
+    perplexity = min(30.0, max(1.0, (len(features) - 1) / 3))
+    points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(scaled)
+    return points - points.mean(axis=0)
+
+
+def neighbour_accuracy(features: NDArray, labels: NDArray, k: int = 5) -> float:
+    """The share of proteins whose class is the most frequent of their ``k`` nearest others'."""
+    nearest = NearestNeighbors(n_neighbors=k).fit(features).kneighbors(return_distance=False)
+    return float((mode(labels[nearest], axis=1).mode == labels).mean())
+
+
+def embedding_maps(features: Mapping[str, NDArray], labels: NDArray) -> Figure:
+    """2-D maps of the same proteins side by side, turned to match the first.
+
+    ``features`` gives [n, width] for each map's name, ``labels`` the classes [n]. Colour and
+    marker together tell the 15 classes apart; proteins that are no ARG are small and grey. The
+    accuracy of the five nearest neighbours is of the features, not of the map.
+    """
+    labels = check_labels(labels)
+    check_same_length(labels=labels, **features)
+    fig, axes = style.new_figure(1, len(features), figsize=(5.2 * len(features) + 1.6, 5.2))
+    first: NDArray | None = None
+    for axis, (name, values) in zip(axes[0], features.items(), strict=True):
+        points = project(values)
+        first = points if first is None else first
+        points = points @ orthogonal_procrustes(points, first)[0]
+        for index in [NONARG, *range(NONARG)]:
+            color, hollow = style.PALETTE[index % len(style.PALETTE)], index >= len(style.PALETTE)
+            dots = {"marker": style.MARKERS[(index + 3 * hollow) % 7], "s": 18, "alpha": 0.8,
+                     "facecolors": "none" if hollow else color, "edgecolors": color}  # fmt: skip
+            if index == NONARG:
+                dots = {"color": "#C4C4C4", "s": 6, "linewidths": 0}
+            if (labels == index).any():
+                axis.scatter(*points[labels == index].T, label=DISPLAY_NAMES[index], **dots)
+        accuracy = neighbour_accuracy(values, labels)
+        axis.set_title(f"{name}: {accuracy:.1%} have the class of their 5 neighbours")
+        axis.set(xlabel="t-SNE 1", ylabel="t-SNE 2", xticks=[], yticks=[])
+    handles = axes[0, 0].get_legend_handles_labels()[0]
+    fig.legend(handles=handles, loc="outside right upper", frameon=False, markerscale=1.6)
+    return fig

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
@@ -35,36 +34,20 @@ class NotebookError(Exception):
     """A cell failed: which, and the last lines of its traceback."""
 
 
-class _ThisInterpreter(KernelSpecManager):
-    """Every kernel is the running Python, whatever 'python3' is on the user's machine."""
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        return KernelSpec(**get_kernel_dict())
-
-
 class _LiveClient(NotebookClient):
     """Shows the kernel's stderr, where the progress bars are, while a cell runs."""
 
     def process_message(self, msg: dict, cell: NotebookNode, cell_index: int) -> Any:
         if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
-            sys.stderr.write(msg["content"]["text"])
-            sys.stderr.flush()
+            print(msg["content"]["text"], end="", file=sys.stderr, flush=True)
         return super().process_message(msg, cell, cell_index)
 
 
 def run_notebooks(folder: Path | None = None) -> Path:
-    """Execute the notebooks ``NN_*.ipynb`` of ``folder`` in order, each in its own kernel.
+    """Execute the notebooks ``NN_*.ipynb`` of a folder in order, each in its own kernel.
 
-    Tidy copies go to ``notebooks/`` in `settings.output_dir`, whole or not at all, their times to
-    ``notebook_times.json``.
-
-    Parameters
-    ----------
-    folder : by default notebooks/.
-
-    Returns
-    -------
-    The run's output folder.
+    Tidy copies go to ``notebooks/`` in the run's output folder, which is returned, whole or not at
+    all; their times to ``notebook_times.json``. ``folder`` is notebooks/ unless given.
 
     Raises
     ------
@@ -73,24 +56,25 @@ def run_notebooks(folder: Path | None = None) -> Path:
     UserError
         If that cell raised one, with its sentence.
     """
-    paths = sorted((folder or files.NOTEBOOKS).glob(NUMBERED))
+    folder = folder or files.NOTEBOOKS
+    paths = sorted(folder.glob(NUMBERED))
     if not paths:
-        raise UserError(f"There is no notebook named NN_*.ipynb in {folder or files.NOTEBOOKS}.")
-    data, profile = resolve_data_dir().resolve().name, settings.load_profile().name
-    output = settings.output_dir(data, profile).resolve()
-    mark, seconds = {"code": code_fingerprint(), "profile": profile, "data": data}, {}
+        raise UserError(f"There is no notebook named NN_*.ipynb in {folder}.")
+    of = {"data": resolve_data_dir().resolve().name, "profile": settings.load_profile().name}
+    output = settings.output_dir(**of).resolve()
+    code, seconds = code_fingerprint(), {}
     shutil.rmtree(output / "notebooks", ignore_errors=True)  # copies of one run, never of two
     for path in paths:
         print(f"{path.stem} …", flush=True)
         start = time.perf_counter()
         notebook = execute(path)
-        notebook.metadata["arg_utils"] = {**mark, "cells": cells_fingerprint(notebook)}
+        notebook.metadata["arg_utils"] = {"code": code, **of, "cells": cells_fingerprint(notebook)}
         nbformat.validate(notebook)
         files.write_text(output / "notebooks" / path.name, nbformat.writes(notebook) + "\n")
         seconds[path.stem] = round(time.perf_counter() - start, 1)
         print(f"{path.stem}: {clock(seconds[path.stem])}", flush=True)
     print(f"all notebooks: {clock(sum(seconds.values()))}", flush=True)
-    times = {"data": data, "profile": profile, "cores": os.cpu_count(), "seconds": seconds}
+    times = {**of, "cores": os.cpu_count(), "seconds": seconds}
     files.write_text(output / "notebook_times.json", json.dumps(times, indent=2) + "\n")
     return output
 
@@ -101,8 +85,10 @@ def execute(path: Path) -> NotebookNode:
     Raises `NotebookError` or `UserError` as `run_notebooks` does.
     """
     notebook = nbformat.read(path, as_version=4)
+    # without folders to look in, 'python3' is this interpreter and not another of the user's
+    specs = KernelSpecManager(kernel_dirs=[])
     manager = AsyncKernelManager(
-        kernel_name="python3", kernel_spec_manager=_ThisInterpreter(), transport_encryption="auto"
+        kernel_name="python3", kernel_spec_manager=specs, transport_encryption="auto"
     )
     client = _LiveClient(
         notebook, km=manager, resources={"metadata": {"path": str(path.parent)}}, timeout=None,
@@ -129,13 +115,13 @@ def kernel_environment(environment: Mapping[str, str]) -> dict[str, str]:
         if value and (name == "ARG_OUTPUT" or Path(value).exists()):
             kernel[name] = str(Path(value).resolve())
     before = kernel.get("PYTHONPATH")
-    kernel["PYTHONPATH"] = os.pathsep.join([str(files.ROOT), *([before] if before else [])])
+    kernel["PYTHONPATH"] = os.pathsep.join(filter(None, [str(files.ROOT), before]))
     return kernel
 
 
 def _failure(path: Path, notebook: NotebookNode, error: CellExecutionError) -> str:
     """Which cell failed (counting code cells from 1) and the end of its traceback."""
-    cells = [cell.get("outputs", []) for cell in notebook.cells if cell.cell_type == "code"]
+    cells = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
     failed = [any(output.output_type == "error" for output in outputs) for outputs in cells]
     number = failed.index(True) + 1 if True in failed else "?"
     lines = ANSI.sub("", error.traceback).rstrip().splitlines()[-12:]
@@ -210,27 +196,21 @@ def report(output: Path) -> None:
 
 
 def publish(run: Path | None = None, root: Path = files.ROOT) -> list[Path]:
-    """Copy a run's notebooks, figures, numbers and submission over the committed ones.
+    """Copy a run's notebooks, figures, numbers and submission over those committed in ``root``.
 
-    Parameters
-    ----------
-    run : the run's output folder, by default ``runs/open-laptop``.
-    root : the repository.
-
-    Returns
-    -------
-    The files written.
-
-    Raises
-    ------
-    UserError
-        If the run is incomplete, or not one of the code and notebooks as they are now.
+    ``run`` is the run's output folder, ``runs/open-laptop`` unless given. Returns the files
+    written. Raises `UserError` if the run is incomplete, or not one of the code and notebooks as
+    they are now.
     """
     run = run or files.RUNS / "open-laptop"
     _require_current(run / "notebooks", root)
-    copies = {path: root / "notebooks" / path.name for path in (run / "notebooks").glob("*.ipynb")}
-    copies |= {path: root / "results" / path.name for path in (run / "figures").glob("*.png")}
-    copies |= {path: root / "results" / path.name for path in run.glob("*.json")}
+    copies = {
+        path: root / folder / path.name
+        for pattern, folder in (
+            ("notebooks/*.ipynb", "notebooks"), ("figures/*.png", "results"), ("*.json", "results")
+        )
+        for path in run.glob(pattern)
+    }  # fmt: skip
     copies[run / "submission.csv"] = root / "submissions" / "sample_submission.csv"
     for origin, target in copies.items():
         if origin.name == "results.json" and target.is_file():  # other profiles' rows stay

@@ -1,32 +1,45 @@
 """Scores as tables: one frame for rows of every kind, and what the notebooks show beside it."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
+from string import Formatter
 
 import numpy as np
 import pandas as pd
 
-from arg_utils.esm2.lora import count_trainable
-from arg_utils.esm2.weights import WIDTH
 from arg_utils.experiments.outcomes import Outcome, fit_random
 from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology.splits import FOLDS
-from arg_utils.labels import DISPLAY_NAMES, NUM_CLASSES
 from arg_utils.methods import METHODS
-from arg_utils.methods.classifier import adapt_head, new_head
-from arg_utils.methods.finetuning import ProteinClassifier
 from arg_utils.metrics.scores import accuracy, confused_proteins, identity_bins, macro_f1
-from arg_utils.settings import Profile
 
 SCORE, GAIN = "macro-F1 (95 % interval)", "gain on best hit"
-MEANS = ("macro_f1", "ci_low", "ci_high", "gain", "gain_low", "gain_high", "accuracy", "ece",
-         "minutes")  # fmt: skip
+CALIBRATED = "were its probabilities perfect"
+COLUMNS = {
+    "split": "{split}",
+    "method": "{method}",
+    "profile": "{profile}",
+    "reference proteins": "{given}",
+    "proteins": "{proteins:,}",
+    SCORE: "{score}",
+    GAIN: "{gain:+.3f} ({gain_low:+.3f} to {gain_high:+.3f})",
+    "accuracy": "{accuracy:.3f}",
+    "calibration error": "{ece:.3f}",
+    CALIBRATED: "{ece_calibrated:.3f} ({ece_calibrated_low:.3f}–{ece_calibrated_high:.3f})",
+    "trained parameters": "{trainable_parameters:,}",
+    "minutes": "{minutes:.1f}",
+}
+INTERVALS = ("macro_f1", "ci_low", "ci_high", "gain", "gain_low", "gain_high")
+MEANS = (*INTERVALS, "accuracy", "ece", "minutes")
 
 
-def number(value: float | None, form: str = ".3f") -> str:
-    """``value`` in a format, a dash where there is none."""
-    return "–" if value is None or value != value else format(value, form)
+def cells(rows: Iterable[Mapping], form: str) -> list[str]:
+    """Each row's fields in a format such as ``{accuracy:.3f}``; a dash where one is missing."""
+    fields = [name.partition("[")[0] for _, name, *_ in Formatter().parse(form) if name]
+    return [
+        "–" if any(row.get(field) is None for field in fields) else form.format_map(row)
+        for row in rows
+    ]
 
 
 def score_frame(rows: Sequence[Mapping]) -> pd.DataFrame:
@@ -35,26 +48,10 @@ def score_frame(rows: Sequence[Mapping]) -> pd.DataFrame:
     ``rows`` are those of results.json, ladder.json, external.json and negatives.json: a method,
     and what was measured of it. Columns that no row has a value for are left out.
     """
-    averaged = average_seeds(rows)
-    columns = {
-        "split": [row.get("split", "–") for row in averaged],
-        "method": [row["method"] for row in averaged],
-        "profile": [row.get("profile") or "–" for row in averaged],
-        "reference proteins": [row.get("given", "–") for row in averaged],
-        "proteins": [number(row.get("proteins"), ",") for row in averaged],
-        SCORE: [_score(row) for row in averaged],
-        GAIN: [_gain(row) for row in averaged],
-        "accuracy": [number(row.get("accuracy")) for row in averaged],
-        "calibration error": [
-            number(row.get("ece", row.get("calibration_error"))) for row in averaged
-        ],
-        "trained parameters": [number(row.get("trainable_parameters"), ",") for row in averaged],
-        "minutes": [number(row.get("minutes"), ".1f") for row in averaged],
-    }
-    return pd.DataFrame(
-        {name: cells for name, cells in columns.items() if set(cells) != {"–"}},
-        index=range(len(averaged)),
-    )
+    averaged = [row | {"score": _score(row)} for row in average_seeds(rows)]
+    columns = {name: cells(averaged, form) for name, form in COLUMNS.items()}
+    measured = {name: texts for name, texts in columns.items() if set(texts) != {"–"}}
+    return pd.DataFrame(measured, index=range(len(averaged)))
 
 
 def average_seeds(rows: Sequence[Mapping]) -> list[dict]:
@@ -64,16 +61,13 @@ def average_seeds(rows: Sequence[Mapping]) -> list[dict]:
     """
     groups: dict[tuple, dict[int, Mapping]] = {}
     for row in rows:
-        key = (row.get("split"), row["method"], row.get("profile"))
+        key = row.get("split"), row["method"], row.get("profile")
         groups.setdefault(key, {})[row.get("seed", 0)] = row
     averaged = []
     for group in groups.values():
         same = list(group.values())
-        means = {
-            name: fmean(row[name] for row in same)
-            for name in MEANS
-            if all(row.get(name) is not None for row in same)
-        }
+        shared = [name for name in MEANS if all(row.get(name) is not None for row in same)]
+        means = {name: fmean(row[name] for row in same) for name in shared}
         seeds = same[0].get("seeds", len(same))  # averaged before
         averaged.append({**same[0], **means, "seeds": seeds})
     return averaged
@@ -81,21 +75,16 @@ def average_seeds(rows: Sequence[Mapping]) -> list[dict]:
 
 def _score(row: Mapping) -> str:
     """``0.412 (0.350–0.470), mean of 3 seeds, 1 of 5 folds``, as far as it applies."""
-    text = number(row.get("macro_f1"))
-    if row.get("ci_low") is not None and row.get("ci_high") is not None:
+    if row.get("macro_f1") is None:
+        return "–"
+    text = f"{row['macro_f1']:.3f}"
+    if row.get("ci_low") is not None:
         text += f" ({row['ci_low']:.3f}–{row['ci_high']:.3f})"
     if row["seeds"] > 1:
         text += f", mean of {row['seeds']} seeds"
     if row.get("folds") is not None and len(row["folds"]) < FOLDS:
         text += f", {len(row['folds'])} of {FOLDS} folds"
     return text
-
-
-def _gain(row: Mapping) -> str:
-    """``+0.093 (+0.011 to +0.172)``; a dash where it was not measured."""
-    if row.get("gain") is None:
-        return "–"
-    return f"{row['gain']:+.3f} ({row['gain_low']:+.3f} to {row['gain_high']:+.3f})"
 
 
 def best_first(rows: Sequence[Mapping]) -> list[Mapping]:
@@ -113,27 +102,21 @@ def source(content: Mapping) -> str:
 
 def stage_table(history: pd.DataFrame) -> pd.DataFrame:
     """Each stage of staged training: rate, epochs, best epoch and its macro-F1, last loss."""
-    rows, first_lora = [], _first_lora_stage(history)
-    for stage, part in history.groupby("stage"):
-        best = part.loc[part["val_macro_f1"].idxmax()]
-        rows.append(
-            {
-                "stage": stage, "trains": "LoRA factors" if stage >= first_lora else "layer",
-                "learning rate": part["learning_rate"].iloc[0], "epochs": len(part),
-                "best epoch": int(best["epoch"]), "its macro-F1": round(best["val_macro_f1"], 4),
-                "best so far improved": bool(part["best"].any()),
-                "last loss": round(part["train_loss"].iloc[-1], 4),
-                "seconds": round(part["seconds"].sum(), 1),
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows).set_index("stage")
-
-
-def _first_lora_stage(history: pd.DataFrame) -> float:
-    """The stage that begins the rates anew, with the layer's LoRA; infinite where none does."""
-    rates = history.groupby("stage")["learning_rate"].first()
-    again = rates.index[(rates == rates.iloc[0]).to_numpy()][1:]
-    return min(again, default=float("inf"))
+    stages = history.groupby("stage")
+    rates = stages["learning_rate"].first()
+    lora = (rates == rates.iloc[0]).cumsum() > 1  # the rates begin anew with the layer's LoRA
+    best = history.loc[stages["val_macro_f1"].idxmax()].set_index("stage")
+    columns = {
+        "trains": np.where(lora, "LoRA factors", "layer"),
+        "learning rate": rates,
+        "epochs": stages.size(),
+        "best epoch": best["epoch"],
+        "its macro-F1": best["val_macro_f1"].round(4),
+        "best so far improved": stages["best"].any(),
+        "last loss": stages["train_loss"].last().round(4),
+        "seconds": stages["seconds"].sum().round(1),
+    }
+    return pd.DataFrame(columns)
 
 
 def validation_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
@@ -152,81 +135,44 @@ def validation_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
 
 def lora_changes(before: Outcome, after: Outcome, part: str = "val") -> pd.DataFrame:
     """How many answers the second method changed: corrected, spoilt, or wrong both times."""
-    true = before.labels[part]
-    old, new = before.predictions(part), after.predictions(part)
+    true, old, new = before.labels[part], before.predictions(part), after.predictions(part)
     changed = old != new
     counts = {
         "proteins": len(true),
-        "answers changed": int(changed.sum()),
-        "wrong, now right": int((changed & (new == true)).sum()),
-        "right, now wrong": int((changed & (old == true)).sum()),
-        "wrong both times": int((changed & (old != true) & (new != true)).sum()),
+        "answers changed": changed.sum(),
+        "wrong, now right": (changed & (new == true)).sum(),
+        "right, now wrong": (changed & (old == true)).sum(),
+        "wrong both times": (changed & (old != true) & (new != true)).sum(),
     }
     return pd.DataFrame(counts.items(), columns=[f"{part} answers", "number"])
-
-
-def trainable_table(profile: Profile) -> pd.DataFrame:
-    """Trainable parameters of each trained method, counted on layers made for the purpose."""
-    head = new_head(WIDTH, 0)
-    numbers = {
-        "frozen_linear": count_trainable(head),
-        "lora_classifier": count_trainable(adapt_head(head, profile.lora_classifier, 0)),
-        "lora_blocks": count_trainable(ProteinClassifier(head, profile.lora_blocks)),
-    }
-    rows = [(METHODS[name].title, number) for name, number in numbers.items()]
-    return pd.DataFrame(rows, columns=["method", "trainable parameters"])
 
 
 def confused_with_genes(work: Workspace, outcome: Outcome) -> pd.DataFrame:
     """The proteins behind the hardest confusions, with what their headers call them."""
     part = work.scored_part
-    records = work.labelled[0]
-    header_of = {record.sequence: record.header for record in records}
-    headers = [header_of.get(s, "") for s in getattr(work, part).sequences]
-    found = confused_proteins(
-        outcome.labels[part], outcome.predictions(part), outcome.probabilities[part], headers,
-        pairs=6, per_pair=2,
-    )  # fmt: skip
-    names = found["id"].str.split("|")
-    found.insert(0, "gene", names.str[4:].str.join("|").str[:40])
-    return found.assign(id=names.str[:2].str.join("|").str.removesuffix("|FEATURES")).round(3)
+    header_of = {record.sequence: record.header for record in work.labelled[0]}
+    headers = [header_of.get(sequence, "") for sequence in getattr(work, part).sequences]
+    answers = outcome.labels[part], outcome.predictions(part), outcome.probabilities[part]
+    table = confused_proteins(*answers, headers, pairs=6, per_pair=2)
+    fields = table["id"].str.split("|")
+    table.insert(0, "gene", fields.str[4:].str.join("|").str[:40])
+    return table.assign(id=fields.str[:2].str.join("|").str.removesuffix("|FEATURES")).round(3)
 
 
 def bins_by_method(predictions: pd.DataFrame, methods: Sequence[str]) -> dict[str, pd.DataFrame]:
     """`scores.identity_bins` of each method, under its title."""
-    return {
-        METHODS[name].title: identity_bins(
-            predictions["true"], predictions[name], predictions["identity"]
-        )
-        for name in methods
-    }
+    true, identity = predictions["true"], predictions["identity"]
+    return {METHODS[m].title: identity_bins(true, predictions[m], identity) for m in methods}
 
 
-def balance_table(predicted: np.ndarray, training: np.ndarray) -> pd.DataFrame:
-    """Predicted and training proteins of each class, and their shares in per cent."""
-    counts = {
-        "predicted": np.bincount(predicted, minlength=NUM_CLASSES),
-        "training": np.bincount(training, minlength=NUM_CLASSES),
-    }
-    table = pd.DataFrame(counts, index=pd.Index(DISPLAY_NAMES, name="class"))
-    shares = (100 * table / table.sum()).round(1).add_suffix(" %")
-    return table.join(shares)
-
-
-def submission_lines(path: Path | str, most: int) -> list[str]:
-    """The first lines of a submission file."""
-    with open(path, encoding="utf-8") as file:
-        return [line.rstrip("\n") for line, _ in zip(file, range(most), strict=False)]
-
-
-def score_on_test(work: Workspace, found: np.ndarray) -> str:
+def score_on_test(work: Workspace, predicted: np.ndarray) -> str:
     """Macro-F1 and accuracy on the test file where its labels are known, as a sentence."""
-    if work.data.test_labels is None:
-        return "The test labels are not known here: Kaggle scores the upload."
     true = work.data.test_labels
+    if true is None:
+        return "The test labels are not known here: Kaggle scores the upload."
     return (
-        f"test macro-F1 {macro_f1(true, found):.4f}, accuracy {accuracy(true, found):.4f} "
-        f"({len(true):,} proteins, random split)"
+        f"test macro-F1 {macro_f1(true, predicted):.4f}, accuracy "
+        f"{accuracy(true, predicted):.4f} ({len(true):,} proteins, random split)"
     )
 
 
@@ -242,46 +188,27 @@ def ladder_bins(rows: Sequence[dict], split: str, methods: Sequence[str]) -> dic
     the first.
     """
     chosen = {row["method"]: row for row in reversed(rows) if row["split"] == split}
-    return {
-        chosen[name]["title"]: pd.DataFrame(chosen[name]["bins"]).astype(
-            {"macro_f1": float, "accuracy": float}
-        )
-        for name in methods
-        if name in chosen
-    }
+    return {chosen[m]["title"]: _floats(chosen[m]["bins"]) for m in methods if m in chosen}
 
 
 def ladder_classes(rows: Sequence[dict], split: str, methods: Sequence[str]) -> pd.DataFrame:
     """F1 of each class on one split, a column per method, and the support."""
     chosen = [_first(rows, split, method) for method in methods]
-    first = pd.DataFrame(chosen[0]["per_class"])
-    table = first[["class", "support"]]
+    table = pd.DataFrame(chosen[0]["per_class"])[["class", "support"]]
     for row in chosen:
         table[row["title"]] = pd.DataFrame(row["per_class"])["f1"].round(3)
     return table
 
 
 def ladder_reliability(rows: Sequence[dict], split: str, method: str) -> pd.DataFrame:
-    """Confidence against accuracy of one method on one split, as `calibration.reliability` has it.
-
-    Of several seeds, the first.
-    """
-    row = _first(rows, split, method)
-    return pd.DataFrame(row["reliability"]).astype({"confidence": float, "accuracy": float})
-
-
-def describe_calibration(rows: Sequence[dict], method: str) -> str:
-    """A line per split: the calibration error, and what perfect probabilities would show."""
-    lines = []
-    for split in dict.fromkeys(row["split"] for row in rows):
-        row = _first(rows, split, method)
-        low, high = row["ece_calibrated_low"], row["ece_calibrated_high"]
-        lines.append(
-            f"{split} split: calibration error {row['ece']:.3f}; perfect probabilities would show "
-            f"{row['ece_calibrated']:.3f} ({low:.3f} to {high:.3f})"
-        )
-    return "\n".join(lines)
+    """The table of `calibration.reliability` for one method on one split, of the first seed."""
+    return _floats(_first(rows, split, method)["reliability"])
 
 
 def _first(rows: Sequence[dict], split: str, method: str) -> dict:
     return next(row for row in rows if (row["split"], row["method"]) == (split, method))
+
+
+def _floats(records: list[dict]) -> pd.DataFrame:
+    """A table of JSON's records, whose missing numbers are ``null``."""
+    return pd.DataFrame(records).replace({None: np.nan}).infer_objects()

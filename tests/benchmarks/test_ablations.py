@@ -50,19 +50,6 @@ def test_plain_is_right_and_the_others_favour_the_rare_class():
     assert 0.15 < rare_class_probability("layers_focal") < 0.5
 
 
-def test_some_heads_learn_what_no_line_separates():
-    rng = np.random.default_rng(0)
-    corners = rng.integers(0, 2, (200, 2))
-    x = (corners * 2 - 1 + rng.normal(0, 0.1, (200, 2))).astype(np.float32)
-    x, y = np.tile(x, (3, 20)), np.tile(np.where(corners[:, 0] == corners[:, 1], 3, 9), 3)
-    right = {
-        name: (TREATMENTS[name][1](x, y, x).argmax(axis=1) == y).mean()
-        for name in ("layers_linear", "layers_perceptron", "layers_svm")
-    }
-    assert right["layers_linear"] < 0.8
-    assert min(right["layers_perceptron"], right["layers_svm"]) > 0.95
-
-
 def test_a_perceptron_repeats_and_leaves_random_numbers_alone(grouped):
     before = torch.random.get_rng_state()
     one, two, other = (treatments.fit_perceptron(*grouped[:2], seed) for seed in (1, 1, 2))
@@ -75,12 +62,6 @@ def test_a_fold_is_not_learned_from():
     """Features that name the protein, and a class of its own for each fold."""
     x, fold = np.eye(30, dtype=np.float32), np.repeat([0, 1, 2], 10)
     assert heads.score(treatments.nearest, x, fold, fold)["accuracy"] == 0
-
-
-def test_the_chosen_features_are_among_those_compared():
-    rows = list(heads.trials())
-    assert any(features == FEATURES and title == "linear" for _, features, title, _ in rows)
-    assert len({(name, title) for name, _, title, _ in rows}) == len(rows)
 
 
 LABELS = np.repeat([2, 7, 11, NONARG], 16)
@@ -141,16 +122,6 @@ def test_what_tells_the_class_is_worth_more_than_what_does_not():
     assert rows[stacking.CHOSEN]["gain"] == 0
     assert rows["all hits, perceptron"]["accuracy"] < 0.5
     assert rows["all hits, perceptron"]["gain_high"] < 0
-
-
-def test_partitions_are_averaged():
-    def row(f1, gain):
-        scores = {"macro_f1": f1, "accuracy": 1.0, "ece": 0.0, "false_args": 0.0, "gain": gain}
-        return {"evidence": "x", **scores, "gain_low": gain - 1, "gain_high": gain + 1}
-
-    (mean,) = stacking.averaged([[row(0.25, 0.0)], [row(0.75, 1.0)]])
-    assert (mean["macro_f1"], mean["gain"]) == (0.5, 0.5)
-    assert mean["gains"] == [[0.0, -1.0, 1.0], [1.0, 0.0, 2.0]]
 
 
 def test_the_chosen_count_is_the_one_of_the_library():

@@ -1,4 +1,9 @@
-"""The data set groups and caps by label, its tokens are fair-esm's, its batches are a partition."""
+"""The data set groups and caps by label; batches are a partition, computed side by side."""
+
+import re
+import threading
+import time
+from types import SimpleNamespace
 
 import esm
 import numpy as np
@@ -6,9 +11,18 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from arg_utils.data.fasta import Record, read_fasta
+from arg_utils.data.fasta import read_fasta
 from arg_utils.errors import UserError
-from arg_utils.esm2.batches import ProteinSequenceDataset, shuffled_batches
+from arg_utils.esm2 import batches
+from arg_utils.esm2.batches import (
+    ALPHABET,
+    WAITING,
+    ProteinSequenceDataset,
+    ResidueBar,
+    encode,
+    in_parallel,
+    shuffled_batches,
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +53,9 @@ def test_j_and_lower_case_are_read_as_the_alphabet_has_them(tmp_path):
     assert data.sequences == ["MXKO", "MUZB"]
     assert [label for _, label in data] == [5, 14]
     assert data[0][0].tolist() == [0, 20, 24, 15, 28, 2]
+    for unknown in "Jm?é":  # fair-esm raises KeyError for these
+        assert encode(f"M{unknown}K").tolist() == [0, 20, ALPHABET.unk_idx, 15, 2]
+    assert len(encode("A" * 5000)) == 1024
 
 
 def test_grouped_by_label_and_capped(records):
@@ -52,25 +69,10 @@ def test_grouped_by_label_and_capped(records):
         places = [position[id(r)] for r in data.records if r.label == label]
         assert places == sorted(places)
     assert len(ProteinSequenceDataset(records)) == len(records)
-
-
-def test_the_seed_decides_which_are_kept(records):
-    kept = [ProteinSequenceDataset(records, 4, seed).sequences for seed in (0, 0, 1)]
-    assert kept[0] == kept[1]
-    assert kept[0] != kept[2]
-
-
-def test_it_is_a_pytorch_data_set(records):
-    data = ProteinSequenceDataset(records[:5])
-    loader = DataLoader(data, batch_size=2, collate_fn=list)
+    assert ProteinSequenceDataset(records, 4).sequences == data.sequences
+    assert ProteinSequenceDataset(records, 4, seed=1).sequences != data.sequences
+    loader = DataLoader(ProteinSequenceDataset(records[:5]), batch_size=2, collate_fn=list)
     assert [len(batch) for batch in loader] == [2, 2, 1]
-    with pytest.raises(IndexError):
-        data[5]
-
-
-def test_a_long_protein_is_cut_to_the_window():
-    data = ProteinSequenceDataset([Record("a", "a", "M" * 3000, 0)])
-    assert len(data[0][0]) == 1024
 
 
 def test_a_faulty_file_is_named(tmp_path):
@@ -101,3 +103,97 @@ def test_batches_are_random_filled_and_alike_in_length():
     spread = np.mean([np.ptp(lengths[batch]) for batch in one])
     assert spread < 0.5 * np.ptp(lengths)
     assert np.median([lengths[batch].sum() for batch in one]) > 0.75 * 2000
+
+
+@pytest.fixture(params=[1, 2, 3])
+def workers(request, monkeypatch):
+    """So many threads, whatever the machine has."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(batches, "cores", lambda: 8)
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_results_come_in_order_each_from_one_thread_of_pytorch(workers):
+    seen = set()
+
+    def work(item):
+        time.sleep(0.002 * (item % 3))
+        seen.add((threading.current_thread().name, torch.get_num_threads()))
+        return item, torch.is_grad_enabled()
+
+    with torch.no_grad():
+        found = list(in_parallel(work, range(30)))
+    assert [item for item, _ in found] == list(range(30))
+    assert {number for _, number in seen} == {1}
+    assert 1 <= len(seen) <= workers
+    assert torch.get_num_threads() == workers
+    assert all(enabled for _, enabled in found), "a thread's grad mode is its own"
+    assert list(in_parallel(work, [])) == []
+
+
+def test_items_are_drawn_as_they_are_needed(workers):
+    drawn = []
+    results = in_parallel(lambda item: item, (drawn.append(i) or i for i in range(1000)))
+    assert next(results) == 0
+    assert len(drawn) <= WAITING * workers
+    results.close()
+    assert len(drawn) <= WAITING * workers
+
+
+def test_an_exception_is_raised_in_its_place_and_ends_the_work(workers):
+    done = []
+
+    def work(item):
+        if item == 5:
+            raise MemoryError("no room")
+        done.append(item)
+        return item
+
+    results, found = in_parallel(work, range(1000)), []
+    with pytest.raises(MemoryError, match="no room"):
+        found.extend(iter(results))
+    assert next(results, None) is None
+    assert len(done) <= 6 + WAITING * workers
+    assert not [t for t in threading.enumerate() if t.name.startswith("batch")]
+
+
+def test_on_another_device_work_stays_in_this_thread():
+    found = list(in_parallel(lambda _: threading.current_thread(), range(3), "cuda"))
+    assert found == [threading.current_thread()] * 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown", "said"),
+    [(6.0, True, True), (4.0, True, False), (0.5, True, False), (6.0, False, False)],
+)
+def test_a_long_step_says_so_once(monkeypatch, capsys, seconds, shown, said):
+    """200 of 20,000 residues in so many seconds: the whole takes a hundred times as long.
+
+    Nothing is said of it within the first five seconds, nor where no bar is shown.
+    """
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(batches, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(batches, "LONG_SECONDS", 550.0)
+    with ResidueBar("ESM-2", [200] * 100, shown) as bar:
+        for _ in range(3):
+            clock.now += seconds
+            bar.advance([200])
+            if seconds < batches.MEASURED_SECONDS:
+                break
+        assert bar.n == (0 if not shown else 200 * round(clock.now / seconds))
+    lines = re.findall(r"ESM-2: [^|\r\n]* minutes", capsys.readouterr().err)
+    assert lines == ["ESM-2: 20,000 residues at about 33 a second: 10 minutes"] * said
+
+
+def test_a_step_that_is_not_long_says_nothing(monkeypatch, capsys):
+    """By residues it would take 611 seconds; those of long proteins cost more."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(batches, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    with ResidueBar("ESM-2", [900, *[1] * 200]) as bar:
+        clock.now = 500.0
+        bar.advance([900])
+        clock.now = 5000.0
+        bar.advance([1])
+    assert "minutes" not in capsys.readouterr().err

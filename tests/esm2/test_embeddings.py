@@ -12,7 +12,8 @@ import synthetic
 import torch
 
 from arg_utils.esm2 import embeddings
-from arg_utils.esm2.embeddings import FEATURES, Feature, embed
+from arg_utils.esm2.attention import Packing
+from arg_utils.esm2.embeddings import FEATURES, Feature, embed, pool
 from arg_utils.esm2.model import Esm2
 from arg_utils.esm2.store import SUFFIX
 
@@ -109,11 +110,6 @@ def test_only_what_is_missing_is_computed_and_each_sequence_once(weights, monkey
     np.testing.assert_allclose(found[1:5], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_nothing_in_nothing_out(weights, no_forward):
-    no_forward()
-    assert quick([], weights).shape == (0, 320)
-
-
 def test_the_window_is_the_key(weights, no_forward):
     """Beyond 1,022 residues nothing is seen, so two proteins that differ there are one."""
     long = synthetic.protein(rng, 1100)
@@ -182,6 +178,18 @@ def test_an_interruption_keeps_what_was_flushed(weights, monkeypatch, own_cache)
     found = quick(PROTEINS, weights)
     assert sorted(map(len, seen)) == [1, 12]  # the two longest were kept
     np.testing.assert_allclose(found, quick(PROTEINS, weights, cached=False), rtol=1e-4, atol=1e-5)
+
+
+def test_pool_by_hand():
+    packing = Packing.from_lengths([5, 3])
+    hidden = torch.full((packing.rows, 2), torch.nan)
+    hidden[: packing.used, 0] = torch.tensor([9.0, 1, 2, 6, 9, 7, 4, 7])
+    hidden[: packing.used, 1] = -hidden[: packing.used, 0]
+    assert pool(hidden, packing, "mean").tolist() == [[3, -3], [4, -4]]
+    assert pool(hidden, packing, "max").tolist() == [[6, -1], [4, -4]]
+    assert pool(hidden, packing, "bos").tolist() == [[9, -9], [7, -7]]
+    with pytest.raises(ValueError, match="choose mean, max or bos"):
+        pool(hidden, packing, "median")
 
 
 SHARE = textwrap.dedent("""

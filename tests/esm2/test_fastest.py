@@ -5,10 +5,9 @@ from dataclasses import replace
 import kernels
 import pytest
 import torch
-from kernels import DTYPES, example
+from kernels import DTYPES
 
 from arg_utils.esm2 import fastest
-from arg_utils.esm2.attention import padded_attention
 from arg_utils.esm2.kernel import Kernel
 
 OUTPUTS = {  # what each function writes, as places among its arguments
@@ -28,7 +27,7 @@ def portable(tmp_path, monkeypatch) -> Kernel:
 
 def seem(patch: pytest.MonkeyPatch, kernel: tuple, torch: tuple) -> None:
     """Milliseconds of kernel and PyTorch, forward and with backward."""
-    patch.setattr(fastest, "_times", lambda *_: {"kernel": kernel, "torch": torch})
+    patch.setattr(fastest, "_times", lambda *_: (kernel, torch))
 
 
 def never(*_: object, **options: object) -> None:
@@ -87,9 +86,7 @@ def test_a_kernel_with_a_wrong_number_is_never_used(portable, monkeypatch, name,
     assert not found["used"]
     assert "gives wrong numbers (off by " in found["sentence"]
     assert found["sentence"].endswith("and is not used")
-    qkv, _, packing = example([9, 30], dtype)
-    assert fastest.kernel_for(qkv) is None
-    assert torch.equal(fastest.attention(qkv, packing), padded_attention(qkv, packing))
+    assert fastest.kernel_for(torch.device("cpu"), dtype) is None
 
 
 @pytest.mark.parametrize("times", [(1.0, 4.0), (3.0, 1.0)], ids=["backward", "forward"])
@@ -108,13 +105,35 @@ def test_times_are_of_both_ways_forward_and_backward(portable, monkeypatch):
     threads = torch.get_num_threads()
     with torch.inference_mode():  # as whoever comes first may be in
         found = fastest.measure(portable, torch.float32)
-    assert found["right"]
+    assert found["error_backward"] < found["bound"]
     for way in ("kernel_ms", "torch_ms"):
         assert 0 < found[way][0] < found[way][1]
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.parametrize(("half", "used"), [(1.0, True), (1.9, False), (3.0, False)])
+def test_bfloat16_is_used_where_its_products_are_clearly_faster(
+    own_cache, monkeypatch, capsys, half, used
+):
+    """What was measured is kept: another time may fall on the other side."""
+    times = [half, 2.0]
+    monkeypatch.setattr(fastest, "_least", lambda work: times.pop(0))
+    assert fastest.bfloat16_pays.__wrapped__() is used
+    said = f"products in bfloat16: {2 / half:.1f} times as fast as in float32; they are "
+    assert capsys.readouterr().err == f"{said}{'' if used else 'not '}used\n"
+    assert fastest.bfloat16_pays.__wrapped__() is used
+    times = [0.1 if not used else 3.0, 2.0]
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert fastest.bfloat16_pays.__wrapped__() is not used
+
+
+def test_products_are_measured_in_one_thread():
+    found = fastest.measure_products()
+    assert found["bfloat16_ms"] > 0
+    assert found["float32_ms"] > 0
+
+
 def test_other_numbers_and_places_go_to_pytorch(monkeypatch):
     monkeypatch.setattr(fastest, "_proven", never)
-    assert fastest.kernel_for(torch.empty(16, dtype=torch.float64)) is None
-    assert fastest.kernel_for(torch.empty(16, device="meta")) is None
+    assert fastest.kernel_for(torch.device("cpu"), torch.float64) is None
+    assert fastest.kernel_for(torch.device("meta"), torch.float32) is None

@@ -99,25 +99,6 @@ def test_the_longest_window_and_what_lies_beyond(fair, fast):
     torch.testing.assert_close(whole, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_layers_come_in_the_order_asked(fast):
-    tokens, packing = fast.pack(ALIKE)
-    with torch.inference_mode():
-        last, first = fast(tokens, packing, (6, 2))
-        assert torch.equal(first, fast(tokens, packing, (2,))[0])
-        assert torch.equal(last, fast(tokens, packing)[0])
-    assert last.shape == (packing.rows, 320)
-
-
-def test_tokens_are_those_of_fair_esm():
-    convert = ALPHABET.get_batch_converter()
-    for sequence in (*UNLIKE, "ACDEFGHIKLMNPQRSTVWYXBUZO.-"):
-        assert encode(sequence).tolist() == convert([("", sequence)])[2][0].tolist()
-    for unknown in "Jm?é":  # fair-esm raises KeyError for these
-        residues = [ALPHABET.get_idx("M"), ALPHABET.unk_idx, ALPHABET.get_idx("K")]
-        assert encode(f"M{unknown}K").tolist() == [0, *residues, 2]
-    assert len(encode("A" * 5000)) == 1024
-
-
 def test_packed_tokens_end_in_padding(fast):
     tokens, packing = fast.pack(["MK", "M"])
     assert tokens[:7].tolist() == [*encode("MK"), *encode("M")]

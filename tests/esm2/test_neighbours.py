@@ -6,7 +6,7 @@ import synthetic
 import torch
 from kernels import DTYPES, distance, use
 
-from arg_utils.esm2 import embeddings, threads
+from arg_utils.esm2 import batches, embeddings
 from arg_utils.esm2.embeddings import FEATURES, embed
 
 rng = np.random.default_rng(12)
@@ -26,7 +26,7 @@ def vectors(weights, sequences, dtype, workers: int = 1) -> np.ndarray:
 
 def arrangements(weights, dtype, patch):
     """The proteins' vectors alone, turned round after others, and in small batches with others."""
-    patch.setattr(threads, "cores", lambda: 8)
+    patch.setattr(batches, "cores", lambda: 8)
     yield np.vstack([vectors(weights, [protein], dtype) for protein in PROTEINS])
     yield vectors(weights, [*OTHERS, *PROTEINS[::-1]], dtype, 2)[len(OTHERS) :][::-1]
     patch.setattr(embeddings, "BATCH_TOKENS", 600)

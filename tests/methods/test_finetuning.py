@@ -8,7 +8,7 @@ import synthetic
 import torch
 
 from arg_utils.data.fasta import Proteins
-from arg_utils.esm2 import threads
+from arg_utils.esm2 import batches
 from arg_utils.esm2.embeddings import LAST_MEAN, embed
 from arg_utils.esm2.lora import count_trainable, trainable_state
 from arg_utils.methods import finetuning
@@ -284,7 +284,7 @@ def test_training_leaves_the_random_numbers_of_others_alone(make):
 
 def test_gradients_of_parts_are_the_whole_batch_s_for_any_number_of_threads(make, monkeypatch):
     monkeypatch.setattr(finetuning, "PART_TOKENS", 90)
-    monkeypatch.setattr(threads, "cores", lambda: 8)
+    monkeypatch.setattr(batches, "cores", lambda: 8)
     model = make(change(SETTINGS, dropout=0.0)).train()
     for name, parameter in model.named_parameters():
         if name.endswith("lora_B"):

@@ -10,16 +10,11 @@ import pytest
 from arg_utils import files
 from arg_utils.files import cells_fingerprint, code_fingerprint
 
-FOUND = sorted(files.NOTEBOOKS.glob("*.ipynb"))
+PATHS = sorted(files.NOTEBOOKS.glob("*.ipynb"))
 TAGS = {"nbval-ignore-output", "nbval-check-output"}
-EXPECTED = [
-    "01_eda_class_imbalance",
-    "02_build_dataset",
-    "03_train_esm2_lora",
-    "04_evaluate",
-    "05_kaggle_submission",
-]
-each_notebook = pytest.mark.parametrize("path", FOUND, ids=[path.stem for path in FOUND])
+NAMES = {"01_eda_class_imbalance", "02_build_dataset", "03_train_esm2_lora", "04_evaluate",
+         "05_kaggle_submission"}  # fmt: skip
+each_notebook = pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
 
 
 def read(path):
@@ -31,8 +26,8 @@ def code_cells(path):
 
 
 def test_the_five_are_there():
-    assert set(EXPECTED) <= {path.stem for path in FOUND}
-    assert all(re.match(r"\d\d_", path.stem) for path in FOUND)
+    assert {path.stem for path in PATHS} >= NAMES
+    assert all(re.match(r"\d\d_", path.stem) for path in PATHS)
 
 
 @each_notebook
@@ -48,26 +43,17 @@ def test_format_and_size(path):
     notebook = read(path)
     nbformat.validate(notebook)
     assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
-    assert path.stat().st_size < 300_000
+    assert path.stat().st_size < 1_000_000
 
 
 @each_notebook
-def test_executed_once_from_the_first_cell_without_errors(path):
+def test_executed_once_from_the_first_cell_without_errors_and_pictures_are_png(path):
     cells = code_cells(path)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    kinds = {output.output_type for cell in cells for output in cell.outputs}
-    assert kinds
-    assert "error" not in kinds
-
-
-@each_notebook
-def test_pictures_are_png(path):
-    kinds = {
-        kind
-        for cell in code_cells(path)
-        for output in cell.outputs
-        for kind in output.get("data", {})
-    }
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert outputs
+    assert all(output.output_type != "error" for output in outputs)
+    kinds = {kind for output in outputs for kind in output.get("data", {})}
     assert kinds <= {"text/plain", "text/html", "text/markdown", "image/png"}
 
 

@@ -1,3 +1,5 @@
+"""Running the notebooks, what is kept of a run, and what may be published."""
+
 import json
 import sys
 
@@ -21,15 +23,13 @@ print(sys.executable == os.environ["EXPECTED_PYTHON"], os.path.basename(os.getcw
 print(ROOT / "data" / "open")"""
 FIGURE = """\
 from matplotlib.figure import Figure
-from arg_utils.reporting.style import save_figure
+from arg_utils.reporting.figures import save_figure
 save_figure(Figure(), "empty", "figures")"""
 
 
 def write(folder, name, *sources, tags=()):
     cells = [nbformat.v4.new_markdown_cell("# Title")]
-    cells += [
-        nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)}) for source in sources
-    ]
+    cells += [nbformat.v4.new_code_cell(code, metadata={"tags": list(tags)}) for code in sources]
     folder.mkdir(exist_ok=True)
     nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / f"{name}.ipynb")
     return folder / f"{name}.ipynb"
@@ -38,18 +38,18 @@ def write(folder, name, *sources, tags=()):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A machine with another kernel called python3, and results kept in a temporary folder."""
-    spec = tmp_path / "jupyter" / "kernels" / "python3"
+    spec = tmp_path / "jupyter/kernels/python3"
     spec.mkdir(parents=True)
-    (spec / "kernel.json").write_text(
-        json.dumps({"argv": ["/bin/false"], "display_name": "other", "language": "python"})
-    )
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    monkeypatch.setenv("MPLBACKEND", "Agg")
-    monkeypatch.setenv("ARG_OUTPUT", str(tmp_path / "my out"))
-    monkeypatch.setenv("EXPECTED_PYTHON", sys.executable)
-    monkeypatch.setenv("ARG_PROFILE", "smoke")
+    other = {"argv": ["/bin/false"], "display_name": "other", "language": "python"}
+    (spec / "kernel.json").write_text(json.dumps(other))
     (tmp_path / "mine").mkdir()
-    monkeypatch.setenv("ARG_DATA", str(tmp_path / "mine"))
+    for name, value in {
+        "JUPYTER_PATH": tmp_path / "jupyter", "MPLBACKEND": "Agg", "ARG_PROFILE": "smoke",
+        "ARG_OUTPUT": tmp_path / "my out", "ARG_DATA": tmp_path / "mine",
+        "EXPECTED_PYTHON": sys.executable,
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(files, "NOTEBOOKS", tmp_path / "notebooks")
     return tmp_path
 
 
@@ -74,12 +74,8 @@ def test_run_executes_in_order_and_keeps_tidy_copies(place, capfd):
     texts = {output.name: output.text for output in code[0].outputs}
     assert texts == {"stderr": "a warning\n", "stdout": "True my notebooks\ndata/open\n"}
     assert "image/png" in code[2].outputs[0].data
-    assert first.metadata.arg_utils == {
-        "code": code_fingerprint(),
-        "cells": cells_fingerprint(first),
-        "profile": "smoke",
-        "data": "mine",
-    }
+    expected = {"code": code_fingerprint(), "cells": cells_fingerprint(first)}
+    assert first.metadata.arg_utils == expected | {"profile": "smoke", "data": "mine"}
     assert (first.nbformat, first.nbformat_minor) == (4, 5)
     assert code[0].metadata == {"tags": ["x"]}
     raw = (copies / "01_first.ipynb").read_text()
@@ -91,7 +87,7 @@ def test_run_executes_in_order_and_keeps_tidy_copies(place, capfd):
     assert list(times["seconds"]) == ["01_first", "02_after"]
 
 
-def test_the_first_error_stops_the_run_and_is_named(place, monkeypatch, capsys):
+def test_the_first_error_stops_the_run_and_is_named(place, capsys):
     folder = place / "notebooks"
     write(folder, "01_good", "1")
     write(folder, "02_bad", "x = 1", "raise ValueError('too short')", "open('late', 'w')")
@@ -99,7 +95,6 @@ def test_the_first_error_stops_the_run_and_is_named(place, monkeypatch, capsys):
     stale = place / "my out" / "notebooks" / "03_after.ipynb"
     stale.parent.mkdir(parents=True)
     stale.write_text("from an earlier run")
-    monkeypatch.setattr(files, "NOTEBOOKS", folder)
     assert main(["notebooks", "run"]) == 1
     message = capsys.readouterr().err
     assert "02_bad.ipynb, code cell 2 of 3, failed:" in message
@@ -109,10 +104,9 @@ def test_the_first_error_stops_the_run_and_is_named(place, monkeypatch, capsys):
     assert [path.name for path in stale.parent.iterdir()] == ["01_good.ipynb"]
 
 
-def test_a_user_error_is_its_sentence_and_exit_code_2(place, monkeypatch, capsys):
+def test_a_user_error_is_its_sentence_and_exit_code_2(place, capsys):
     source = "from arg_utils.errors import UserError\nraise UserError('Put the file there.')"
     write(place / "notebooks", "01_user", source)
-    monkeypatch.setattr(files, "NOTEBOOKS", place / "notebooks")
     assert main(["notebooks", "run"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "error: Put the file there."
 
@@ -128,20 +122,17 @@ def test_no_notebooks(tmp_path):
         notebooks.run_notebooks(tmp_path)
 
 
-@pytest.mark.usefixtures("place")
-def test_the_report_checks_the_submission_and_keeps_a_copy(tmp_path, monkeypatch, capsys):
-    (tmp_path / "mine/test.fasta").write_text(">SEQ0\nMKV\n")
-    output = tmp_path / "run"
+def test_the_report_checks_the_submission_and_keeps_a_copy(place, capsys):
+    (place / "mine/test.fasta").write_text(">SEQ0\nMKV\n")
+    output, submission = place / "run", place / "my out" / "submission.csv"
     output.mkdir()
     (output / "metrics.json").write_text('{"val_macro_f1": 0.9342}')
-    submission = tmp_path / "my out" / "submission.csv"
     with pytest.raises(UserError, match="No submission was written"):
         notebooks.report(output)
     submission.write_text("id,label\nSEQ0,99\n")
     with pytest.raises(UserError, match="99"):
         notebooks.report(output)
     submission.write_text("id,label\nSEQ0,3\n")
-    capsys.readouterr()
     notebooks.report(output)
     said = capsys.readouterr().out
     assert "macro-F1: 0.934" in said
@@ -162,10 +153,6 @@ def test_relative_places_are_made_absolute_for_the_kernel(tmp_path, monkeypatch)
     assert notebooks.kernel_environment({"ARG_DATA": "open"})["ARG_DATA"] == "open"
 
 
-def test_clock():
-    assert [notebooks.clock(s) for s in (7.6, 59.7, 185)] == ["8 s", "1 min 00 s", "3 min 05 s"]
-
-
 @pytest.fixture
 def finished(tmp_path):
     """A repository and a complete run of it."""
@@ -173,8 +160,7 @@ def finished(tmp_path):
     for folder in (root / "arg_utils", root / "results", run / "notebooks", run / "figures"):
         folder.mkdir(parents=True)
     (root / "arg_utils/module.py").write_text("x = 1\n")
-    source = write(root / "notebooks", "01_one", "x = 1")
-    copy = nbformat.read(source, as_version=4)
+    copy = nbformat.read(write(root / "notebooks", "01_one", "x = 1"), as_version=4)
     code = code_fingerprint(root / "arg_utils")
     copy.metadata["arg_utils"] = {"code": code, "cells": cells_fingerprint(copy)}
     copy.cells[1].execution_count = 1
@@ -199,16 +185,12 @@ def test_publish_copies_the_run_over_what_is_committed(finished):
     assert [(row["profile"], row["macro_f1"]) for row in rows] == [("laptop", 0.5), ("full", 0.9)]
 
 
-def test_publish_refuses_a_run_of_other_code(finished):
-    run, root = finished
-    (root / "arg_utils/module.py").write_text("x = 2\n")
-    with pytest.raises(UserError, match="has changed since 01_one"):
-        notebooks.publish(run, root)
-    assert '"execution_count": null' in (root / "notebooks/01_one.ipynb").read_text()
-
-
-def test_publish_refuses_an_incomplete_run(finished):
+def test_publish_refuses_a_run_of_other_code_and_an_incomplete_one(finished):
     run, root = finished
     write(root / "notebooks", "02_two", "x = 1")
     with pytest.raises(UserError, match=r"02_two\.ipynb was not run"):
         notebooks.publish(run, root)
+    (root / "arg_utils/module.py").write_text("x = 2\n")
+    with pytest.raises(UserError, match="has changed since 01_one"):
+        notebooks.publish(run, root)
+    assert '"execution_count": null' in (root / "notebooks/01_one.ipynb").read_text()

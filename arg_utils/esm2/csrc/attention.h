@@ -23,10 +23,20 @@ constexpr int kDim = 16;             // width of a head
 constexpr int kHalf = 8;             // rotary rotates dimension d with d + 8
 constexpr int kParts = kDim / kLanes; // vectors in a head row
 constexpr int kBlockKeys = 32;       // sequences are padded to a multiple of this many keys
+constexpr int kColumns = kLanes == 4 ? 4 : 2; // vectors of keys at a time: all sums stay in registers
+constexpr int kTileKeys = kColumns * kLanes;
 
 struct Tables {
   const float *cosine, *sine; // [longest, 8]
 };
+
+template <typename T> inline void load_row(const T *p, float *x) {
+  __builtin_prefetch(p + kDim); // the next head's
+  for (int d = 0; d < kDim; d += kLanes) store(x + d, load(p + d));
+}
+template <typename T> inline void store_row(T *p, const float *x) {
+  for (int d = 0; d < kDim; d += kLanes) store(p + d, load(x + d));
+}
 
 // One head of one sequence: where its rows lie, and how many there are.
 template <typename T> struct Head {
@@ -36,13 +46,6 @@ template <typename T> struct Head {
     return qkv + (static_cast<int64_t>(token) * 3 + part) * heads * kDim + head * kDim;
   }
 };
-
-template <typename T> inline void load_row(const T *p, float *x) {
-  for (int d = 0; d < kDim; d += kLanes) store(x + d, load(p + d));
-}
-template <typename T> inline void store_row(T *p, const float *x) {
-  for (int d = 0; d < kDim; d += kLanes) store(p + d, load(x + d));
-}
 
 // Rotary embedding of one row; sign = -1 undoes it.
 inline void rotate(float *x, const float *cosine, const float *sine, float sign) {
@@ -55,7 +58,11 @@ inline void rotate(float *x, const float *cosine, const float *sine, float sign)
 
 inline Vec negative(Vec x) { return min(x, Vec{}); } // recomputed scores may lie above their log-sum
 
-// Rows of part `part`, as columns[d * padded + j] and as rows, where wanted; zero past the end.
+// Where dimension d of key j lies among columns: those of kTileKeys keys lie together, since columns of a
+// whole sequence would fall on the same sets of the nearest cache.
+inline int64_t column(int d, int j) { return (j / kTileKeys * kDim + d) * kTileKeys + j % kTileKeys; }
+
+// Rows of part `part`, as columns and as rows, where wanted; zero past the end.
 template <typename T>
 void load_columns(const Head<T> &h, int part, const Tables *rotary, float *columns, float *rows) {
   float x[kDim];
@@ -67,7 +74,7 @@ void load_columns(const Head<T> &h, int part, const Tables *rotary, float *colum
       std::memset(x, 0, sizeof x);
     }
     if (columns)
-      for (int d = 0; d < kDim; ++d) columns[d * h.padded + j] = x[d];
+      for (int d = 0; d < kDim; ++d) columns[column(d, j)] = x[d];
     if (rows) std::memcpy(rows + j * kDim, x, sizeof x);
   }
 }
@@ -81,26 +88,30 @@ inline void load_query(const Head<T> &h, int i, const Tables &rotary, float scal
 }
 
 constexpr int kForwardRows = 6;
-constexpr int kColumns = kLanes == 4 ? 4 : 2; // vectors of keys at a time: all sums stay in registers
-constexpr int kUnroll = kLanes == 16 ? 4 : kLanes == 8 ? 2 : 1; // sums of one output: hide latency
+constexpr int kUnroll = kLanes == 16 ? 4 : 1;  // sums of one output: hide latency
+constexpr int kAtOnce = kParts < 2 ? 1 : 2;    // vectors of an output: as many sums as there are registers
 
-inline void score_tile(const float (*q)[kDim], float *keys, int padded, int j, float *scores) {
-  Vec tile[kForwardRows][kColumns] = {};
-  for (int d = 0; d < kDim; ++d)
-    for (int c = 0; c < kColumns; ++c) {
-      Vec k = at(keys + d * padded + j + c * kLanes);
-      for (int r = 0; r < kForwardRows; ++r) tile[r][c] += q[r][d] * k;
-    }
-  for (int r = 0; r < kForwardRows; ++r)
+// Products of rows with kTileKeys columns from key j on: scores[row * padded + j ..].
+template <int Rows>
+inline void score_tile(const float (*rows)[kDim], float *keys, int padded, int j, float *scores) {
+  Vec tile[Rows][kColumns] = {};
+  for (int d = 0; d < kDim; ++d) {
+    Vec k[kColumns];
+    for (int c = 0; c < kColumns; ++c) k[c] = at(keys + column(d, j) + c * kLanes);
+    for (int r = 0; r < Rows; ++r) // keys inside: one number of a row at a time takes a register
+      for (int c = 0; c < kColumns; ++c) tile[r][c] += rows[r][d] * k[c];
+  }
+  for (int r = 0; r < Rows; ++r)
     for (int c = 0; c < kColumns; ++c) at(scores + r * padded + j + c * kLanes) = tile[r][c];
 }
 
 // A row of scores becomes powers of 2 of what they are above the highest; returns the sum of those.
 inline float softmax_row(float *row, int length, int padded, float *highest_score) {
   for (int j = length; j < padded; ++j) row[j] = -INFINITY;
-  Vec top = at(row), sum = {};
-  for (int j = kLanes; j < padded; j += kLanes) top = max(at(row + j), top);
-  const float shift = *highest_score = highest(top);
+  Vec tops[2] = {at(row), at(row)}, sum = {}; // two: hide latency
+  for (int j = 0; j < padded; j += 2 * kLanes)
+    for (int u = 0; u < 2; ++u) tops[u] = max(at(row + j + u * kLanes), tops[u]);
+  const float shift = *highest_score = highest(max(tops[0], tops[1]));
   for (int j = 0; j < padded; j += kLanes) {
     Vec p = exp2_negative(at(row + j) - shift);
     sum += p;
@@ -118,26 +129,29 @@ void forward_head(const Head<T> &h, const Tables &rotary, float scale, T *out, f
   for (int i = 0; i < h.length; i += kForwardRows) {
     float q[kForwardRows][kDim], sums[kForwardRows], shift;
     for (int r = 0; r < kForwardRows; ++r) load_query(h, i + r, rotary, scale, q[r]);
-    for (int j = 0; j < h.padded; j += kColumns * kLanes) score_tile(q, keys, h.padded, j, scores);
+    for (int j = 0; j < h.padded; j += kTileKeys) score_tile<kForwardRows>(q, keys, h.padded, j, scores);
     for (int r = 0; r < kForwardRows; ++r) {
       float *row = scores + r * h.padded;
       sums[r] = softmax_row(row, h.length, h.padded, &shift);
       if (lse && i + r < h.length)
         lse[static_cast<int64_t>(i + r) * h.heads + h.head] = shift + std::log2(sums[r]);
     }
-    for (int part = 0; part < kParts; ++part) { // one by one, or sums would not stay in registers
-      Vec mixed[kForwardRows][kUnroll] = {};
+    for (int part = 0; part < kParts; part += kAtOnce) {
+      Vec mixed[kForwardRows][kAtOnce][kUnroll] = {};
       for (int j = 0; j < h.padded; j += kUnroll)
         for (int u = 0; u < kUnroll; ++u) {
-          Vec v = at(values + (j + u) * kDim + part * kLanes);
-          for (int r = 0; r < kForwardRows; ++r) mixed[r][u] += scores[r * h.padded + j + u] * v;
+          Vec v[kAtOnce];
+          for (int a = 0; a < kAtOnce; ++a) v[a] = at(values + (j + u) * kDim + (part + a) * kLanes);
+          for (int r = 0; r < kForwardRows; ++r)
+            for (int a = 0; a < kAtOnce; ++a) mixed[r][a][u] += scores[r * h.padded + j + u] * v[a];
         }
-      for (int r = 0; r < kForwardRows && i + r < h.length; ++r) {
-        Vec y = mixed[r][0];
-        for (int u = 1; u < kUnroll; ++u) y += mixed[r][u];
-        store(out + (static_cast<int64_t>(i + r) * h.heads + h.head) * kDim + part * kLanes,
-              y * (1.0f / sums[r]));
-      }
+      for (int r = 0; r < kForwardRows && i + r < h.length; ++r)
+        for (int a = 0; a < kAtOnce; ++a) {
+          Vec y = mixed[r][a][0];
+          for (int u = 1; u < kUnroll; ++u) y += mixed[r][a][u];
+          store(out + (static_cast<int64_t>(i + r) * h.heads + h.head) * kDim + (part + a) * kLanes,
+                y * (1.0f / sums[r]));
+        }
     }
   }
 }
@@ -170,17 +184,15 @@ inline void load_block(const Head<T> &h, int i, const Tables &rotary, float scal
 // Probabilities, and gradients of scores, of a block of queries with all keys: [kBackwardRows][n] each.
 inline void gradient_rows(const QueryBlock &b, int rows, float *keys, float *values, int n,
                           float *weights, float *grad_s) {
-  for (int j = 0; j < n; j += kLanes) {
-    Vec s[kBackwardRows] = {}, gp[kBackwardRows] = {};
-    for (int d = 0; d < kDim; ++d) {
-      Vec k = at(keys + d * n + j), v = at(values + d * n + j);
-      for (int r = 0; r < kBackwardRows; ++r) s[r] += b.q[r][d] * k, gp[r] += b.g[r][d] * v;
-    }
-    for (int r = 0; r < kBackwardRows; ++r) {
-      Vec p = exp2_negative(negative(s[r] - b.shift[r]));
-      at(weights + r * n + j) = r < rows ? p : Vec{};
-      at(grad_s + r * n + j) = p * (gp[r] - b.delta[r]);
-    }
+  for (int j = 0; j < n; j += kTileKeys) {
+    score_tile<kBackwardRows>(b.q, keys, n, j, weights);
+    score_tile<kBackwardRows>(b.g, values, n, j, grad_s);
+    for (int r = 0; r < kBackwardRows; ++r)
+      for (int i = r * n + j; i < r * n + j + kTileKeys; i += kLanes) {
+        Vec p = exp2_negative(negative(at(weights + i) - b.shift[r]));
+        at(weights + i) = r < rows ? p : Vec{};
+        at(grad_s + i) = p * (at(grad_s + i) - b.delta[r]);
+      }
   }
 }
 

@@ -10,7 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#ifdef __AVX512F__
+#ifdef __AVX__
 #include <immintrin.h>
 #endif
 
@@ -30,10 +30,15 @@ typedef uint16_t Half; // bfloat16: the upper half of a float32
 
 constexpr float kLog2E = 1.44269504f;
 
-inline Vec splat(float value) { return Vec{} + value; }
+inline Vec splat(float value) { return value - Vec{}; } // not a sum: -0 + 0 is 0, which takes an addition
 inline Vec &at(float *p) { return *reinterpret_cast<Vec *>(p); }
+#if defined(__AVX__) && !defined(__AVX512F__) // what compilers do not always see in a comparison
+inline Vec max(Vec a, Vec b) { return (Vec)_mm256_max_ps((__m256)a, (__m256)b); }
+inline Vec min(Vec a, Vec b) { return (Vec)_mm256_min_ps((__m256)a, (__m256)b); }
+#else
 inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
+#endif
 inline Vec magnitude(Vec x) { return (Vec)((IntVec)x & 0x7fffffff); }
 
 inline float to_float(Half half) {

@@ -1,0 +1,214 @@
+"""From a stream of proteins to a file of rows: block by block, in order, to be resumed."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from arg_utils.errors import UserError
+from arg_utils.files import fingerprint, write_text
+from arg_utils.labels import CLASSES, NONARG
+from arg_utils.prediction.model import Model, blocks
+from arg_utils.prediction.query import Query
+from arg_utils.prediction.reading import ReadingOptions, count_records, read_queries
+from arg_utils.prediction.writing import Context, writer
+
+
+@dataclass
+class Done:
+    """How far a prediction has come: what an interrupted one goes on from.
+
+    Attributes
+    ----------
+    key : of what else decides the bytes: model, format, and what is left out.
+    proteins, args, written : predicted, of which ARGs, and bytes of rows.
+    digest : SHA-256 over the proteins predicted, so that a changed input is noticed.
+    """
+
+    key: str
+    proteins: int = 0
+    args: int = 0
+    written: int = 0
+    digest: str = field(default=hashlib.sha256().hexdigest())
+
+
+Listener = Callable[[Sequence[Query], pd.DataFrame, np.ndarray], object]
+
+
+def predict_files(
+    model: Model,
+    inputs: Sequence[str],
+    reading: ReadingOptions,
+    report: Path | None = None,
+    **options: Any,
+) -> Done:
+    """Write the rows of all proteins of a user's ``inputs``.
+
+    Parameters
+    ----------
+    reading : see `read_queries`, which also says what inputs may be.
+    report : an HTML page to write besides.
+    options : ``form``, ``out``, ``args_only`` and ``resume`` of `predict_stream`.
+
+    Raises
+    ------
+    UserError
+        If the input is at fault, or the options do not go together.
+    """
+    if options.get("resume") and (report or not options.get("out")):
+        raise UserError("--resume goes on with the rows of --out FILE; name it, without --report.")
+    queries = read_queries(inputs, reading)
+    first = next(queries, None)
+    placed = reading.genome or (first is not None and first.contig is not None)
+    context = Context(model.name, version("arg-utils"), model.data, placed, tuple(inputs))
+    options["total"] = count_records(inputs, reading) if sys.stderr.isatty() else None
+    if report:
+        from arg_utils.prediction.report import Report  # here: drawing takes a second to import
+
+        references = model.references.table if model.references else None
+        page = Report(", ".join(inputs), context, references)
+        options["listener"] = page.add
+    done = predict_stream(model, chain([first] if first else [], queries), context, **options)
+    if report:
+        page.write(report)
+    return done
+
+
+def predict_stream(
+    model: Model,
+    queries: Iterator[Query],
+    context: Context,
+    form: str = "tsv",
+    out: Path | None = None,
+    args_only: bool = False,
+    resume: bool = False,
+    total: int | None = None,
+    listener: Listener | None = None,
+) -> Done:
+    """Write the rows of all ``queries``; memory does not grow with their number.
+
+    Parameters
+    ----------
+    context, form : what the writer is told, and its format.
+    out : the file. Rows go to ``out`` with ``.part`` added, which becomes ``out`` at the end. By
+        default, standard output.
+    args_only : leave out what is predicted to be no ARG.
+    resume : go on with the ``.part`` of an interrupted call; the bytes will be those of a call that
+        was not.
+    total : proteins to come, where known, for the time left.
+    listener : is given queries, rows and probabilities of every block.
+
+    Raises
+    ------
+    UserError
+        If the input is at fault (rows before the fault stay in ``.part``), or is another one than
+        that of the call to be resumed.
+    """
+    made = writer(form, context)
+    done = Done(fingerprint(model.name, model.data, model.threshold, form, context, args_only))
+    sink = Sink(out, done.key) if out else None
+    if sink and resume:
+        done = sink.reopen()
+        _pass_over(queries, done)
+    elif sink:
+        sink.append(made.header(), done)
+    else:
+        sys.stdout.write(made.header())
+    with _bar(total, done.proteins) as bar:
+        for block in blocks(queries):
+            frame, probabilities = model.rows(block, bar.update)
+            bar.update(done.proteins + len(block) - bar.n)  # repeats of a protein are not computed
+            if listener:
+                listener(block, frame, probabilities)
+            is_arg = (frame["class"] != CLASSES[NONARG]).to_numpy()
+            done.proteins += len(block)
+            done.args += int(is_arg.sum())
+            done.digest = _digest(done.digest, block)
+            rows = made.rows(frame[is_arg] if args_only else frame)
+            if sink:
+                sink.append(rows, done)
+            else:
+                sys.stdout.write(rows)
+    if sink:
+        sink.close()
+    return done
+
+
+class Sink:
+    """The file of rows, and beside it how far it has come."""
+
+    def __init__(self, out: Path, key: str) -> None:
+        if out.is_dir() or not out.parent.is_dir():
+            raise UserError(f"{out} cannot be written: name a file in a folder that exists.")
+        self.out, self.key = out, key
+        self.part, self.state = (out.with_name(out.name + end) for end in (".part", ".part.json"))
+
+    def append(self, rows: str, done: Done) -> None:
+        """Add rows after the bytes that ``done`` counts, then note that they are there."""
+        data = rows.encode()
+        with open(self.part, "r+b" if done.written else "wb") as handle:
+            handle.truncate(done.written)
+            handle.seek(done.written)
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        done.written += len(data)
+        write_text(self.state, json.dumps(asdict(done)) + "\n")
+
+    def reopen(self) -> Done:
+        """How far an interrupted call came."""
+        try:
+            done = Done(**json.loads(self.state.read_text(encoding="utf-8")))
+            whole = self.part.stat().st_size >= done.written
+        except (OSError, ValueError, TypeError):
+            whole = False
+        if not whole:
+            raise UserError(f"{self.part} is not there to be resumed; leave out --resume.")
+        if done.key != self.key:
+            raise UserError(
+                f"{self.part} was written with another model or other options; give those, or "
+                f"leave out --resume."
+            )
+        return done
+
+    def close(self) -> None:
+        """The rows are all there."""
+        os.replace(self.part, self.out)
+        self.state.unlink()
+
+
+def _pass_over(queries: Iterator[Query], done: Done) -> None:
+    """Read, and do not predict, the proteins that were; they must be the same."""
+    count, digest = 0, Done("").digest
+    for block in blocks(islice(queries, done.proteins)):
+        count, digest = count + len(block), _digest(digest, block)
+    if (count, digest) != (done.proteins, done.digest):
+        raise UserError(
+            f"The input has changed: its first {done.proteins:,} proteins are not those predicted "
+            f"before; leave out --resume."
+        )
+
+
+def _digest(before: str, block: Sequence[Query]) -> str:
+    """SHA-256 over a digest and the proteins that follow it."""
+    digest = hashlib.sha256(before.encode())
+    for query in block:
+        digest.update(f"{query.id}\t{query.sequence}\n".encode())
+    return digest.hexdigest()
+
+
+def _bar(total: int | None, initial: int) -> tqdm:
+    return tqdm(
+        total=total, initial=initial, desc="predicting", unit=" proteins", file=sys.stderr,
+        disable=None, smoothing=0,
+    )  # fmt: skip

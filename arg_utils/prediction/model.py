@@ -1,0 +1,232 @@
+"""A fitted model, ready to predict: the one that comes with the library, or a user's own."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from arg_utils.data.fasta import Proteins, proteins
+from arg_utils.data.folders import load_dataset
+from arg_utils.data.open_data import ensure_open_data
+from arg_utils.errors import UserError
+from arg_utils.esm2.embeddings import FEATURES, embed
+from arg_utils.esm2.weights import Weights, load_weights, weights_with_sha256
+from arg_utils.files import file_sha256
+from arg_utils.labels import CLASSES, NUM_CLASSES
+from arg_utils.methods.base import MODEL, Method, joined, load_arrays
+from arg_utils.methods.evidence import Column, assemble, hit_evidence
+from arg_utils.methods.frozen import SHAPES
+from arg_utils.methods.hybrid import Hybrid
+from arg_utils.prediction.query import Query, as_queries
+from arg_utils.prediction.rows import COLUMNS, Scores, result_frame
+from arg_utils.prediction.searches import References, open_references, references_key
+
+SHIPPED = Path(__file__).parent / "shipped"
+MANIFEST, FORMAT = "manifest.json", 1
+BLOCK_PROTEINS = 4000  # searches cost seconds a block, whatever is in it
+# In blocks of so many, the expectation value of a hit of `evidence.NOISE` bits to the longest
+# profile stays under a tenth: the limit of profile searches, 10, never decides.
+BLOCK_RESIDUES = 2_000_000
+AT_ONCE = 500  # proteins whose features are computed between two steps of a progress bar
+
+STACKING_SHAPES: dict[str, tuple[int, ...]] = {"weights": (len(Column),), "threshold": (1,)}
+
+Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What predicts: a method's parameters, its references, and what a manifest says of both.
+
+    Attributes
+    ----------
+    name : as results call it.
+    data : name and identity of the data it was fitted on.
+    threshold : the probability below which an answer is uncertain.
+    scorer : sequences and a callback for progress in, `Scores` out.
+    references : labelled proteins that queries are compared with, where the method has any.
+    """
+
+    name: str
+    data: str
+    threshold: float
+    scorer: Callable[[Sequence[str], Progress], Scores]
+    references: References | None = None
+
+    def predict(self, sequences: Sequence[Any]) -> pd.DataFrame:
+        """Class, probability and evidence of proteins.
+
+        Parameters
+        ----------
+        sequences : residues, or pairs of id and residues; of the former the id is the position.
+
+        Returns
+        -------
+        One row a protein, in order; the columns are `rows.COLUMNS`.
+
+        Raises
+        ------
+        UserError
+            If a sequence is no protein.
+        """
+        frames = [self.rows(block)[0] for block in blocks(as_queries(sequences))]
+        empty = result_frame([], Scores(np.zeros((0, NUM_CLASSES))), 0, None)
+        return pd.concat(frames or [empty], ignore_index=True)[list(COLUMNS)]
+
+    def rows(
+        self, queries: Sequence[Query], progress: Progress = lambda count: None
+    ) -> tuple[pd.DataFrame, np.ndarray]:
+        """Rows (`rows.COLUMNS` and `rows.PLACE`) and probabilities float64 [n, 15] of a block.
+
+        ``progress`` is told how many proteins are done, each time.
+        """
+        place = {query.sequence: 0 for query in queries}
+        place = {sequence: number for number, sequence in enumerate(place)}
+        scores = self.scorer(list(place), progress)
+        scores = scores.take(np.array([place[query.sequence] for query in queries], dtype=np.int64))
+        table = self.references.table if self.references else None
+        return result_frame(queries, scores, self.threshold, table), scores.probabilities
+
+
+@dataclass(frozen=True)
+class HybridScorer:
+    """The hybrid's probabilities, such that a protein's do not depend on the others of its block.
+
+    A matrix product may sum in another order when it has other rows; these sums do not, and are in
+    double precision. See `hybrid` for what is computed.
+    """
+
+    parameters: dict[str, np.ndarray]
+    references: References
+    weights: Weights
+
+    def __call__(self, sequences: Sequence[str], progress: Progress) -> Scores:
+        parts = []
+        for start in range(0, len(sequences), AT_ONCE):
+            some = sequences[start : start + AT_ONCE]
+            parts.append(embed(some, FEATURES, self.weights, progress=False, cached=False))
+            progress(len(some))
+        log_p = self.log_probabilities(np.concatenate(parts))
+        hits = self.references.hits(sequences)
+        best = hit_evidence(hits, self.references.table["label"].to_numpy(), len(sequences))
+        evidence = assemble(best, log_p.astype(np.float32)).astype(np.float64)
+        scores = np.einsum("nce,e->nc", evidence, self.parameters["weights"].astype(np.float64))
+        return Scores(np.exp(_log_softmax(scores)), hits, log_p.argmax(axis=1))
+
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Of each class by ESM-2 alone, float64 [n, 15], of features float32 [n, 960]."""
+        mean, scale, weight, bias = (self.parameters[name].astype(np.float64) for name in SHAPES)
+        return _log_softmax(np.einsum("nf,cf->nc", (features - mean) / scale, weight) + bias)
+
+
+def _log_softmax(scores: np.ndarray) -> np.ndarray:
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def blocks(queries: Iterable[Query]) -> Iterator[list[Query]]:
+    """Stretches of at most `BLOCK_PROTEINS` and, unless one protein is longer, `BLOCK_RESIDUES`."""
+    block: list[Query] = []
+    residues = 0
+    for query in queries:
+        if block and (
+            len(block) == BLOCK_PROTEINS or residues + len(query.sequence) > BLOCK_RESIDUES
+        ):
+            yield block
+            block, residues = [], 0
+        block.append(query)
+        residues += len(query.sequence)
+    if block:
+        yield block
+
+
+def load_model(folder: Path | str | None = None) -> Model:
+    """The model that comes with the library, or another that ``make model`` wrote.
+
+    Its references are built on first use, from the open data (minutes); then they are reused.
+
+    Raises
+    ------
+    UserError
+        If the model is damaged, or its weights or data cannot be had.
+    """
+    folder = Path(folder or SHIPPED)
+    manifest = read_manifest(folder)
+    parameters = load_arrays(folder / MODEL, **SHAPES, **STACKING_SHAPES)
+    weights, data = manifest["weights"], manifest["data"]
+    references = open_references(references_key(data["sha256"]), lambda: _fitted_on(data))
+    scorer = HybridScorer(
+        parameters, references, weights_with_sha256(weights["sha256"], weights["name"])
+    )
+    return Model(
+        f"{manifest['method']} {manifest['version']}",
+        f"{data['name']} [{data['sha256'][:8]}]",
+        float(parameters["threshold"][0]),
+        scorer,
+        references,
+    )
+
+
+def model_of(method: Method, name: str, weights: Weights | None = None) -> Model:
+    """A fitted method as a model; evidence is given for the hybrid alone.
+
+    Parameters
+    ----------
+    name : as results call it, such as the folder of its run.
+    weights : that the method was fitted on, by default the ones found.
+    """
+    if isinstance(method, Hybrid):
+        own = method.references
+        key = references_key(*own.sequences, *map(str, own.labels), *(own.headers or ()))
+        references = open_references(key, lambda: own)
+        scorer = HybridScorer(parameters_of(method), references, weights or load_weights())
+        return Model(name, name, method.threshold, scorer, references)
+
+    def score(sequences: Sequence[str], progress: Progress) -> Scores:
+        probabilities = method.probabilities(sequences).astype(np.float64)
+        progress(len(sequences))
+        return Scores(probabilities)
+
+    return Model(name, name, method.threshold, score)
+
+
+def parameters_of(method: Hybrid) -> dict[str, np.ndarray]:
+    """All numbers of a fitted hybrid by name, as float32."""
+    threshold = np.array([method.threshold], np.float32)
+    return {**method.head.arrays(), "weights": method.weights.numpy(), "threshold": threshold}
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What the manifest of a model says, once its files are proven to be those it names.
+
+    Raises
+    ------
+    UserError
+        If there is none, it is of another version, or a file is missing or changed.
+    """
+    again = "make it anew with: make model"
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        known, sha256 = manifest["format"], manifest["files"][MODEL]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder} holds no model ({MANIFEST}: {error}); {again}") from error
+    if known != FORMAT or manifest["classes"] != list(CLASSES):
+        raise UserError(f"{folder} holds a model of another version of this library; {again}")
+    if not (folder / MODEL).is_file() or file_sha256(folder / MODEL) != sha256:
+        raise UserError(f"{folder / MODEL} is missing, or not the file of {MANIFEST}; {again}")
+    return manifest
+
+
+def _fitted_on(data: dict[str, str]) -> Proteins:
+    """The reference proteins of the shipped model: train and validation of the open data."""
+    dataset = load_dataset(ensure_open_data())
+    if dataset.identity != data["sha256"]:
+        raise UserError(
+            f"The model was fitted on other data than {dataset.folder} holds; name your own model "
+            f"(--run), or make the shipped one anew with: make model"
+        )
+    return joined(proteins(dataset.train), proteins(dataset.val))

@@ -1,0 +1,112 @@
+"""Reference proteins with their search databases: built once on this machine, checked, reused."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from arg_utils.data.fasta import Proteins
+from arg_utils.files import cache_dir, file_sha256, locked, write_text
+from arg_utils.homology.mmseqs import answer_key, search, sequence_database
+from arg_utils.homology.profiles import profile_database, profile_search
+from arg_utils.labels import NONARG
+from arg_utils.methods.evidence import SEARCH, profiled, strongest_first
+
+TABLE, FILES = "references.tsv", "files.json"
+
+
+@dataclass(frozen=True)
+class References:
+    """Labelled proteins that queries are compared with.
+
+    Attributes
+    ----------
+    table : one row a protein: ``id``, ``gene`` (empty where none is stated), ``label`` (0-14) and
+        ``sequence``.
+    folder : of the databases that `hits` searches.
+    """
+
+    table: pd.DataFrame
+    folder: Path
+
+    def hits(self, queries: Sequence[str]) -> pd.DataFrame:
+        """Hits among the proteins and the profiles of their families, by query, strongest first.
+
+        The columns of `mmseqs.search`, and ``profile``: whether the target stands for its family.
+        A query's hits do not depend on the other queries: those of profiles come with expectation
+        values that do, so that these order nothing here, and limit only what `evidence.NOISE`
+        leaves out anyway.
+        """
+        single = search(queries, self.folder / "sequences" / "sequences", **SEARCH)
+        profiles = self.folder / "profiles" / "profiles"
+        tables = [single.assign(profile=False)]
+        if profiles.exists():
+            family = profile_search(queries, profiles).assign(profile=True)
+            order = {"query": True, "bits": False, "target": True}
+            tables.append(family.sort_values(list(order), ascending=list(order.values())))
+        return strongest_first(tables)
+
+
+def references_key(*identity: str) -> str:
+    """The name of a folder of references: of their identity and MMseqs2's version."""
+    return answer_key("references", [], identity)
+
+
+def open_references(key: str, proteins: Callable[[], Proteins]) -> References:
+    """The references kept under ``key``; made of ``proteins()`` if they are missing or damaged.
+
+    Raises
+    ------
+    UserError
+        If MMseqs2 fails.
+    """
+    folder = cache_dir("references") / key
+    with locked(folder.with_name(f"{key}.lock")):
+        if not _intact(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            _build(folder, proteins())
+    types = {"id": str, "gene": str, "label": np.int64, "sequence": str}
+    table = pd.read_csv(folder / TABLE, sep="\t", dtype=types, keep_default_na=False, quoting=3)
+    return References(table, folder)
+
+
+def _build(folder: Path, proteins: Proteins) -> None:
+    """Write table and databases, and last the sums of all files. Databases hold absolute links."""
+    sequence_database(folder / "sequences", proteins.sequences)
+    families = profiled(proteins.sequences, proteins.labels)
+    if (families >= 0).any():
+        profile_database(folder / "profiles", proteins.sequences, families)
+    _table(proteins).to_csv(folder / TABLE, sep="\t", index=False, quoting=3)
+    sums = {str(path.relative_to(folder)): file_sha256(path) for path in _files(folder)}
+    write_text(folder / FILES, json.dumps(sums, indent=1) + "\n")
+
+
+def _table(proteins: Proteins) -> pd.DataFrame:
+    """What rows say of each reference, by the competition's headers where there are any."""
+    headers = proteins.headers or [f"reference{i}" for i in range(len(proteins.sequences))]
+    named = []
+    for header, label in zip(headers, proteins.labels.tolist(), strict=True):
+        fields = [part.strip() for part in header.split("|")]
+        place = 1 if label == NONARG and len(fields) > 1 else 0
+        named.append((fields[place], "" if label == NONARG else "|".join(fields[4:5])))
+    table = pd.DataFrame(named, columns=["id", "gene"])
+    return table.assign(label=proteins.labels, sequence=proteins.sequences)
+
+
+def _files(folder: Path) -> list[Path]:
+    """What `_build` wrote, without locks and marks."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
+    return [path for path in files if path.suffix != ".lock" and path.name != FILES]
+
+
+def _intact(folder: Path) -> bool:
+    try:
+        sums = json.loads((folder / FILES).read_text(encoding="utf-8"))
+        return all(file_sha256(folder / name) == sha256 for name, sha256 in sums.items())
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,99 @@
+"""``python -m arg_utils predict``: what it prints, writes, and how it ends."""
+
+import pytest
+import workspaces
+
+from arg_utils.__main__ import main
+from arg_utils.prediction import model as model_module
+from arg_utils.prediction.model import Model
+
+PROTEINS = ">p1 some words\nMKVLAAW\n>p2\nMKV\n>p3\nMAAAK\n"
+BAD = PROTEINS.replace("\nMKV\n", "\nM-V\n")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, settings):
+    """A fitted run that needs no backbone."""
+    place = tmp_path_factory.mktemp("run")
+    data = workspaces.write_folder(place / "data")
+    arguments = ["fit", "--data", data, "--out", place / "run", "--method", "majority"]
+    assert main(list(map(str, arguments))) == 0
+    return place / "run"
+
+
+@pytest.fixture
+def predict(run, tmp_path, capsys):
+    """The exit code, standard output and standard error of a prediction of some text."""
+
+    def call(text, *options):
+        (tmp_path / "in.faa").write_text(text)
+        capsys.readouterr()
+        source = [str(tmp_path / "in.faa")]
+        code = main(["predict", *source, "--run", str(run), *map(str, options)])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_rows_go_to_standard_output_and_words_do_not(predict):
+    code, out, said = predict(PROTEINS)
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert code == 0
+    assert [row[0] for row in rows] == ["id", "p1", "p2", "p3"]
+    assert rows[1][1] == "nonarg"
+    assert said == "3 proteins, 0 ARGs\n"
+
+
+def test_what_is_no_arg_can_be_left_out(predict):
+    _, out, _ = predict(PROTEINS, "--args-only")
+    assert out.count("\n") == 1
+
+
+def test_a_bad_record_stops_it_unless_told_otherwise(predict, tmp_path):
+    out = tmp_path / "out.tsv"
+    code, _, said = predict(BAD, "--out", out)
+    assert code == 2
+    assert said.startswith(f"error: {tmp_path / 'in.faa'}, line 4: '-' is a gap")
+    assert not out.exists()
+    code, _, said = predict(BAD, "--out", out, "--skip-bad")
+    assert code == 1
+    assert "skipped: " in said
+    assert said.endswith("2 proteins, 0 ARGs\n1 bad records skipped\n")
+    assert [line.split("\t")[0] for line in out.read_text().splitlines()] == ["id", "p1", "p3"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--resume"], "--out FILE"),
+        (["--format", "xml"], "There is no format 'xml'"),
+        (["--format", "gff3"], "gff3 needs genes with a place"),
+        (["--out", "no/such/folder/out.tsv"], "cannot be written"),
+    ],
+)
+def test_options_that_do_not_go_together(predict, options, words):
+    code, out, said = predict(PROTEINS, *options)
+    assert (code, out) == (2, "")
+    assert words in said
+
+
+def test_a_stopped_prediction_says_how_to_go_on(predict, tmp_path, monkeypatch):
+    whole, out = tmp_path / "whole.tsv", tmp_path / "out.tsv"
+    predict(PROTEINS, "--out", whole)
+    monkeypatch.setattr(model_module, "BLOCK_PROTEINS", 2)
+    rows, calls = Model.rows, []
+
+    def stopped(self, block, progress):
+        calls.append(len(block))
+        if calls == [2, 1]:
+            raise KeyboardInterrupt
+        return rows(self, block, progress)
+
+    monkeypatch.setattr(Model, "rows", stopped)
+    code, _, said = predict(PROTEINS, "--out", out)
+    assert (code, said) == (130, "stopped; --resume goes on\n")
+    assert not out.exists()
+    code, _, _ = predict(PROTEINS, "--out", out, "--resume")
+    assert code == 0
+    assert calls == [2, 1, 1]
+    assert out.read_bytes() == whole.read_bytes()

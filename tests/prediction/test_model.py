@@ -1,0 +1,161 @@
+"""A fitted hybrid predicts: a protein's row is its own, whatever stands beside it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from arg_utils.errors import UserError
+from arg_utils.esm2 import weights as weights_module
+from arg_utils.esm2.weights import Weights
+from arg_utils.labels import CLASSES
+from arg_utils.methods.baselines import Majority
+from arg_utils.methods.hybrid import Hybrid
+from arg_utils.prediction import model as model_module
+from arg_utils.prediction import searches
+from arg_utils.prediction.model import MANIFEST, SHIPPED, load_model, model_of, read_manifest
+from arg_utils.prediction.rows import COLUMNS
+from arg_utils.prediction.searches import open_references
+from arg_utils.prediction.writing import Context, writer
+
+
+@pytest.fixture(scope="module")
+def fitted(work):
+    return Hybrid().fit(work.train, work.val, work.profile)
+
+
+@pytest.fixture(scope="module")
+def model(fitted):
+    return model_of(fitted, "small")
+
+
+@pytest.fixture(scope="module")
+def queries(work):
+    """Tested proteins, a long one, a short one, and one of three that are joined."""
+    own = [(f"t{i}", sequence) for i, sequence in enumerate(work.test.sequences)]
+    joined = "".join(work.test.sequences[:3])
+    return [*own, ("long", "".join(work.train.sequences)[:2500]), ("short", "MKV"), ("3", joined)]
+
+
+def rows(model, queries) -> dict[str, str]:
+    """Lines of a TSV file by id."""
+    text = writer("tsv", Context("", "", "")).rows(model.predict(queries))
+    return {line.split("\t")[0]: line for line in text.splitlines()}
+
+
+def test_prediction_gives_what_the_method_gives(model, fitted, work):
+    frame = model.predict(work.test.sequences)
+    expected = fitted.probabilities(work.test.sequences)
+    assert frame["class"].tolist() == [CLASSES[i] for i in expected.argmax(axis=1)]
+    np.testing.assert_allclose(frame["probability"], expected.max(axis=1), atol=2e-4)
+
+
+def test_the_nearest_arg_is_named(model, work):
+    frame = model.predict(work.test.sequences)
+    named = frame[frame["nearest_id"] != ""]
+    assert (named["nearest_class"] != "nonarg").all()
+    of = dict(zip(named["nearest_id"], named["nearest_class"], strict=True))
+    headers = {h.split("|")[0]: h.split("|") for h in (*work.train.headers, *work.val.headers)}
+    assert all(headers[name][3] == kind for name, kind in of.items())
+    assert (named["nearest_gene"] == [headers[name][4] for name in named["nearest_id"]]).all()
+    related = frame["class"] == [CLASSES[i] for i in work.test.labels]
+    assert named[related[named.index]]["nearest_identity"].median() > 0.7
+
+
+def test_a_row_does_not_depend_on_its_neighbours(model, queries, monkeypatch):
+    together = rows(model, queries)
+    assert len(together) == len(queries)
+    alone = {}
+    for query in (*queries[:40:8], *queries[-3:]):
+        alone |= rows(model, [query])
+    assert alone == {name: together[name] for name in alone}
+    assert rows(model, queries[::-1]) == together
+    sharded = {}
+    for start in range(3):
+        sharded |= rows(model, queries[start::3])
+    assert sharded == together
+    monkeypatch.setattr(model_module, "BLOCK_PROTEINS", 7)
+    assert rows(model, queries) == together
+
+
+def test_other_methods_give_classes_without_evidence(work):
+    majority = Majority().fit(work.train, work.val, work.profile)
+    frame = model_of(majority, "majority").predict(work.test.sequences[:3])
+    assert frame["class"].nunique() == 1
+    assert (frame[["nearest_id", "agree", "flags"]] == "").all(axis=None)
+
+
+def test_references_are_built_once_and_mended(model, work, monkeypatch):
+    folder = model.references.folder
+    key, again = folder.name, lambda: pytest.fail("built again")
+    assert open_references(key, again).table.equals(model.references.table)
+    (folder / "sequences" / "sequences").write_bytes(b"damaged")
+    built = []
+    monkeypatch.setattr(searches, "_build", lambda place, own: built.append(place))
+    (folder / searches.TABLE).rename(folder.parent / "kept.tsv")
+    with pytest.raises(FileNotFoundError):  # an empty build has no table
+        open_references(key, lambda: work.train)
+    assert built == [folder]
+
+
+@pytest.fixture
+def shipped(tmp_path):
+    return shutil.copytree(SHIPPED, tmp_path / "shipped")
+
+
+def test_the_shipped_model_is_whole_and_small():
+    manifest = read_manifest(SHIPPED)
+    assert manifest["classes"] == list(CLASSES)
+    assert manifest["metrics"]["random"]["macro_f1"] > 0.97
+    assert {path.name for path in SHIPPED.iterdir()} == {MANIFEST, "model.safetensors"}
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 200_000
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, "another version"),
+        ({"classes": ["a"]}, "another version"),
+        ({"files": {"model.safetensors": "0" * 64}}, "not the file of"),
+        ({"files": None}, "holds no model"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused(shipped, change, message):
+    manifest = json.loads((shipped / MANIFEST).read_text()) | change
+    (shipped / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=message):
+        load_model(shipped)
+
+
+def test_a_missing_file_is_named(shipped, tmp_path):
+    (shipped / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors is missing"):
+        load_model(shipped)
+    with pytest.raises(UserError, match="holds no model"):
+        load_model(tmp_path)
+
+
+def test_a_model_gets_the_weights_it_was_fitted_on(weights, own_cache, monkeypatch):
+    ours = weights.sha256
+    monkeypatch.delenv("ARG_ESM2_WEIGHTS", raising=False)
+    monkeypatch.setattr(weights_module, "cached_files", lambda: iter(()))
+    asked = []
+
+    def fetched(source, sha256):
+        return (source, sha256, lambda: asked.append(source))
+
+    monkeypatch.setattr(
+        weights_module, "_sources", lambda: (fetched("other", "0" * 64), fetched("right", ours))
+    )
+    monkeypatch.setattr(
+        weights_module, "read_weights", lambda path, source: Weights({}, source, ours)
+    )
+    assert weights_module.weights_with_sha256(ours, "ours").source == "right"
+    assert asked == ["right"]
+    with pytest.raises(UserError, match=r"weights theirs, which are not published.*ARG_ESM2"):
+        weights_module.weights_with_sha256("f" * 64, "theirs")
+
+
+def test_columns_are_those_promised(model, queries):
+    assert model.predict(queries[:1]).columns.tolist() == list(COLUMNS)
