@@ -35,7 +35,7 @@ from arg_utils.esm2.lora import inject
 from arg_utils.esm2.model import Esm2, best_device, best_precision
 from arg_utils.esm2.weights import HEADS, LAYERS, WIDTH, Weights
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.methods.classifier import new_head
+from arg_utils.methods.course import new_head
 from arg_utils.methods.finetuning import ProteinClassifier, set_gradients
 from arg_utils.settings import LoraBlocks
 from benchmarks import esm_cpp

@@ -15,8 +15,7 @@ import torch
 from arg_utils.esm2.embeddings import embed
 from arg_utils.experiments.workspace import open_workspace
 from arg_utils.files import RESULTS, write_text
-from arg_utils.methods.classifier import logits
-from arg_utils.methods.course import FrozenLinear
+from arg_utils.methods.course import FrozenLinear, logits
 from arg_utils.metrics.scores import macro_f1
 
 

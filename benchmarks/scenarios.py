@@ -13,8 +13,7 @@ from arg_utils.data.open_data import ensure_open_data
 from arg_utils.esm2.embeddings import embed
 from arg_utils.esm2.model import best_device, best_precision
 from arg_utils.esm2.weights import WIDTH, Weights
-from arg_utils.methods.classifier import new_head
-from arg_utils.methods.course import Examples, train_staged
+from arg_utils.methods.course import Examples, StagedTrainer, new_head
 from arg_utils.settings import StagedTraining
 from benchmarks import contenders
 from benchmarks.measure import forward_flops, product_rate, representative, seconds
@@ -104,7 +103,7 @@ def protocol(sample: Sequence[Record], few: Sequence[Record], weights: Weights) 
     )
     train, val = (Examples(found[0][rows], labels[rows]) for rows in (slice(cut), slice(cut, None)))
     head = new_head(WIDTH, 0)
-    training = seconds(lambda: train_staged(head, train, val, settings, progress=False))
+    training = seconds(lambda: StagedTrainer(head, train, val, settings).run(progress=False))
     epoch = seconds(lambda: naive_epoch(*columns(few), weights))
     epochs = settings.epochs * len(settings.learning_rates)
     scale = sum(map(len, sequences)) / sum(len(r.sequence) for r in few)

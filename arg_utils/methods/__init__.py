@@ -1,9 +1,9 @@
 """The nine methods compared, each with the same verbs: fit, predict, save and load.
 
 `base` says what a method is. `baselines` (majority class, best hit), `course` (the course's
-protocol), `frozen` (classifiers on frozen ESM-2), `finetuning` with `blocks` (training ESM-2
-itself), and `evidence` with `stacking` and `hybrid` (homology and ESM-2 together) hold the methods
-and what they are made of. A new method is one file and one line in the list below. May import
+protocol), `frozen` (classifiers on frozen ESM-2), `finetuning` (training ESM-2 itself), and
+`evidence` with `stacking` and `hybrid` (homology and ESM-2 together) hold the methods and what they
+are made of. A new method is one file and one line in the list below. May import
 `metrics`, `esm2`, `data`, `homology` and the ground.
 
 >>> from arg_utils.methods import METHODS
@@ -13,8 +13,8 @@ and what they are made of. A new method is one file and one line in the list bel
 
 from arg_utils.methods.base import Method
 from arg_utils.methods.baselines import BestHit, Majority
-from arg_utils.methods.blocks import FullFinetuning, LoraInBlocks
 from arg_utils.methods.course import FrozenLinear, LoraOnClassifier
+from arg_utils.methods.finetuning import FullFinetuning, LoraInBlocks
 from arg_utils.methods.frozen import LayersLinear, NearestNeighbour
 from arg_utils.methods.hybrid import Hybrid
 

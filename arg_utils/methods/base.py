@@ -4,6 +4,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -21,34 +22,24 @@ TRAIN, TRAIN_AND_VALIDATION = "train", "train + validation"
 
 
 class Method(ABC):
-    """One way to tell a protein's class.
+    """One way to tell a protein's class."""
 
-    Attributes
-    ----------
-    name, title : how files and tables call it.
-    uses_esm2 : whether its results depend on the backbone's weights.
-    reference : which labelled proteins it has learned from, or compares with, when it is tested.
-        Whatever chooses nothing on validation is given both parts.
-    files : the names of the files that ``save`` writes.
-    trainable_parameters : how many numbers the last training step of ``fit`` could change.
-    history : one row per epoch of training; empty where there is none.
-    threshold : the probability below which an answer is better called uncertain; 0: never.
-    """
-
-    name: str
-    title: str
-    uses_esm2: bool = True
+    name: str  # in files and tables
+    title: str  # in tables and figures
+    uses_esm2: bool = True  # whether its results depend on the backbone's weights
+    # Which labelled proteins it has learned from, or compares with, when it is tested. Whatever
+    # chooses nothing on validation is given both parts.
     reference: str = TRAIN
-    files: tuple[str, ...] = (MODEL,)
-    threshold: float = 0.0
+    files: tuple[str, ...] = (MODEL,)  # that ``save`` writes
+    threshold: float = 0.0  # of probability, below which an answer is better called uncertain
 
     def __init__(self) -> None:
-        self.trainable_parameters = 0
+        self.trainable_parameters = 0  # how many numbers the last training step could change
         self.fit_seconds = 0.0  # of a fit without epochs
-        self.history = pd.DataFrame()
+        self.history = pd.DataFrame()  # one row per epoch of training
 
     @classmethod
-    def settings(cls, profile: Profile) -> tuple:
+    def settings(cls, profile: Profile) -> tuple[Any, ...]:
         """What of the profile a fit depends on: no other setting makes a cached fit invalid."""
         return ()
 
@@ -61,7 +52,7 @@ class Method(ABC):
     def fit(
         self, train: Proteins, val: Proteins, profile: Profile, seed: int = 0,
         folder: Path | None = None,
-    ) -> "Method":  # fmt: skip
+    ) -> Self:  # fmt: skip
         """Learn from ``train``, choose by ``val``; checkpoints of what is done go to ``folder``."""
 
     @abstractmethod
@@ -74,14 +65,8 @@ class Method(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, folder: Path) -> "Method":
-        """Read what ``save`` wrote.
-
-        Raises
-        ------
-        UserError
-            If a file is missing, damaged, or of another method.
-        """
+    def load(cls, folder: Path) -> Self:
+        """Read what ``save`` wrote; `UserError` if it is missing, damaged or of another method."""
 
     def predict(self, sequences: Sequence[str]) -> np.ndarray:
         """Class indices, int64 [n]."""
@@ -110,26 +95,34 @@ class Refitted(Method):
     def learn(self, proteins: Proteins) -> None:
         """Learn from labelled proteins; deterministic."""
 
-    def fit(self, train, val, profile, seed=0, folder=None):
+    def prepare(self, proteins: Proteins) -> None:
+        """Compute what `learn` finds in caches then: no part of the fit's time."""
+
+    def fit(
+        self, train: Proteins, val: Proteins, profile: Profile, seed: int = 0,
+        folder: Path | None = None,
+    ) -> Self:  # fmt: skip
         self.train = train
+        self.prepare(joined(train, val))
         begun = time.perf_counter()
         self.learn(joined(train, val))
         self.fit_seconds = time.perf_counter() - begun
         return self
 
-    def held_out(self, val):
+    def held_out(self, val: Proteins) -> np.ndarray:
         alone = type(self)()
         alone.learn(self.train)
         return alone.probabilities(val.sequences)
 
 
-class ReferenceProteins:
-    """A mixin for methods that carry labelled proteins along, kept as a FASTA file."""
+class ReferenceProteins(Method):
+    """A method that compares with labelled proteins, which it saves as a FASTA file."""
 
+    files: tuple[str, ...] = (REFERENCES,)
     references: Proteins
 
-    def save_references(self, folder: Path) -> None:
-        """Write the reference proteins into ``folder``, under their own headers where known.
+    def save(self, folder: Path) -> None:
+        """Write the reference proteins, under their own headers where known.
 
         Where not, they get numbers for ids, in the competition's format.
         """
@@ -143,9 +136,11 @@ class ReferenceProteins:
         pairs = zip(headers, references.sequences, strict=True)
         write_fasta(folder / REFERENCES, (Record(h, h, sequence) for h, sequence in pairs))
 
-    def load_references(self, folder: Path) -> None:
-        """Read what `save_references` wrote; `UserError` if it cannot be read."""
-        self.references = proteins(read_fasta(folder / REFERENCES, labelled=True))
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        method = cls()
+        method.references = proteins(read_fasta(folder / REFERENCES, labelled=True))
+        return method
 
 
 def joined(train: Proteins, val: Proteins) -> Proteins:

@@ -1,12 +1,16 @@
 """What any method must beat: the most frequent class, and the best hit among known proteins."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
 import numpy as np
 
+from arg_utils.data.fasta import Proteins
 from arg_utils.homology.mmseqs import best_hits
 from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods.base import (
     MODEL,
-    REFERENCES,
     ReferenceProteins,
     Refitted,
     load_arrays,
@@ -19,18 +23,18 @@ class Majority(Refitted):
 
     name, title, uses_esm2 = "majority", "majority class", False
 
-    def learn(self, proteins):
+    def learn(self, proteins: Proteins) -> None:
         counts = np.bincount(proteins.labels, minlength=NUM_CLASSES)
         self.shares = (counts / counts.sum()).astype(np.float32)
 
-    def probabilities(self, sequences):
+    def probabilities(self, sequences: Sequence[str]) -> np.ndarray:
         return np.tile(self.shares, (len(sequences), 1))
 
-    def save(self, folder):
+    def save(self, folder: Path) -> None:
         save_arrays(folder / MODEL, shares=self.shares)
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: Path) -> Self:
         method = cls()
         method.shares = load_arrays(folder / MODEL, shares=(NUM_CLASSES,))["shares"]
         return method
@@ -43,22 +47,12 @@ class BestHit(ReferenceProteins, Refitted):
     """
 
     name, title, uses_esm2 = "best_hit", "best hit (MMseqs2)", False
-    files = (REFERENCES,)
 
-    def learn(self, proteins):
+    def learn(self, proteins: Proteins) -> None:
         self.references = proteins
 
-    def probabilities(self, sequences):
+    def probabilities(self, sequences: Sequence[str]) -> np.ndarray:
         hits = best_hits(list(sequences), self.references.sequences)
         classes = np.full(len(sequences), NONARG)
         classes[hits["query"]] = self.references.labels[hits["target"]]
         return np.eye(NUM_CLASSES, dtype=np.float32)[classes]
-
-    def save(self, folder):
-        self.save_references(folder)
-
-    @classmethod
-    def load(cls, folder):
-        method = cls()
-        method.load_references(folder)
-        return method

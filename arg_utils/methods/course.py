@@ -7,9 +7,13 @@ tenth of the rate. LoRA then adapts the trained layer, and only its factors trai
 """
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Self
 
+import loralib
 import numpy as np
 import pandas as pd
 import torch
@@ -17,25 +21,22 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from arg_utils.data.fasta import cap_per_class
+from arg_utils.data.fasta import Proteins, cap_per_class
 from arg_utils.esm2.embeddings import embed
-from arg_utils.esm2.lora import count_trainable, load_state, save_state, trainable_state
+from arg_utils.esm2.lora import (
+    count_trainable,
+    load_state,
+    mark_trainable,
+    save_state,
+    to_lora,
+    trainable_state,
+)
 from arg_utils.esm2.weights import WIDTH
 from arg_utils.files import closure_fingerprint, fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.base import MODEL, Method
-from arg_utils.methods.classifier import (
-    Adam,
-    adapt_head,
-    logits,
-    merged_head,
-    new_head,
-    one_thread,
-    set_gradients,
-    softmax,
-)
 from arg_utils.metrics.scores import macro_f1
-from arg_utils.settings import StagedTraining
+from arg_utils.settings import LoraClassifier, Profile, StagedTraining
 
 
 class FrozenLinear(Method):
@@ -44,31 +45,34 @@ class FrozenLinear(Method):
     name, title = "frozen_linear", "frozen ESM-2 + linear"
 
     @classmethod
-    def settings(cls, profile):
+    def settings(cls, profile: Profile) -> tuple[Any, ...]:
         return (profile.staged, profile.seed)
 
-    def fit(self, train, val, profile, seed=0, folder=None):
+    def fit(
+        self, train: Proteins, val: Proteins, profile: Profile, seed: int = 0,
+        folder: Path | None = None,
+    ) -> Self:  # fmt: skip
         chosen = cap_per_class(train.labels, profile.staged.max_per_class, seed)
         examples = Examples(embed([train.sequences[i] for i in chosen]), train.labels[chosen])
         validation = Examples(embed(val.sequences), val.labels)
         self.head = new_head(WIDTH, seed)
+        trainer = StagedTrainer(self.head, examples, validation, profile.staged, seed)
+        self._train(trainer, profile, folder)
         self.trainable_parameters = count_trainable(self.head)
-        self._train(examples, validation, profile, seed, folder)
         return self
 
-    def _train(self, examples, validation, profile, seed, folder):
-        place = folder / f"{FrozenLinear.name}.pt" if folder else None
-        done = train_staged(self.head, examples, validation, profile.staged, seed, checkpoint=place)
-        self.history = done.table()
+    def _train(self, trainer: "StagedTrainer", profile: Profile, folder: Path | None) -> None:
+        trainer.run(folder and folder / f"{FrozenLinear.name}.pt")
+        self.history = pd.DataFrame(trainer.history)
 
-    def probabilities(self, sequences):
+    def probabilities(self, sequences: Sequence[str]) -> np.ndarray:
         return softmax(logits(self.head, embed(sequences)))
 
-    def save(self, folder):
+    def save(self, folder: Path) -> None:
         save_state(trainable_state(merged_head(self.head)), folder / MODEL)
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: Path) -> Self:
         method = cls()
         method.head = new_head(WIDTH, 0)
         load_state(method.head, folder / MODEL)
@@ -81,19 +85,16 @@ class LoraOnClassifier(FrozenLinear):
     name, title = "lora_classifier", "+ LoRA on the classifier"
 
     @classmethod
-    def settings(cls, profile):
+    def settings(cls, profile: Profile) -> tuple[Any, ...]:
         return (profile.staged, profile.lora_classifier, profile.seed)
 
-    def _train(self, examples, validation, profile, seed, folder):
-        super()._train(examples, validation, profile, seed, folder)
-        self.head = adapt_head(self.head, profile.lora_classifier, seed)
-        self.trainable_parameters = count_trainable(self.head)
-        place = folder / f"{self.name}.pt" if folder else None
-        first = len(profile.staged.learning_rates) + 1
-        done = train_staged(
-            self.head, examples, validation, profile.staged, seed, first, checkpoint=place
-        )
-        self.history = pd.concat([self.history, done.table()], ignore_index=True)
+    def _train(self, trainer: "StagedTrainer", profile: Profile, folder: Path | None) -> None:
+        super()._train(trainer, profile, folder)
+        self.head = adapt_head(self.head, profile.lora_classifier, trainer.seed)
+        first_stage = len(profile.staged.learning_rates) + 1
+        again = replace(trainer, head=self.head, first_stage=first_stage)
+        again.run(folder and folder / f"{self.name}.pt")
+        self.history = pd.DataFrame(trainer.history + again.history)
 
 
 @dataclass(frozen=True)
@@ -103,120 +104,208 @@ class Examples:
     features: np.ndarray
     labels: np.ndarray
 
-    def digest(self) -> str:
-        """Changes when a feature or a label does."""
-        return fingerprint(self.features.shape, self.features.tobytes(), self.labels.tobytes())
-
 
 @dataclass
-class Progress:
-    """The state between stages: the best parameters so far, their score, and every epoch."""
+class StagedTrainer:
+    """Trains what is trainable of ``head`` (`new_head`, `adapt_head`), one stage a learning rate.
 
-    best_state: dict[str, torch.Tensor]
-    best_f1: float
-    history: list[dict] = field(default_factory=list)
-
-    def table(self) -> pd.DataFrame:
-        """One row per epoch: stage, epoch, learning_rate, train_loss, val_macro_f1, best,
-        seconds."""
-        return pd.DataFrame(self.history)
-
-
-def train_staged(
-    head: nn.Linear,
-    train: Examples,
-    val: Examples,
-    settings: StagedTraining,
-    seed: int = 0,
-    first_stage: int = 1,
-    checkpoint: Path | None = None,
-    progress: bool = True,
-) -> Progress:
-    """Train ``head`` by stages, one per learning rate, and leave the best parameters in it.
-
-    Parameters
-    ----------
-    head : its trainable parameters are trained; `classifier.new_head` or `adapt_head` makes one.
-    first_stage : the number the first stage gets in the history.
-    checkpoint : file that keeps finished stages; a second call goes on after the last of them.
-
-    Returns
-    -------
-    The best parameters, their validation macro-F1 (never below the one before training), and the
-    history.
+    In the history, one row per epoch, ``first_stage`` is the number of the first stage. The best
+    parameters so far, and their validation macro-F1, are ``best_state`` and ``best_f1``.
     """
-    key = fingerprint(
-        closure_fingerprint("methods/course.py"),
-        settings, seed, first_stage, head, getattr(head, "scaling", None),
-        train.digest(), val.digest(),
-        [t.numpy().tobytes() for t in head.state_dict().values()],
-    )  # fmt: skip
-    saved = load_checkpoint(checkpoint, key) if checkpoint else None
-    so_far = Progress(trainable_state(head), macro_f1(val.labels, _predict(head, val)))
-    if saved:
-        so_far = Progress(saved["best_state"], saved["best_f1"], saved["history"])
-    done = len(so_far.history) // settings.epochs
-    if done and progress:
-        print(f"training: {done} of {len(settings.learning_rates)} stages were finished before")
-    for number in range(done, len(settings.learning_rates)):
-        head.load_state_dict(so_far.best_state, strict=False)
-        train_stage(head, train, val, settings, number, seed, first_stage, so_far, progress)
-        if checkpoint:
-            save_checkpoint(checkpoint, key, dict(vars(so_far)))
-    head.load_state_dict(so_far.best_state, strict=False)
+
+    head: nn.Linear
+    train: Examples
+    val: Examples
+    settings: StagedTraining
+    seed: int = 0
+    first_stage: int = 1
+    best_state: dict[str, torch.Tensor] = field(init=False)
+    best_f1: float = field(init=False)
+    history: list[dict[str, Any]] = field(init=False, default_factory=list)
+
+    def run(self, checkpoint: Path | None = None, progress: bool = True) -> Self:
+        """Train, and leave the best parameters in the head: never worse than before training.
+
+        ``checkpoint`` is a file that keeps finished stages; a second run goes on after the last.
+        """
+        key = self._key()
+        self.best_state, self.best_f1 = trainable_state(self.head), self._score()
+        if checkpoint and (saved := load_checkpoint(checkpoint, key)):
+            vars(self).update(saved)
+        done, rates = len(self.history) // self.settings.epochs, self.settings.learning_rates
+        if done and progress:
+            print(f"training: {done} of {len(rates)} stages were finished before")
+        for number in range(done, len(rates)):
+            self.head.load_state_dict(self.best_state, strict=False)
+            self.train_stage(number, progress)
+            if checkpoint:
+                names = ("best_state", "best_f1", "history")
+                save_checkpoint(checkpoint, key, {name: getattr(self, name) for name in names})
+        self.head.load_state_dict(self.best_state, strict=False)
+        self.head.eval()
+        return self
+
+    def _key(self) -> str:
+        """Changes with whatever the training depends on."""
+        arrays = [a for part in (self.train, self.val) for a in (part.features, part.labels)]
+        arrays += [tensor.numpy() for tensor in self.head.state_dict().values()]
+        return fingerprint(
+            closure_fingerprint("methods/course.py"), self.settings, self.seed, self.first_stage,
+            self.head, getattr(self.head, "scaling", None),
+            *((array.shape, array.tobytes()) for array in arrays),
+        )  # fmt: skip
+
+    def train_stage(self, number: int, progress: bool = True) -> None:
+        """Epochs at ``settings.learning_rates[number]`` with a fresh Adam."""
+        rate, epochs = self.settings.learning_rates[number], self.settings.epochs
+        optimizer = Adam([p for p in self.head.parameters() if p.requires_grad], lr=rate)
+        stage = self.first_stage + number
+        generator = torch.Generator().manual_seed(self.seed + 1000 * stage)
+        for_dropout = int(torch.randint(2**31, (1,), generator=generator))
+        steps = epochs * -(-len(self.train.labels) // self.settings.batch_size)
+        bar = tqdm(total=steps, desc=f"rate {rate:g}", unit="step", disable=not progress)
+        with one_thread(), seeded(for_dropout), bar:
+            for epoch in range(1, epochs + 1):
+                begun = time.perf_counter()
+                loss = self._train_epoch(optimizer, generator, bar)
+                score = self._score()
+                if improved := score > self.best_f1:
+                    self.best_f1, self.best_state = score, trainable_state(self.head)
+                self.history.append(
+                    {"stage": stage, "epoch": epoch, "learning_rate": rate,
+                     "train_loss": loss, "val_macro_f1": score, "best": improved,
+                     "seconds": time.perf_counter() - begun}
+                )  # fmt: skip
+
+    def _train_epoch(self, optimizer: "Adam", generator: torch.Generator, bar: tqdm) -> float:
+        """One pass over the examples in a new order; the mean loss."""
+        self.head.train()
+        size, labels = self.settings.batch_size, torch.from_numpy(self.train.labels)
+        order = torch.randperm(len(labels), generator=generator)
+        features = torch.from_numpy(self.train.features)[order].split(size)
+        targets = F.one_hot(labels[order], NUM_CLASSES).float().split(size)
+        total = torch.zeros(())
+        for x, target in zip(features, targets, strict=True):
+            total += set_gradients(self.head, x, target) * len(x)
+            optimizer.step()
+        bar.update(len(features))
+        return float(total) / len(labels)
+
+    def _score(self) -> float:
+        """Macro-F1 on validation."""
+        return macro_f1(self.val.labels, logits(self.head, self.val.features).argmax(axis=1))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """PyTorch's random numbers from ``seed``, and afterwards as if nothing had been drawn."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread: waking a second one costs more than these small products."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def new_head(width: int, seed: int) -> nn.Linear:
+    """A linear layer of ``width`` inputs and 15 outputs, initialised as PyTorch does."""
+    with seeded(seed):
+        return nn.Linear(width, NUM_CLASSES)
+
+
+def adapt_head(head: nn.Linear, settings: LoraClassifier, seed: int) -> loralib.Linear:
+    """``head`` as a LoRA layer holding its trained weights; only the LoRA factors may train."""
+    with seeded(seed):
+        adapted = to_lora(head, settings.r, settings.alpha, settings.dropout)
+    mark_trainable(adapted)
+    return adapted
+
+
+@torch.no_grad()
+def merged_head(head: nn.Linear) -> nn.Linear:
+    """A plain linear layer that computes what ``head``, LoRA or not, computes."""
+    plain = nn.utils.skip_init(nn.Linear, head.in_features, head.out_features)
+    plain.weight.copy_(head.weight)
+    plain.bias.copy_(head.bias)
+    if isinstance(head, loralib.Linear):
+        plain.weight.add_(head.lora_B @ head.lora_A, alpha=head.scaling)
+    return plain
+
+
+@torch.inference_mode()
+def logits(head: nn.Linear, features: np.ndarray | torch.Tensor) -> np.ndarray:
+    """Scores before the softmax, float32 [n, 15], of features [n, width], with dropout off."""
+    was_training = head.training
     head.eval()
-    return so_far
+    scores = head(torch.as_tensor(features)).numpy()
+    head.train(was_training)
+    return scores
 
 
-def train_stage(
-    head: nn.Linear,
-    train: Examples,
-    val: Examples,
-    settings: StagedTraining,
-    number: int,
-    seed: int,
-    first_stage: int,
-    so_far: Progress,
-    progress: bool = True,
-) -> None:
-    """Epochs at ``settings.learning_rates[number]`` with a fresh Adam; updates ``so_far``."""
-    rate = settings.learning_rates[number]
-    optimizer = Adam([p for p in head.parameters() if p.requires_grad], lr=rate)
-    generator = torch.Generator().manual_seed(seed + 1000 * (first_stage + number))
-    steps = settings.epochs * -(-len(train.labels) // settings.batch_size)
-    with (
-        one_thread(),
-        torch.random.fork_rng(devices=[]),
-        tqdm(total=steps, desc=f"rate {rate:g}", unit="step", disable=not progress) as bar,
-    ):
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))  # for dropout
-        for epoch in range(1, settings.epochs + 1):
-            begun = time.perf_counter()
-            loss = _epoch(head, train, optimizer, settings.batch_size, generator, bar)
-            score = macro_f1(val.labels, _predict(head, val))
-            improved = score > so_far.best_f1
-            if improved:
-                so_far.best_f1, so_far.best_state = score, trainable_state(head)
-            so_far.history.append(
-                {"stage": first_stage + number, "epoch": epoch, "learning_rate": rate,
-                 "train_loss": loss, "val_macro_f1": score, "best": improved,
-                 "seconds": time.perf_counter() - begun}
-            )  # fmt: skip
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Probabilities float32 [n, 15] of logits [n, 15]."""
+    return torch.softmax(torch.as_tensor(scores).double(), dim=1).float().numpy()
 
 
-def _epoch(head, train: Examples, optimizer, batch_size: int, generator, bar) -> float:
-    """One pass over the examples in a new order; returns the mean loss."""
-    head.train()
-    order = torch.randperm(len(train.labels), generator=generator)
-    features = torch.from_numpy(train.features)[order].split(batch_size)
-    targets = F.one_hot(torch.from_numpy(train.labels)[order], NUM_CLASSES).float()
-    total = torch.zeros(())
-    for x, target in zip(features, targets.split(batch_size), strict=True):
-        total += set_gradients(head, x, target) * len(x)
-        optimizer.step()
-    bar.update(len(features))
-    return float(total) / len(train.labels)
+class Adam:
+    """Adam (arXiv:1412.6980) with the usual constants, all parameters as one vector.
+
+    The same update as ``torch.optim.Adam``'s (a test pins it), in five operations a step: at four
+    examples per step, that optimizer's bookkeeping takes most of the time.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], lr: float) -> None:
+        self.parameters, self.lr, self.steps = list(parameters), lr, 0
+        self.values = torch.cat([p.detach().flatten() for p in self.parameters])
+        sizes = [p.numel() for p in self.parameters]
+        for parameter, view in zip(self.parameters, self.values.split(sizes), strict=True):
+            parameter.data = view.view_as(parameter)
+        self.mean, self.square = torch.zeros_like(self.values), torch.zeros_like(self.values)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update every parameter by its ``grad``."""
+        self.steps += 1
+        slope = torch.cat([p.grad.flatten() for p in self.parameters if p.grad is not None])
+        self.mean.lerp_(slope, 0.1)
+        self.square.mul_(0.999).addcmul_(slope, slope, value=0.001)
+        spread = self.square.sqrt().mul_((1 - 0.999**self.steps) ** -0.5).add_(1e-8)
+        self.values.addcdiv_(self.mean, spread, value=-self.lr / (1 - 0.9**self.steps))
 
 
-def _predict(head: nn.Linear, examples: Examples) -> np.ndarray:
-    return logits(head, examples.features).argmax(axis=1)
+@torch.no_grad()
+def set_gradients(head: nn.Linear, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Set the gradients of the mean cross-entropy on one batch; returns that loss (a scalar).
+
+    They are written down rather than traced: at a batch size of four, automatic differentiation
+    costs several times the arithmetic. A test pins them to autograd's.
+
+    Of a `loralib.Linear` only the factors train. ``x`` is float32 [batch, width], ``target``
+    one-hot, float32 [batch, 15].
+    """
+    scores = F.linear(x, head.weight, head.bias)
+    if not isinstance(head, loralib.Linear):
+        slope, loss = _slope(scores, target)
+        head.weight.grad, head.bias.grad = slope.T @ x, slope.sum(0)
+        return loss
+    dropped = head.lora_dropout(x)
+    low = dropped @ head.lora_A.T
+    slope, loss = _slope(scores.addmm_(low, head.lora_B.T, alpha=head.scaling), target)
+    slope *= head.scaling
+    head.lora_B.grad, head.lora_A.grad = slope.T @ low, (slope @ head.lora_B).T @ dropped
+    return loss
+
+
+def _slope(scores: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Derivative of the mean cross-entropy with respect to the scores, and the loss itself."""
+    log_probability = torch.log_softmax(scores, dim=1)
+    loss = -(log_probability * target).sum() / len(scores)
+    return (log_probability.exp_() - target) / len(scores), loss

@@ -1,19 +1,29 @@
-"""LoRA inside ESM-2's blocks, trained end to end with a classifier on top."""
+"""Training ESM-2 itself, end to end with a linear layer on top: LoRA in its blocks, or all of them.
 
+From top to bottom: the two methods, the model, its training, one step of that, and what a capped
+sample changes.
+"""
+
+import json
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from arg_utils.data.fasta import Proteins, cap_per_class
+from arg_utils.errors import UserError
+from arg_utils.esm2 import lora
 from arg_utils.esm2.batches import (
-    BATCH_TOKENS,
     MAX_RESIDUES,
     ResidueBar,
     even_parts,
@@ -21,27 +31,94 @@ from arg_utils.esm2.batches import (
     shuffled_batches,
     token_batches,
 )
-from arg_utils.esm2.embeddings import pool
-from arg_utils.esm2.lora import inject, mark_trainable, trainable_state
+from arg_utils.esm2.embeddings import embed, pool
 from arg_utils.esm2.model import Esm2, best_device
 from arg_utils.esm2.weights import LAYERS, WIDTH, Weights
 from arg_utils.files import closure_fingerprint, fingerprint, load_checkpoint, save_checkpoint
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.methods.classifier import merged_head
+from arg_utils.methods import course
+from arg_utils.methods.base import MODEL, Method
+from arg_utils.methods.course import FrozenLinear, new_head
 from arg_utils.metrics.scores import confusion, f1_from_confusion
-from arg_utils.settings import LoraBlocks
+from arg_utils.settings import LoraBlocks, Profile
 
 PART_TOKENS = 2048  # of a batch that one thread computes at a time
+
+
+class LoraInBlocks(Method):
+    """LoRA in ESM-2's blocks, trained end to end from the frozen model's linear layer."""
+
+    name, title = "lora_blocks", "LoRA in the blocks"
+
+    @classmethod
+    def training(cls, profile: Profile) -> LoraBlocks:
+        """The profile's settings of this training."""
+        return getattr(profile, cls.name)
+
+    @classmethod
+    def settings(cls, profile: Profile) -> tuple[Any, ...]:
+        return (*FrozenLinear.settings(profile), replace(cls.training(profile), folds=()))
+
+    @classmethod
+    def homology_folds(cls, profile: Profile) -> tuple[int, ...]:
+        return tuple(f for f in profile.homology_folds if f in cls.training(profile).folds)
+
+    def fit(
+        self, train: Proteins, val: Proteins, profile: Profile, seed: int = 0,
+        folder: Path | None = None,
+    ) -> Self:  # fmt: skip
+        start = FrozenLinear().fit(train, val, profile, seed, folder)
+        self.model = ProteinClassifier(start.head, self.training(profile), seed=seed)
+        self.trainable_parameters = lora.count_trainable(self.model)
+        self.trainer = Trainer(self.model, train, val, seed)
+        features = embed([val.sequences[i] for i in self.trainer.watched])
+        place = folder and folder / f"{self.name}.pt"
+        self.history = self.trainer.run(place, course.logits(start.head, features))
+        return self
+
+    def probabilities(self, sequences: Sequence[str]) -> np.ndarray:
+        return course.softmax(self.model.all_logits(sequences))
+
+    def held_out(self, val: Proteins) -> np.ndarray:
+        scores, watched = np.empty((len(val.labels), NUM_CLASSES), np.float32), self.trainer.watched
+        rest = np.setdiff1d(np.arange(len(scores)), watched)  # the others are predicted already
+        scores[watched] = self.trainer.best_logits
+        scores[rest] = self.model.all_logits([val.sequences[i] for i in rest])
+        return course.softmax(scores)
+
+    def save(self, folder: Path) -> None:
+        settings = json.dumps(vars(self.model.settings))
+        lora.save_state(lora.trainable_state(self.model), folder / MODEL, settings=settings)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        method, path = cls(), folder / MODEL
+        try:
+            with safe_open(path, framework="pt") as file:
+                settings = json.loads((file.metadata() or {})["settings"])
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{path} cannot be read as saved parameters ({error}).") from error
+        except KeyError:
+            what = "does not belong to this model: it tells no settings"
+            raise UserError(f"{path} {what}.") from None
+        settings["modules"], settings["folds"] = tuple(settings["modules"]), ()
+        method.model = ProteinClassifier(new_head(WIDTH, 0), LoraBlocks(**settings))
+        lora.load_state(method.model, path)
+        return method
+
+
+class FullFinetuning(LoraInBlocks):
+    """All of ESM-2's blocks trained end to end, no LoRA, from the frozen model's linear layer."""
+
+    name, title = "full_finetuning", "fine-tuning of all blocks"
 
 
 class ProteinClassifier(nn.Module):
     """ESM-2, with LoRA in its top blocks or without, mean pooling, and a linear layer.
 
-    Parameters
-    ----------
-    head : a trained classifier on frozen mean-pooled features of the last layer. A fresh LoRA
-        changes nothing, so training starts from exactly what ``head`` achieves.
-    settings : which layers are adapted (``r = 0`` trains every parameter of those blocks instead).
+    ``head`` is a trained classifier on frozen mean-pooled features of the last layer. A fresh LoRA
+    changes nothing, so training starts from exactly what it achieves. ``settings`` say which layers
+    are adapted; ``r = 0`` trains every parameter of those blocks instead.
     """
 
     def __init__(
@@ -54,36 +131,24 @@ class ProteinClassifier(nn.Module):
     ):
         super().__init__()
         device = best_device()
-        self.settings = settings
+        self.settings, self.first = settings, LAYERS - settings.top_blocks
         self.backbone = Esm2(weights, precision).to(device)
-        self.head = merged_head(head).to(device)
-        self.first = LAYERS - settings.top_blocks
-        blocks = range(self.first, LAYERS)
-        if settings.r == 0:
-            mark_trainable(self, also=("head", *(f"backbone.layers.{i}" for i in blocks)))
-            return
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            inject(
-                [self.backbone.layers[i] for i in blocks],
-                settings.r, settings.alpha, settings.dropout, settings.modules,
-            )  # fmt: skip
-        mark_trainable(self, also=("head",))
+        self.head = course.merged_head(head).to(device)
+        trained = ["head"]
+        if settings.r:
+            blocks, modules = self.backbone.layers[self.first :], settings.modules
+            with course.seeded(seed):
+                lora.inject(blocks, settings.r, settings.alpha, settings.dropout, modules)
+        else:
+            trained += [f"backbone.layers.{index}" for index in range(self.first, LAYERS)]
+        lora.mark_trainable(self, also=trained)
 
-    @property
-    def drops(self) -> bool:
-        """Whether training draws random numbers."""
-        return any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.modules())
-
-    def forward(self, sequences: list[str]) -> torch.Tensor:
+    def forward(self, sequences: Sequence[str]) -> torch.Tensor:
         """Logits, float32 [n, 15]."""
         return self.head(self.features(sequences))
 
-    def features(self, sequences: list[str]) -> torch.Tensor:
-        """Pooled last states, float32 [n, 320].
-
-        Blocks below the lowest adapted one run without autograd.
-        """
+    def features(self, sequences: Sequence[str]) -> torch.Tensor:
+        """Pooled last states, float32 [n, 320]; blocks below the first adapted without autograd."""
         tokens, packing = self.backbone.pack(sequences)
         with torch.no_grad():
             hidden, update = self.backbone.embed(tokens), None
@@ -93,157 +158,172 @@ class ProteinClassifier(nn.Module):
             hidden, update = self.backbone.block(index, hidden, update, packing)
         return pool(self.backbone.final_norm(hidden, update), packing, "mean")
 
+    def all_features(self, sequences: Sequence[str], progress: bool = True) -> np.ndarray:
+        """`features` of any number of sequences, in batches, without gradients or dropout."""
+        self.eval()
+        lengths = residues(sequences)
+        batches = list(token_batches((lengths + 2).tolist()))
+        out = np.empty((len(sequences), WIDTH), np.float32)
 
-def predict_logits(
-    model: ProteinClassifier, sequences: list[str], batch_tokens: int = 4096, progress: bool = True
-) -> np.ndarray:
-    """Logits float32 [n, 15] of any number of sequences, in the order given."""
-    return _in_batches(model, model.forward, NUM_CLASSES, sequences, batch_tokens, progress)
+        @torch.inference_mode()
+        def work(batch: np.ndarray) -> np.ndarray:
+            return self.features([sequences[i] for i in batch]).cpu().numpy()
 
+        bar = ResidueBar("ESM-2 + LoRA", lengths.tolist(), progress)
+        with self.backbone.parameters_fixed(), bar:
+            vectors = in_parallel(work, batches, self.backbone.device)
+            for batch, rows in zip(batches, vectors, strict=True):
+                out[batch] = rows
+                bar.advance(lengths[batch].tolist())
+        return out
 
-def tuned_features(
-    model: ProteinClassifier, sequences: list[str], batch_tokens: int = 4096, progress: bool = True
-) -> np.ndarray:
-    """What the head of a fine-tuned model sees, float32 [n, 320], in the order given."""
-    return _in_batches(model, model.features, WIDTH, sequences, batch_tokens, progress)
-
-
-def _in_batches(model, compute, width, sequences, batch_tokens, progress) -> np.ndarray:
-    model.eval()
-    windows = [sequence[:MAX_RESIDUES] for sequence in sequences]
-    batches = list(token_batches([len(w) + 2 for w in windows], min(batch_tokens, BATCH_TOKENS)))
-
-    @torch.inference_mode()
-    def work(batch: np.ndarray) -> np.ndarray:
-        return compute([windows[i] for i in batch]).float().cpu().numpy()
-
-    out = np.empty((len(windows), width), np.float32)
-    with ResidueBar("ESM-2 + LoRA", map(len, windows), progress) as bar:
-        for batch, rows in zip(
-            batches, in_parallel(work, batches, model.backbone.device), strict=True
-        ):
-            out[batch] = rows
-            bar.advance(len(windows[i]) for i in batch)
-    return out
+    def all_logits(self, sequences: Sequence[str], progress: bool = True) -> np.ndarray:
+        """Logits float32 [n, 15] of any number of sequences."""
+        return course.logits(course.merged_head(self.head), self.all_features(sequences, progress))
 
 
-def finetune(
-    model: ProteinClassifier,
-    train: Proteins,
-    val: Proteins,
-    seed: int = 0,
-    checkpoint: Path | None = None,
-    progress: bool = True,
-) -> pd.DataFrame:
-    """Train what is trainable (LoRA or blocks, and the head); leave the best epoch's in the model.
+def residues(sequences: Sequence[str]) -> np.ndarray:
+    """How many residues of each sequence ESM-2 sees, int64 [n]."""
+    return np.array([min(len(sequence), MAX_RESIDUES) for sequence in sequences], dtype=np.int64)
 
-    Every epoch draws its own sample of at most ``max_per_class`` proteins per class. AdamW; the
-    rate rises over the first ``warmup`` of all steps, then falls as a half cosine.
 
-    A capped sample has other class shares than the data. The loss therefore adds to each class's
-    logit the logarithm of how much the cap has shifted its share, so that the logits themselves
-    keep to the data's shares (logit adjustment, arXiv:2007.07314, turned towards them). For the
-    same reason, macro-F1 on at most ``watch_per_class`` validation proteins per class counts
-    each protein as often as it stands for others of its class.
+class Trainer:
+    """Trains what is trainable of ``model``: LoRA or blocks, and the head.
 
-    Parameters
-    ----------
-    checkpoint : file that keeps every finished epoch; a second call goes on after the last.
-
-    Returns
-    -------
-    One row per epoch, the first (epoch 0) before training: epoch, learning_rate, train_loss,
-    val_macro_f1, best, seconds.
+    Every epoch draws its own sample of at most ``max_per_class`` proteins per class, and is judged
+    by macro-F1 estimated from at most ``watch_per_class`` validation proteins per class. AdamW; the
+    learning rate rises over the first ``warmup`` of all steps, then falls as a half cosine.
     """
-    settings = model.settings
-    key = fingerprint(
-        closure_fingerprint("methods/finetuning.py"),
-        settings, seed, model.backbone.weights.sha256, model.backbone.precision,
-        train.sequences, train.labels.tolist(), val.sequences, val.labels.tolist(),
-        [t.numpy().tobytes() for t in trainable_state(model).values()],
-    )  # fmt: skip
-    watched = CappedSample(val.sequences, val.labels, settings.watch_per_class, seed)
-    shift = share_shift(train.labels, settings.max_per_class).to(model.backbone.device)
-    epochs = [_epoch_batches(train, settings, seed, epoch) for epoch in range(settings.epochs)]
-    optimizer, schedule = _optimizer(model, settings, sum(map(len, epochs)))
-    saved = load_checkpoint(checkpoint, key) if checkpoint else None
-    if saved is not None:
-        history, best_state = saved["history"], saved["best_state"]
-        model.load_state_dict(saved["state"], strict=False)
-        optimizer.load_state_dict(saved["optimizer"])
-        schedule.load_state_dict(saved["schedule"])
-        if progress:
-            print(f"fine-tuning: {len(history) - 1} of {settings.epochs} epochs were done before")
-    else:
-        history, best_state = (
-            [_row(0, math.nan, model, watched, progress, 0.0)],
-            trainable_state(model),
+
+    def __init__(self, model: ProteinClassifier, train: Proteins, val: Proteins, seed: int = 0):
+        self.model, self.train, self.val, self.seed = model, train, val, seed
+        settings = self.settings = model.settings
+        self.watched = cap_per_class(val.labels, settings.watch_per_class, seed)
+        self.shift = share_shift(train.labels, settings.max_per_class).to(model.backbone.device)
+        self.batches = [self._draw(number) for number in range(settings.epochs)]
+        adapted = [p for p in model.backbone.parameters() if p.requires_grad]
+        head, rate = list(model.head.parameters()), settings.learning_rate
+        groups = [
+            {"params": adapted, "lr": rate, "weight_decay": settings.weight_decay},
+            {"params": head, "lr": settings.head_learning_rate, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
+        steps = sum(map(len, self.batches))
+        warmup = max(1, round(settings.warmup * steps))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            done = min(1.0, (step - warmup) / max(1, steps - warmup))
+            return 0.5 * (1 + math.cos(math.pi * done))
+
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
+        self.history: list[dict[str, Any]] = []
+        self.best_state: dict[str, torch.Tensor] = {}
+        self.best_logits = np.zeros((0, NUM_CLASSES), np.float32)
+
+    def _draw(self, number: int) -> list[np.ndarray]:
+        """Batches of positions in the training part, of a sample that ``number`` decides."""
+        most, seed = self.settings.max_per_class, self.seed
+        chosen = cap_per_class(self.train.labels, most, seed * 1000 + number)
+        lengths = residues([self.train.sequences[i] for i in chosen]) + 2
+        rng = np.random.default_rng([seed, number])
+        return [chosen[b] for b in shuffled_batches(lengths, self.settings.batch_tokens, rng)]
+
+    def run(
+        self,
+        checkpoint: Path | None = None,
+        start: np.ndarray | None = None,
+        progress: bool = True,
+    ) -> pd.DataFrame:
+        """Train, and leave the best epoch's parameters in the model.
+
+        Parameters
+        ----------
+        checkpoint : file that keeps every finished epoch; a second run goes on after the last.
+        start : the model's logits [m, 15] of the watched proteins before training, where known.
+
+        Returns
+        -------
+        One row per epoch, the first (epoch 0) before training: epoch, learning_rate, train_loss,
+        val_macro_f1, best, seconds.
+        """
+        key = self._key()
+        if checkpoint and (saved := load_checkpoint(checkpoint, key)):
+            self._restore(saved)
+            if progress:
+                done = len(self.history) - 1
+                print(f"fine-tuning: {done} of {self.settings.epochs} epochs were done before")
+        else:
+            self._judge(self._logits(progress) if start is None else start, math.nan, 0.0)
+        for epoch in range(len(self.history), self.settings.epochs + 1):
+            begun = time.perf_counter()
+            loss = self.train_epoch(epoch, progress)
+            seconds = time.perf_counter() - begun
+            self._judge(self._logits(progress), loss, seconds)
+            if checkpoint:
+                save_checkpoint(checkpoint, key, self._state())
+        self.model.load_state_dict(self.best_state, strict=False)
+        self.model.eval()
+        return pd.DataFrame(self.history)
+
+    def train_epoch(self, epoch: int, progress: bool = True) -> float:
+        """One pass over the epoch's sample; the mean loss."""
+        self.model.train()
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        batches, lengths, total = self.batches[epoch - 1], residues(self.train.sequences), 0.0
+        bar = ResidueBar(f"epoch {epoch}", lengths[np.concatenate(batches)].tolist(), progress)
+        # Dropout draws the same numbers after an interruption.
+        with course.seeded(self.seed * 1000 + epoch), bar:
+            for batch in batches:
+                loss = set_gradients(self.model, self.train, batch, self.shift, trained)
+                nn.utils.clip_grad_norm_(trained, 1.0)
+                self.optimizer.step()
+                self.schedule.step()
+                total += loss * len(batch)
+                bar.advance(lengths[batch].tolist())
+        return total / sum(map(len, batches))
+
+    def _logits(self, progress: bool) -> np.ndarray:
+        return self.model.all_logits([self.val.sequences[i] for i in self.watched], progress)
+
+    def _judge(self, logits: np.ndarray, loss: float, seconds: float) -> None:
+        """Note the epoch; if it is the best, keep the parameters, and logits of those watched."""
+        score = estimated_macro_f1(self.val.labels, self.watched, logits.argmax(axis=1))
+        rate = float(self.schedule.get_last_lr()[0]) if self.history else 0.0
+        best = all(score > row["val_macro_f1"] for row in self.history)
+        self.history.append(
+            {"epoch": len(self.history), "learning_rate": rate, "train_loss": loss,
+             "val_macro_f1": score, "best": best, "seconds": seconds}
+        )  # fmt: skip
+        if best:
+            self.best_state, self.best_logits = lora.trainable_state(self.model), logits
+
+    def _key(self) -> str:
+        """Changes with whatever the training depends on."""
+        backbone, start = self.model.backbone, lora.trainable_state(self.model)
+        parts = [(part.sequences, part.labels.tolist()) for part in (self.train, self.val)]
+        code, weights = closure_fingerprint("methods/finetuning.py"), backbone.weights.sha256
+        numbers = [tensor.numpy().tobytes() for tensor in start.values()]
+        return fingerprint(
+            code, self.settings, self.seed, parts, weights, backbone.precision, *numbers
         )
-        history[0]["best"] = True
-    for epoch in range(len(history), settings.epochs + 1):
-        begun = time.perf_counter()
-        with torch.random.fork_rng():  # dropout, the same after an interruption
-            torch.manual_seed(seed * 1000 + epoch)
-            loss = _train_epoch(
-                model, train, epochs[epoch - 1], shift, optimizer, schedule, epoch, progress
-            )
-        row = _row(epoch, loss, model, watched, progress, time.perf_counter() - begun)
-        row["learning_rate"] = float(schedule.get_last_lr()[0])
-        row["best"] = row["val_macro_f1"] > max(r["val_macro_f1"] for r in history)
-        history.append(row)
-        if row["best"]:
-            best_state = trainable_state(model)
-        if checkpoint:
-            save_checkpoint(checkpoint, key, {
-                "history": history, "best_state": best_state, "state": trainable_state(model),
-                "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
-            })  # fmt: skip
-    model.load_state_dict(best_state, strict=False)
-    model.eval()
-    return pd.DataFrame(history)
 
+    def _state(self) -> dict[str, Any]:
+        """What `_restore` goes on from."""
+        return {
+            "model": lora.trainable_state(self.model), "best": self.best_state,
+            "best_logits": torch.from_numpy(self.best_logits),
+            "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(),
+            "history": self.history,
+        }  # fmt: skip
 
-def _epoch_batches(train: Proteins, settings: LoraBlocks, seed: int, epoch: int) -> list:
-    chosen = cap_per_class(train.labels, settings.max_per_class, seed * 1000 + epoch)
-    lengths = [min(len(train.sequences[i]), MAX_RESIDUES) + 2 for i in chosen]
-    rng = np.random.default_rng([seed, epoch])
-    return [chosen[b] for b in shuffled_batches(lengths, settings.batch_tokens, rng)]
-
-
-def _optimizer(model: ProteinClassifier, settings: LoraBlocks, steps: int):
-    head = list(model.head.parameters())
-    adapted = [p for p in model.backbone.parameters() if p.requires_grad]
-    groups = [
-        {"params": adapted, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
-        {"params": head, "lr": settings.head_learning_rate, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, fused=True)
-    warmup = max(1, round(settings.warmup * steps))
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
-
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
-def _train_epoch(
-    model, train: Proteins, batches, shift, optimizer, schedule, epoch, progress
-) -> float:
-    model.train()
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
-    lengths = np.array([min(len(s), MAX_RESIDUES) for s in train.sequences])
-    total = seen = 0.0
-    with ResidueBar(f"epoch {epoch}", lengths[np.concatenate(batches)], progress) as bar:
-        for batch in batches:
-            loss = set_gradients(model, train, batch, shift, trained)
-            nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            schedule.step()
-            total, seen = total + loss * len(batch), seen + len(batch)
-            bar.advance(lengths[batch])
-    return total / seen
+    def _restore(self, saved: dict[str, Any]) -> None:
+        self.history, self.best_state = saved["history"], saved["best"]
+        self.best_logits = saved["best_logits"].numpy()
+        self.model.load_state_dict(saved["model"], strict=False)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
 
 
 def set_gradients(
@@ -258,24 +338,22 @@ def set_gradients(
     Parts of the batch are computed by threads of their own. Which parts, and the order of their
     sums, depend on the batch alone, so that the number of threads changes no gradient.
 
-    Parameters
-    ----------
-    batch : positions int64 [n] in ``train``.
-    shift : float32 [15], added to the logits.
+    ``batch`` holds positions in ``train``, int64 [n]; ``shift``, float32 [15], is added to the
+    logits.
     """
     device = model.backbone.device
 
     def part_gradients(part: np.ndarray) -> tuple[float, tuple[torch.Tensor, ...]]:
         target = torch.from_numpy(train.labels[part]).to(device)
         with torch.enable_grad():
-            scores = model([train.sequences[i][:MAX_RESIDUES] for i in part])
+            scores = model([train.sequences[i] for i in part])
             loss = F.cross_entropy(scores + shift, target, reduction="sum") / len(batch)
             return loss.item(), torch.autograd.grad(loss, trained)
 
-    lengths = [min(len(train.sequences[i]), MAX_RESIDUES) + 2 for i in batch]
-    parts = even_parts(batch, lengths, PART_TOKENS)
+    lengths = residues([train.sequences[i] for i in batch]) + 2
+    parts = even_parts(batch, lengths.tolist(), PART_TOKENS)
     # Dropout draws from one generator: in a fixed order only one by one.
-    side_by_side = partial(map) if model.drops else partial(in_parallel, device=device)
+    side_by_side = map if model.settings.dropout else partial(in_parallel, device=device)
     with model.backbone.parameters_fixed():
         losses, gradients = zip(*side_by_side(part_gradients, parts), strict=True)
     for parameter, slopes in zip(trained, zip(*gradients, strict=True), strict=True):
@@ -283,47 +361,26 @@ def set_gradients(
     return sum(losses)
 
 
-def _row(epoch: int, loss: float, model, watched, progress: bool, seconds: float) -> dict:
-    scores = predict_logits(model, watched.sequences, progress=progress)
-    score = watched.macro_f1(scores.argmax(axis=1))
-    return {"epoch": epoch, "learning_rate": 0.0, "train_loss": loss, "val_macro_f1": score,
-            "best": False, "seconds": seconds}  # fmt: skip
-
-
 def share_shift(labels: np.ndarray, most: int | None) -> torch.Tensor:
     """Log of each class's share in a sample of at most ``most`` per class over its share in all.
 
-    Added to the logits in the loss, it lets a model trained on the sample keep the data's own
-    class shares (logit adjustment, arXiv:2007.07314, used in the opposite direction).
-
-    Returns
-    -------
-    float32 [15]; zero for a class without proteins.
+    A capped sample has other class shares than the data. Added to the logits in the loss, this lets
+    a model trained on the sample keep the data's own shares (logit adjustment, arXiv:2007.07314,
+    used in the opposite direction).
+    Float32 [15]; zero for a class without proteins.
     """
-    counts = np.bincount(labels, minlength=NUM_CLASSES).astype(float)
+    counts = np.bincount(labels, minlength=NUM_CLASSES)
     capped = counts if most is None else np.minimum(counts, most)
-    present = counts > 0
-    shift = np.zeros(NUM_CLASSES)
-    shift[present] = np.log(capped[present] / capped.sum()) - np.log(counts[present] / counts.sum())
-    return torch.from_numpy(shift).float()
+    shares = [np.maximum(each, 1) / each.sum() for each in (capped, counts)]
+    shift = np.log(shares[0]) - np.log(shares[1])
+    return torch.from_numpy(np.where(counts > 0, shift, 0.0)).float()
 
 
-class CappedSample:
-    """At most ``most`` proteins per class, scored as if all of them had been predicted.
+def estimated_macro_f1(labels: np.ndarray, drawn: np.ndarray, predicted: np.ndarray) -> float:
+    """Macro-F1 on all proteins, of classes ``labels`` [n], from classes predicted of some of them.
 
-    Attributes
-    ----------
-    sequences, labels : the proteins drawn.
-    weight : float64 [15], how many proteins of its class one drawn protein stands for.
+    Each protein ``drawn`` (positions [m]) counts as often as it stands for others of its class.
     """
-
-    def __init__(self, sequences: list[str], labels: np.ndarray, most: int | None, seed: int):
-        drawn = cap_per_class(labels, most, seed)
-        self.sequences, self.labels = [sequences[i] for i in drawn], labels[drawn]
-        counts = np.bincount(self.labels, minlength=NUM_CLASSES)
-        self.weight = np.bincount(labels, minlength=NUM_CLASSES) / np.maximum(counts, 1)
-
-    def macro_f1(self, predicted: np.ndarray) -> float:
-        """An estimate of macro-F1 on all proteins, from predictions int64 [n] on those drawn."""
-        counts = confusion(self.labels, predicted) * self.weight[:, None]
-        return float(f1_from_confusion(counts).mean())
+    held, counts = (np.bincount(each, minlength=NUM_CLASSES) for each in (labels, labels[drawn]))
+    weight = held / np.maximum(counts, 1)
+    return float(f1_from_confusion(confusion(labels[drawn], predicted) * weight[:, None]).mean())

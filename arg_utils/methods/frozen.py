@@ -3,18 +3,20 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from arg_utils.data.fasta import Proteins
 from arg_utils.esm2.embeddings import FEATURES, embed
 from arg_utils.esm2.weights import WIDTH
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.base import (
     MODEL,
-    REFERENCES,
     ReferenceProteins,
     Refitted,
     load_arrays,
@@ -37,7 +39,7 @@ class Standardiser:
     scale: torch.Tensor
 
     @classmethod
-    def learn(cls, features: np.ndarray) -> "Standardiser":
+    def learn(cls, features: np.ndarray) -> Self:
         """Of features float32 [n, width]."""
         raw = torch.from_numpy(features)
         return cls(raw.mean(dim=0), raw.std(dim=0, unbiased=False) + 1e-6)
@@ -55,7 +57,7 @@ class LinearHead:
     linear: nn.Linear
 
     @classmethod
-    def fit(cls, sequences: Sequence[str], labels: np.ndarray) -> tuple["LinearHead", np.ndarray]:
+    def fit(cls, sequences: Sequence[str], labels: np.ndarray) -> tuple[Self, np.ndarray]:
         """Learn scale and layer; the head, and the standardised features float32 [n, 960]."""
         raw = frozen_features(sequences)
         standardise = Standardiser.learn(raw)
@@ -71,23 +73,19 @@ class LinearHead:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All its numbers by name, of the shapes that `SHAPES` gives."""
-        tensors = {
-            "mean": self.standardise.mean, "scale": self.standardise.scale,
-            "weight": self.linear.weight, "bias": self.linear.bias,
-        }  # fmt: skip
-        return {name: tensor.detach().numpy() for name, tensor in tensors.items()}
+        parts = self.standardise.mean, self.standardise.scale, self.linear.weight, self.linear.bias
+        return {name: part.numpy() for name, part in zip(SHAPES, parts, strict=True)}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "LinearHead":
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
         """What `arrays` gave."""
         mean, scale, weight, bias = (torch.from_numpy(arrays[name]) for name in SHAPES)
         linear = nn.Linear(FEATURE_WIDTH, NUM_CLASSES).requires_grad_(False)
-        linear.weight.copy_(weight)
-        linear.bias.copy_(bias)
+        linear.load_state_dict({"weight": weight, "bias": bias})
         return cls(Standardiser(mean, scale), linear)
 
 
-SHAPES = {
+SHAPES: dict[str, tuple[int, ...]] = {
     "mean": (FEATURE_WIDTH,), "scale": (FEATURE_WIDTH,),
     "weight": (NUM_CLASSES, FEATURE_WIDTH), "bias": (NUM_CLASSES,),
 }  # fmt: skip
@@ -156,22 +154,21 @@ class LayersLinear(Refitted):
 
     name, title = "layers_linear", "frozen ESM-2, 2 layers + linear"
 
-    def fit(self, train, val, profile, seed=0, folder=None):
-        frozen_features([*train.sequences, *val.sequences])  # cached: not part of the fit's time
-        return super().fit(train, val, profile, seed, folder)
+    def prepare(self, proteins: Proteins) -> None:
+        frozen_features(proteins.sequences)
 
-    def learn(self, proteins):
+    def learn(self, proteins: Proteins) -> None:
         self.head, _ = LinearHead.fit(proteins.sequences, proteins.labels)
         self.trainable_parameters = sum(p.numel() for p in self.head.linear.parameters())
 
-    def probabilities(self, sequences):
-        return np.exp(self.head.log_probabilities(list(sequences)))
+    def probabilities(self, sequences: Sequence[str]) -> np.ndarray:
+        return np.exp(self.head.log_probabilities(sequences))
 
-    def save(self, folder):
+    def save(self, folder: Path) -> None:
         save_arrays(folder / MODEL, **self.head.arrays())
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: Path) -> Self:
         method = cls()
         method.head = LinearHead.from_arrays(load_arrays(folder / MODEL, **SHAPES))
         return method
@@ -181,27 +178,17 @@ class NearestNeighbour(ReferenceProteins, Refitted):
     """The class of the reference protein with the most similar frozen features (cosine)."""
 
     name, title = "nearest_neighbour", "nearest neighbour (ESM-2)"
-    files = (REFERENCES,)
 
-    def learn(self, proteins):
+    def learn(self, proteins: Proteins) -> None:
         self.references = proteins
 
-    def probabilities(self, sequences):
+    def probabilities(self, sequences: Sequence[str]) -> np.ndarray:
         if not len(sequences):
             return np.zeros((0, NUM_CLASSES), np.float32)
         raw = frozen_features(self.references.sequences)
         standardise = Standardiser.learn(raw)
         references = F.normalize(torch.from_numpy(standardise(raw)), dim=1)
-        queries = standardise(frozen_features(list(sequences)))
+        queries = standardise(frozen_features(sequences))
         batches = F.normalize(torch.from_numpy(queries), dim=1).split(1024)
         nearest = torch.cat([(batch @ references.T).argmax(dim=1) for batch in batches]).numpy()
         return np.eye(NUM_CLASSES, dtype=np.float32)[self.references.labels[nearest]]
-
-    def save(self, folder):
-        self.save_references(folder)
-
-    @classmethod
-    def load(cls, folder):
-        method = cls()
-        method.load_references(folder)
-        return method

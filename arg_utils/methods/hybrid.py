@@ -8,6 +8,9 @@ known families says nothing of how frequent it is among new ones.
 """
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,7 +22,6 @@ from arg_utils.methods.base import (
     MODEL,
     REFERENCES,
     TRAIN_AND_VALIDATION,
-    Method,
     ReferenceProteins,
     joined,
     load_arrays,
@@ -29,12 +31,13 @@ from arg_utils.methods.evidence import Column, References, assemble, find_hits, 
 from arg_utils.methods.frozen import SHAPES, LinearHead, frozen_features
 from arg_utils.methods.stacking import Unseen, stacking_weights, unseen_evidence
 from arg_utils.metrics.calibration import abstention_threshold
+from arg_utils.settings import Profile
 
 FAR = (0.1, 0.3, 1.0)  # how much far evidence may count relative to near evidence
 RISK = 0.05  # share of wrong answers among those given, on proteins far from all references
 
 
-class Hybrid(ReferenceProteins, Method):
+class Hybrid(ReferenceProteins):
     """Best hits and a linear layer on ESM-2, stacked.
 
     The weights are learned on the training part; the validation part chooses how much the far
@@ -47,10 +50,13 @@ class Hybrid(ReferenceProteins, Method):
     files = (MODEL, REFERENCES)
 
     @classmethod
-    def settings(cls, profile):
+    def settings(cls, profile: Profile) -> tuple[Any, ...]:
         return (profile.seed,)
 
-    def fit(self, train, val, profile, seed=0, folder=None):
+    def fit(
+        self, train: Proteins, val: Proteins, profile: Profile, seed: int = 0,
+        folder: Path | None = None,
+    ) -> Self:  # fmt: skip
         frozen_features([*train.sequences, *val.sequences])  # cached: not part of the fit's time
         begun = time.perf_counter()
         unseen = unseen_evidence(self._learn_references(train), seed)
@@ -74,31 +80,30 @@ class Hybrid(ReferenceProteins, Method):
         return References(list(proteins.sequences), features, proteins.labels)
 
     def _evidence(self, sequences: list[str]) -> torch.Tensor:
-        log_p = self.head.log_probabilities(sequences)
-        references = self.references
+        log_p, references = self.head.log_probabilities(sequences), self.references
         hits = find_hits(sequences, references.sequences, references.labels)
         best = hit_evidence(hits, references.labels, len(sequences))
         return torch.from_numpy(assemble(best, log_p))
 
-    def probabilities(self, sequences):
+    def probabilities(self, sequences: Sequence[str]) -> np.ndarray:
         if not len(sequences):
             return np.zeros((0, NUM_CLASSES), np.float32)
         return F.softmax(self._evidence(list(sequences)) @ self.weights, dim=1).numpy()
 
-    def held_out(self, val):
+    def held_out(self, val: Proteins) -> np.ndarray:
         return self.validation
 
-    def save(self, folder):
-        self.save_references(folder)
+    def save(self, folder: Path) -> None:
+        super().save(folder)
         threshold = np.array([self.threshold], np.float32)
         own = {"weights": self.weights.numpy(), "threshold": threshold}
         save_arrays(folder / MODEL, **self.head.arrays(), **own)
 
     @classmethod
-    def load(cls, folder):
-        method, shapes = cls(), {"weights": (len(Column),), "threshold": (1,)}
-        method.load_references(folder)
-        arrays = load_arrays(folder / MODEL, **SHAPES, **shapes)
+    def load(cls, folder: Path) -> Self:
+        method = super().load(folder)
+        shapes = SHAPES | {"weights": (len(Column),), "threshold": (1,)}
+        arrays = load_arrays(folder / MODEL, **shapes)
         method.head = LinearHead.from_arrays(arrays)
         method.weights = torch.from_numpy(arrays["weights"])
         method.threshold = float(arrays["threshold"][0])

@@ -24,8 +24,7 @@ from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology.mmseqs import best_hits
 from arg_utils.homology.splits import PARTS, homology_fold
 from arg_utils.labels import CLASSES, DISPLAY_NAMES, NONARG, NUM_CLASSES
-from arg_utils.methods.blocks import LoraInBlocks
-from arg_utils.methods.finetuning import tuned_features
+from arg_utils.methods.finetuning import LoraInBlocks
 from arg_utils.metrics.scores import check_labels, check_same_length
 from arg_utils.reporting import figures as style
 
@@ -266,7 +265,7 @@ def embeddings_before_and_after(
     chosen = subset(work.scored, cap_per_class(work.scored.labels, cap, work.profile.seed))
     fitted = cast(LoraInBlocks, load_fitted(work, method))
     frozen = embed(chosen.sequences, progress=False)
-    tuned = tuned_features(fitted.model, chosen.sequences, progress=False)
+    tuned = fitted.model.all_features(chosen.sequences, progress=False)
     return chosen.labels, {"frozen ESM-2": frozen, fitted.title: tuned}
 
 

@@ -100,7 +100,7 @@ def test_without_a_key_there_are_no_test_scores(data, tmp_path):
 def test_a_repeated_fit_trains_nothing_again(data, tmp_path, monkeypatch):
     first = fit_run(data, tmp_path / "run", "lora_classifier", SMOKE)
     monkeypatch.setattr(runs, "write_text", lambda *_: None)
-    monkeypatch.setattr("arg_utils.methods.course.train_stage", None)
+    monkeypatch.setattr("arg_utils.methods.course.StagedTrainer.train_stage", None)
     again = fit_run(data, tmp_path / "run", "lora_classifier", SMOKE)
     assert {**again, "seconds": 0} == {**first, "seconds": 0}
 

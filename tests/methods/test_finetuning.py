@@ -1,33 +1,33 @@
 """End-to-end LoRA: starts at the frozen model, learns, touches only its blocks, resumes exactly."""
 
-import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import synthetic
 import torch
 
-from arg_utils.data.fasta import Proteins
+from arg_utils.data.fasta import Proteins, cap_per_class
 from arg_utils.esm2 import batches
 from arg_utils.esm2.embeddings import LAST_MEAN, embed
 from arg_utils.esm2.lora import count_trainable, trainable_state
 from arg_utils.methods import finetuning
-from arg_utils.methods.classifier import logits, new_head
-from arg_utils.methods.finetuning import ProteinClassifier, finetune, predict_logits
-from arg_utils.settings import LoraBlocks
+from arg_utils.methods.course import logits, new_head
+from arg_utils.methods.finetuning import (
+    LoraInBlocks,
+    ProteinClassifier,
+    Trainer,
+    estimated_macro_f1,
+    set_gradients,
+    share_shift,
+)
+from arg_utils.metrics.scores import macro_f1
+from arg_utils.settings import LoraBlocks, load_profile
 
 SETTINGS = LoraBlocks(
-    r=2,
-    alpha=4,
-    dropout=0.2,
-    top_blocks=2,
-    learning_rate=2e-3,
-    head_learning_rate=2e-3,
-    epochs=2,
-    batch_tokens=200,
-    max_per_class=None,
-    watch_per_class=None,
-)
+    r=2, alpha=4, dropout=0.2, top_blocks=2, learning_rate=2e-3, head_learning_rate=2e-3,
+    batch_tokens=200, max_per_class=None, watch_per_class=None,
+)  # fmt: skip
 COLUMNS = ["epoch", "learning_rate", "train_loss", "val_macro_f1", "best", "seconds"]
 
 
@@ -46,10 +46,6 @@ def task(seed, count=12):
 TRAIN, VAL = task(1), task(2)
 
 
-def change(settings, **fields):
-    return LoraBlocks(**{**vars(settings), **fields})
-
-
 @pytest.fixture
 def make(weights):
     """A fresh model on the same head each time."""
@@ -61,28 +57,25 @@ def make(weights):
 
 
 def before_each_epoch(monkeypatch, look):
-    """Have ``look`` called with the arguments of each epoch of training; returns the original."""
-    train_epoch = finetuning._train_epoch
+    """Have ``look`` called with trainer and epoch before each; returns the original."""
+    train_epoch = Trainer.train_epoch
 
-    def spy(*arguments):
-        given = inspect.signature(train_epoch).bind(*arguments).arguments
-        look(given)
-        return train_epoch(**given)
+    def spy(trainer, epoch, progress=True):
+        look(trainer, epoch)
+        return train_epoch(trainer, epoch, progress)
 
-    monkeypatch.setattr(finetuning, "_train_epoch", spy)
+    monkeypatch.setattr(Trainer, "train_epoch", spy)
     return train_epoch
 
 
 def score_as_told(monkeypatch, scores):
     """The validation scores of epochs 0, 1, 2, ... are these."""
-    row = finetuning._row
-    monkeypatch.setattr(
-        finetuning, "_row", lambda epoch, *rest: row(epoch, *rest) | {"val_macro_f1": scores[epoch]}
-    )
+    told = iter(scores)
+    monkeypatch.setattr(finetuning, "estimated_macro_f1", lambda *_: next(told))
 
 
-def run(model, seed=0, **options):
-    return finetune(model, TRAIN, VAL, seed, progress=False, **options)
+def run(model, seed=0, checkpoint=None, train=TRAIN, progress=False):
+    return Trainer(model, train, VAL, seed).run(checkpoint, progress=progress)
 
 
 def parameters(model):
@@ -94,15 +87,15 @@ def parameters(model):
 def test_a_fresh_model_scores_as_its_head_on_frozen_features(make, weights, precision, r):
     head = new_head(320, seed=3)
     features = embed(VAL.sequences, LAST_MEAN, weights, precision, False, False)
-    model = make(change(SETTINGS, top_blocks=6, r=r), precision=precision)
-    found = predict_logits(model, VAL.sequences, progress=False)
+    model = make(replace(SETTINGS, top_blocks=6, r=r), precision=precision)
+    scores = model.all_logits(VAL.sequences, False)
     tolerance = 1e-4 if precision == torch.float32 else 2e-2
-    np.testing.assert_allclose(found, logits(head, features), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(scores, logits(head, features), rtol=tolerance, atol=tolerance)
 
 
 def test_the_loss_falls_on_a_learnable_task_and_the_history_tells(make):
-    settings = change(SETTINGS, epochs=3, top_blocks=6, batch_tokens=100)
-    model = make(change(settings, learning_rate=0.01, head_learning_rate=0.01))
+    settings = replace(SETTINGS, epochs=3, top_blocks=6, batch_tokens=100)
+    model = make(replace(settings, learning_rate=0.01, head_learning_rate=0.01))
     table = run(model)
     assert list(table.columns) == COLUMNS
     assert table["epoch"].tolist() == [0, 1, 2, 3]
@@ -111,14 +104,14 @@ def test_the_loss_falls_on_a_learnable_task_and_the_history_tells(make):
     assert table["val_macro_f1"][3] == pytest.approx(2 / 15), "both classes right, of 15"
     assert table["learning_rate"][3] == pytest.approx(0, abs=1e-9), "the cosine has run out"
     assert table["learning_rate"][1] > table["learning_rate"][2] > 0
-    found = predict_logits(model, VAL.sequences, progress=False).argmax(axis=1)
-    assert found.tolist() == VAL.labels.tolist()
+    scores = model.all_logits(VAL.sequences, False).argmax(axis=1)
+    assert scores.tolist() == VAL.labels.tolist()
 
 
 @pytest.mark.parametrize("r", [2, 0])
 def test_only_the_top_blocks_and_the_head_get_gradients_and_change(make, r):
     """``r = 0`` trains those blocks whole, without LoRA."""
-    model = make(change(SETTINGS, epochs=1, r=r))
+    model = make(replace(SETTINGS, epochs=1, r=r))
     before = parameters(model)
     run(model)
     after = parameters(model)
@@ -157,20 +150,18 @@ def test_what_is_trained_is_what_is_computed(make, monkeypatch, dropout):
     The fused optimizer changes parameters without raising their version: a matrix merged with
     LoRA's update and kept would go on as it was before training.
     """
-    settings = change(SETTINGS, dropout=dropout, epochs=3)
+    settings = replace(SETTINGS, dropout=dropout, epochs=3)
     model, said = make(settings), []
 
-    def compare(given):
-        found = predict_logits(given["model"], VAL.sequences, progress=False)
+    def compare(*_):
         fresh = make(settings)
-        fresh.load_state_dict(trainable_state(given["model"]), strict=False)
-        said.append(found)
-        np.testing.assert_allclose(
-            found, predict_logits(fresh, VAL.sequences, progress=False), rtol=1e-4, atol=1e-5
-        )
+        fresh.load_state_dict(trainable_state(model), strict=False)
+        said.append(model.all_logits(VAL.sequences, False))
+        expected = fresh.all_logits(VAL.sequences, False)
+        np.testing.assert_allclose(said[-1], expected, rtol=1e-4, atol=1e-5)
 
     before_each_epoch(monkeypatch, compare)
-    finetune(model, TRAIN, VAL, progress=False)
+    run(model)
     updates = [t for n, t in trainable_state(model).items() if n.endswith("lora_B")]
     assert updates
     assert all(t.abs().max() > 0 for t in updates)
@@ -180,53 +171,48 @@ def test_what_is_trained_is_what_is_computed(make, monkeypatch, dropout):
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(make, tmp_path, monkeypatch, capsys):
     """Dropout, order, optimizer and schedule all go on where they were."""
-    settings = change(SETTINGS, epochs=3, max_per_class=4)
-    whole = make(settings)
+    settings = replace(SETTINGS, epochs=3, max_per_class=4)
+    whole, path, epochs = make(settings), tmp_path / "checkpoint.pt", []
     expected = run(whole)
-    path = tmp_path / "kept.pt"
 
-    def stop_in_the_third(given):
-        if given["epoch"] == 3:
-            given["batches"] = given["batches"][:1]
-            epoch(**given)
+    def stop_in_the_third(trainer, epoch):
+        if epoch == 3:
+            trainer.batches[2] = trainer.batches[2][:1]
+            train_epoch(trainer, epoch, False)
             raise KeyboardInterrupt
 
-    epoch = before_each_epoch(monkeypatch, stop_in_the_third)
+    train_epoch = before_each_epoch(monkeypatch, stop_in_the_third)
     with pytest.raises(KeyboardInterrupt):
         run(make(settings), checkpoint=path)
-    monkeypatch.setattr(finetuning, "_train_epoch", epoch)
-    epochs = []
-    before_each_epoch(monkeypatch, lambda given: epochs.append(given["epoch"]))
+    monkeypatch.setattr(Trainer, "train_epoch", train_epoch)
+    before_each_epoch(monkeypatch, lambda _, epoch: epochs.append(epoch))
     torch.manual_seed(77)
     model = make(settings)
-    found = finetune(model, TRAIN, VAL, 0, checkpoint=path, progress=True)
+    table = run(model, checkpoint=path, progress=True)
     assert epochs == [3]
     assert "2 of 3 epochs were done before" in capsys.readouterr().out
-    assert found.drop(columns="seconds").equals(expected.drop(columns="seconds"))
+    assert table.drop(columns="seconds").equals(expected.drop(columns="seconds"))
     wanted = parameters(whole)
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in parameters(model).items())
 
 
 @pytest.mark.parametrize("other", ["seed", "settings", "start", "data", "nothing"])
 def test_a_checkpoint_counts_only_for_the_same_work(make, tmp_path, monkeypatch, other):
-    settings = change(SETTINGS, epochs=1, top_blocks=1)
-    path = tmp_path / "kept.pt"
+    settings = replace(SETTINGS, epochs=1, top_blocks=1)
+    path, epochs = tmp_path / "checkpoint.pt", []
     run(make(settings), checkpoint=path)
-    epochs = []
-    before_each_epoch(monkeypatch, lambda given: epochs.append(given["epoch"]))
-    if other == "settings":
-        settings = change(settings, alpha=9)
+    before_each_epoch(monkeypatch, lambda _, epoch: epochs.append(epoch))
+    settings = replace(settings, alpha=9 if other == "settings" else settings.alpha)
     model = make(settings, seed=int(other == "start"))
-    train = task(3) if other == "data" else TRAIN
-    finetune(model, train, VAL, int(other == "seed"), checkpoint=path, progress=False)
+    run(model, int(other == "seed"), path, task(3) if other == "data" else TRAIN)
     assert epochs == ([] if other == "nothing" else [1])
 
 
 def test_the_best_epoch_is_put_back(make, monkeypatch):
     """The first epoch is best, the later ones are no better."""
     score_as_told(monkeypatch, [0.2, 0.9, 0.5, 0.9])
-    model, starts = make(change(SETTINGS, epochs=3)), {}
-    before_each_epoch(monkeypatch, lambda given: starts.update({given["epoch"]: parameters(model)}))
+    model, starts = make(replace(SETTINGS, epochs=3)), {}
+    before_each_epoch(monkeypatch, lambda _, epoch: starts.update({epoch: parameters(model)}))
     table = run(model)
     assert table["best"].tolist() == [True, True, False, False], "an equal score is no better"
     assert all(torch.equal(tensor, starts[2][name]) for name, tensor in parameters(model).items())
@@ -236,56 +222,66 @@ def test_the_best_epoch_is_put_back(make, monkeypatch):
 
 def test_training_that_does_not_help_leaves_the_start(make, monkeypatch):
     score_as_told(monkeypatch, [0.5, 0.5])
-    model = make(change(SETTINGS, epochs=1))
+    model = make(replace(SETTINGS, epochs=1))
     before = parameters(model)
     assert run(model)["best"].tolist() == [True, False]
     assert all(torch.equal(tensor, before[name]) for name, tensor in parameters(model).items())
 
 
-def test_each_epoch_draws_its_own_capped_sample():
+def test_each_epoch_draws_its_own_capped_sample_and_a_capped_part_is_watched(make):
     labels = np.repeat([0, 11], [30, 5])
-    train = Proteins(["MKV"] * 35, labels)
-    settings = change(SETTINGS, max_per_class=8)
-    drawn = [np.concatenate(finetuning._epoch_batches(train, settings, 0, e)) for e in (0, 1, 0)]
+    part = Proteins(["MKV"] * 35, labels)
+    model = make(replace(SETTINGS, max_per_class=8, watch_per_class=2))
+    first, again = (Trainer(model, part, part) for _ in range(2))
+    drawn = [np.concatenate(batches) for batches in (*first.batches, *again.batches)]
     for sample in drawn:
         assert np.bincount(labels[sample], minlength=12)[[0, 11]].tolist() == [8, 5]
     assert set(drawn[0]) != set(drawn[1])
     assert drawn[0].tolist() == drawn[2].tolist()
+    assert labels[first.watched].tolist() == [0, 0, 11, 11]
 
 
-def test_a_capped_part_of_validation_is_watched(make, monkeypatch):
-    watched, predict = [], finetuning.predict_logits
+@pytest.mark.parametrize("scores", [[0.9, 0.1], [0.1, 0.9]])
+def test_no_protein_is_predicted_twice(weights, own_cache, monkeypatch, scores):
+    """Neither before training, where frozen features tell, nor those watched when it is over."""
+    asked, all_logits = [], ProteinClassifier.all_logits
 
-    def spy(model, sequences, **options):
-        watched.append(sorted(VAL.labels[VAL.sequences.index(s)] for s in sequences))
-        return predict(model, sequences, **options)
+    def spy(model, sequences, progress=True):
+        asked.append(len(sequences))
+        return all_logits(model, sequences, progress)
 
-    monkeypatch.setattr(finetuning, "predict_logits", spy)
-    run(make(change(SETTINGS, epochs=1, watch_per_class=2)))
-    assert watched == [[0, 0, 11, 11]] * 2
+    score_as_told(monkeypatch, scores)
+    monkeypatch.setattr(ProteinClassifier, "all_logits", spy)
+    settings = replace(SETTINGS, epochs=1, watch_per_class=2)
+    method = LoraInBlocks().fit(TRAIN, VAL, replace(load_profile("smoke"), lora_blocks=settings))
+    held = method.held_out(VAL)
+    assert asked == [4, 8]
+    np.testing.assert_allclose(held, method.probabilities(VAL.sequences), rtol=0.02, atol=1e-3)
 
 
-def test_predictions_come_in_the_order_given_whatever_the_batches(make):
-    model = make()
-    sequences = [*VAL.sequences, "M" * 1500, "M"]
-    found = predict_logits(model, sequences, batch_tokens=90, progress=False)
-    turned = predict_logits(model, sequences[::-1], progress=False)[::-1]
-    assert found.shape == (len(sequences), 15)
-    np.testing.assert_allclose(found, turned, rtol=1e-4, atol=1e-4)
-    assert predict_logits(model, [], progress=False).shape == (0, 15)
+def test_predictions_come_in_the_order_given_whatever_the_batches(make, monkeypatch):
+    model, sequences = make(), [*VAL.sequences, "M" * 1500, "M"]
+    turned = model.all_logits(sequences[::-1], False)[::-1]
+    monkeypatch.setattr(
+        finetuning, "token_batches", lambda lengths: batches.token_batches(lengths, 90)
+    )
+    in_order = model.all_logits(sequences, False)
+    assert in_order.shape == (len(sequences), 15)
+    np.testing.assert_allclose(in_order, turned, rtol=1e-4, atol=1e-4)
+    assert model.all_logits([], False).shape == (0, 15)
 
 
 def test_training_leaves_the_random_numbers_of_others_alone(make):
-    model = make(change(SETTINGS, epochs=1))
+    model = make(replace(SETTINGS, epochs=1))
     before = torch.random.get_rng_state()
-    finetune(model, TRAIN, VAL, progress=False)
+    run(model)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_gradients_of_parts_are_the_whole_batch_s_for_any_number_of_threads(make, monkeypatch):
     monkeypatch.setattr(finetuning, "PART_TOKENS", 90)
     monkeypatch.setattr(batches, "cores", lambda: 8)
-    model = make(change(SETTINGS, dropout=0.0)).train()
+    model = make(replace(SETTINGS, dropout=0.0)).train()
     for name, parameter in model.named_parameters():
         if name.endswith("lora_B"):
             torch.nn.init.normal_(parameter, std=0.02)
@@ -295,7 +291,7 @@ def test_gradients_of_parts_are_the_whole_batch_s_for_any_number_of_threads(make
     for count in (1, 2, 3):
         torch.set_num_threads(count)
         try:
-            loss = finetuning.set_gradients(model, TRAIN, batch, shift, trained)
+            loss = set_gradients(model, TRAIN, batch, shift, trained)
         finally:
             torch.set_num_threads(before)
         found.append([torch.tensor(loss), *(p.grad for p in trained)])
@@ -306,3 +302,33 @@ def test_gradients_of_parts_are_the_whole_batch_s_for_any_number_of_threads(make
     for own, wanted in zip(found[0][1:], torch.autograd.grad(whole, trained), strict=True):
         assert (own - wanted).norm() <= 1e-4 * wanted.norm()
     assert found[0][0].item() == pytest.approx(whole.item(), rel=1e-5)
+
+
+LABELS = np.repeat([0, 11, 14], [4, 40, 400])
+
+
+def test_the_shift_turns_sample_posteriors_into_those_of_the_data():
+    """Scores that fit the sample, less the shift, must give the data's shares."""
+    sample_share = torch.tensor([4, 8, 8]) / 20
+    data_share = torch.tensor([4, 40, 400]) / 444
+    shift = share_shift(LABELS, 8)[[0, 11, 14]]
+    assert torch.allclose(torch.softmax(sample_share.log() - shift, 0), data_share)
+    assert torch.equal(share_shift(LABELS, None), torch.zeros(15))
+
+
+def test_a_class_without_proteins_is_left_alone():
+    shift = share_shift(LABELS, 8)
+    assert torch.isfinite(shift).all()
+    assert shift[5] == 0
+
+
+@pytest.mark.parametrize("most", [4, None])
+def test_a_capped_sample_estimates_the_score_of_all(most):
+    """One wrong of four nonarg drawn stands for a hundred false positives, not for one."""
+    drawn = cap_per_class(LABELS, most)
+    labels = LABELS[drawn]
+    predicted = np.roll(labels, 7) if most is None else np.where(np.arange(12) == 11, 0, labels)
+    times = 1 if most is None else np.repeat([1, 10, 100], 4)
+    expected = macro_f1(np.repeat(labels, times), np.repeat(predicted, times))
+    assert np.isclose(estimated_macro_f1(LABELS, drawn, predicted), expected)
+    assert most is None or expected < macro_f1(labels, predicted)

@@ -12,7 +12,7 @@ from arg_utils.errors import UserError
 from arg_utils.labels import NONARG
 from arg_utils.methods import DEFAULT_METHOD, METHODS, course
 from arg_utils.methods.baselines import BestHit, Majority
-from arg_utils.methods.classifier import adapt_head, new_head
+from arg_utils.methods.course import adapt_head, new_head
 from arg_utils.settings import PROFILES, LoraClassifier, load_profile
 
 SMOKE = load_profile("smoke")
