@@ -28,7 +28,8 @@ def root(tmp_path):
         (tmp_path / f"results/{name}.json").write_text(json.dumps(content))
     (tmp_path / "README.md").write_text(README)
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs/speed.md").write_text("# Speed\n")
+    for name in ("speed", "scale"):
+        (tmp_path / f"docs/{name}.md").write_text(f"# {name}\n")
     (tmp_path / "MODEL_CARD.md").write_text("# Card\n<!-- bins:begin -->\n<!-- bins:end -->\n")
     return tmp_path
 
