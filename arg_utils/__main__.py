@@ -253,7 +253,7 @@ def _tables(options: Options) -> int:
 
 
 def _ladder(options: Options) -> None:
-    from arg_utils.experiments.ladder import run_ladder
+    from arg_utils.experiments.outcomes import run_ladder
     from arg_utils.reporting.tables import best_first, score_frame
 
     rows = run_ladder(options.methods, options.out)

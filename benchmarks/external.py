@@ -32,8 +32,14 @@ from arg_utils.homology.splits import PARTS, homology_clusters, random_split
 from arg_utils.labels import CLASSES, DISPLAY_NAMES, INDEX, NONARG
 from arg_utils.methods import METHODS as LIBRARY
 from arg_utils.metrics.calibration import expected_calibration_error
-from arg_utils.metrics.intervals import bootstrap_ci, bootstrap_gain
-from arg_utils.metrics.scores import accuracy, confusion, f1_from_confusion, identity_bins
+from arg_utils.metrics.scores import (
+    accuracy,
+    bootstrap_ci,
+    bootstrap_gain,
+    confusion,
+    f1_from_confusion,
+    identity_bins,
+)
 from benchmarks.blast_database import FOLDER, WHEEL, read_catalogue
 
 METHODS = ("best_hit", "frozen_linear", "layers_linear", "hybrid")

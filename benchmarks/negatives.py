@@ -24,7 +24,7 @@ from arg_utils.files import RESULTS, cache_dir, write_text
 from arg_utils.homology.mmseqs import best_hits
 from arg_utils.homology.splits import PARTS, homology_clusters
 from arg_utils.labels import CLASSES, NONARG
-from arg_utils.metrics.intervals import bootstrap_ci, bootstrap_gain
+from arg_utils.metrics.scores import bootstrap_ci, bootstrap_gain
 from benchmarks.blast_database import read_proteins
 from benchmarks.external import BASE, answers, external_set
 

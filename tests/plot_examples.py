@@ -72,7 +72,6 @@ FIGURES = {
     "confusion_matrix shares": lambda: figures.confusion_matrix(MATRIX, "model, split", True),
     "per_class_f1": lambda: figures.per_class_f1(per_class_table(LABELS, PREDICTED)),
     "methods_comparison": lambda: figures.methods_comparison(RESULTS),
-    "class_balance": lambda: figures.class_balance(PREDICTED, LABELS),
     "reliability_diagram": lambda: figures.reliability_diagram(RELIABILITY),
     "risk_coverage_curve": lambda: figures.risk_coverage_curve(CURVES, {HYBRID: 0.5}),
     "f1_by_identity_bin": lambda: figures.f1_by_identity_bin(BINS),

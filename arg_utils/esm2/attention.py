@@ -7,7 +7,6 @@ belong to none; they only round the number of rows up, see `Packing`.
 """
 
 import functools
-import platform
 from ctypes import c_int64
 from dataclasses import dataclass
 from typing import Any
@@ -94,13 +93,11 @@ class Matrix:
 
 
 def _by_onednn(x: torch.Tensor) -> bool:
-    """Whether oneDNN has this product, and it has been tested."""
-    if x.device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
-        return False
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    """Whether oneDNN has this product, and is known to be fast: not on processors before AVX2."""
+    if x.device.type != "cpu" or not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
         return False
     half = x.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return half or x.dtype == torch.float32
+    return (half or x.dtype == torch.float32) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def product(x: torch.Tensor, matrix: Matrix) -> torch.Tensor:

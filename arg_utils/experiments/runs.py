@@ -31,17 +31,9 @@ def fit_run(
     """Fit ``method`` on a data folder and write the run into ``out``.
 
     Files: those the method saves (``model.safetensors``, ``references.fasta``), ``history.csv``,
-    ``metrics.json``, and, last, the manifest ``run.json`` with the SHA-256 of all of them. An
-    interrupted call goes on where it was when repeated.
-
-    Returns
-    -------
-    What ``metrics.json`` holds.
-
-    Raises
-    ------
-    UserError
-        If the data are at fault or there is no such method; nothing is written then.
+    ``metrics.json``, whose content is returned, and, last, the manifest ``run.json`` with the
+    SHA-256 of all of them. An interrupted call goes on where it was when repeated. `UserError` if
+    the data are at fault or there is no such method; nothing is written then.
     """
     profile = profile or load_profile()
     seed, out = profile.seed if seed is None else seed, Path(out)
@@ -96,11 +88,8 @@ def _scores(part: str, data: Proteins, probabilities: np.ndarray) -> dict:
 def load_run(run: Path | str) -> Method:
     """The fitted method of a run.
 
-    Raises
-    ------
-    UserError
-        If the folder holds no finished run, one of its files is missing, changed or of another
-        run, or it was fitted on other ESM-2 weights than are in use.
+    `UserError` if the folder holds no finished run, one of its files is missing, changed or of
+    another run, or it was fitted on other ESM-2 weights than are in use.
     """
     run = Path(run)
     again = f"make one with: python -m arg_utils fit --data DIR --out {run}"
@@ -114,8 +103,13 @@ def load_run(run: Path | str) -> Method:
         raise UserError(
             f"{run} holds no finished run ({RUN_FILE} is missing or damaged); {again}"
         ) from error
-    for name in {**dict.fromkeys(kind.files), **files}:
-        _require_unchanged(run / name, files.get(name), again)
+    for path, name in ((run / name, name) for name in {**dict.fromkeys(kind.files), **files}):
+        if not path.is_file():
+            raise UserError(f"{path} is missing, so this run cannot be used; {again}")
+        if file_sha256(path) != files.get(name):
+            raise UserError(
+                f"{path} has changed, or belongs to another run than {RUN_FILE}; {again}"
+            )
     if fitted_on and (now := load_weights()).sha256 != fitted_on[1]:
         raise UserError(
             f"{run} was fitted on the ESM-2 weights {fitted_on[0]}, but {now.name} were found; "
@@ -124,30 +118,15 @@ def load_run(run: Path | str) -> Method:
     return kind.load(run)
 
 
-def _require_unchanged(path: Path, sha256: str | None, again: str) -> None:
-    if not path.is_file():
-        raise UserError(f"{path} is missing, so this run cannot be used; {again}")
-    if file_sha256(path) != sha256:
-        raise UserError(f"{path} has changed, or belongs to another run than {RUN_FILE}; {again}")
-
-
 def submit_run(
     data: Path | str, run: Path | str, out: Path | str, answers: Path | str | None = None
 ) -> tuple[np.ndarray, int]:
     """Predict ``test.fasta`` of a data folder with a run, and write the checked submission.
 
-    Parameters
-    ----------
-    answers : a further file, of classes and probabilities (`submission.write_answers`).
-
-    Returns
-    -------
-    Class indices int64 [n], in the test file's order, and how many are better called uncertain.
-
-    Raises
-    ------
-    UserError
-        If data or run are at fault, or both files are to be the same; nothing is written then.
+    ``answers`` is a further file, of classes and probabilities (`submission.write_answers`).
+    Returned are class indices int64 [n], in the test file's order, and how many are better called
+    uncertain. `UserError` if data or run are at fault, or both files are to be the same; nothing is
+    written then.
     """
     files = [Path(out), *([] if answers is None else [Path(answers)])]
     if len({file.resolve() for file in files}) < len(files):

@@ -107,12 +107,7 @@ class Workspace:
 def open_workspace(seed: int | None = None) -> Workspace:
     """Find data, weights and profile (``ARG_DATA``, ``ARG_ESM2_WEIGHTS``, ``ARG_PROFILE``).
 
-    Prints which they are.
-
-    Raises
-    ------
-    UserError
-        If any of them cannot be had.
+    Prints which they are; `UserError` if any of them cannot be had.
     """
     profile = load_profile()
     if seed is not None:

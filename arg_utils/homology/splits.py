@@ -17,11 +17,13 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from arg_utils.errors import UserError
 from arg_utils.files import atomic_path
-from arg_utils.homology.mmseqs import cluster, connect, search
+from arg_utils.homology.mmseqs import cluster, search
 from arg_utils.labels import CLASSES
 
 PARTS = ("train", "val", "test")
@@ -50,18 +52,10 @@ class Labelled(Protocol):
 class FoldParts:
     """One fold of the homology split: positions into the records, int64, ascending.
 
-    Attributes
-    ----------
-    fold : int
-        Which fold is tested.
-    train, val : ndarray
-        The other folds; no cluster is in both.
-    test, set_aside : ndarray
-        This fold: proteins without, and with, a relative in ``train`` or ``val``. The latter are
-        excluded from the score.
-    hits : DataFrame
-        Hits of this fold's proteins in ``train`` and ``val``, best first, the columns of
-        `mmseqs.search` (``query`` and ``target`` are positions into the records).
+    ``train`` and ``val`` are the other folds, no cluster in both. This fold's proteins are ``test``
+    where they have no relative there, else ``set_aside``: excluded from the score. ``hits`` are
+    those of all of them in ``train`` and ``val``, best first, as of `mmseqs.search`, but
+    ``query`` and ``target`` are positions into the records.
     """
 
     fold: int
@@ -97,30 +91,27 @@ def random_split(labels: ArrayLike, seed: int = 0) -> np.ndarray:
 
 
 def homology_clusters(sequences: Sequence[str]) -> np.ndarray:
-    """Families: clusters, merged where their members are linked.
+    """Family of each sequence, int64 (n,): clusters, merged where their members are linked.
 
     Links are sought between `representatives`, a third of the cost of comparing all with all.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,)
-        Family of each sequence, numbered by first appearance.
     """
     groups = cluster(sequences, IDENTITY, CLUSTER_COVERAGE)
     first, leader = representatives(sequences)
     some = [sequences[position] for position in first]
-    links = related(search(some, some, sensitivity=4, min_identity=IDENTITY))
-    left = np.concatenate([np.arange(len(leader)), first[links["query"]]])
-    right = np.concatenate([leader, first[links["target"]]])
-    return connect(groups, left, right)
+    links = related(search(some, some, sensitivity=4, max_hits=300))
+    everyone = np.arange(len(groups))
+    left = np.concatenate([everyone, everyone, first[links["query"]]])
+    right = np.concatenate(
+        [np.unique(groups, return_index=True)[1][groups], leader, first[links["target"]]]
+    )
+    graph = coo_array((np.ones(len(left)), (left, right)), shape=(len(groups), len(groups)))
+    return pd.factorize(connected_components(graph, directed=False)[1])[0].astype(np.int64)
 
 
 def representatives(sequences: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """One protein for those alike at `CLOSE`, the first of each group.
 
-    Returns
-    -------
-    Positions of the representatives, int64 ascending, and that of each protein's own, int64 [n].
+    Their positions, int64 ascending, and the position of each protein's own, int64 (n,).
     """
     close = cluster(sequences, CLOSE, CLUSTER_COVERAGE)
     first = np.unique(close, return_index=True)[1]
@@ -136,14 +127,9 @@ def related(hits: pd.DataFrame) -> pd.DataFrame:
 def homology_folds(
     labels: ArrayLike, clusters: np.ndarray, seed: int = 0, folds: int = FOLDS
 ) -> np.ndarray:
-    """A fold for each protein, clusters kept whole, classes spread as evenly as they allow.
+    """A fold for each protein, int64 (n,): clusters kept whole, classes spread evenly.
 
     Fewer folds are made where there are fewer clusters, or no class has that many members.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,)
-        0 to ``folds`` - 1.
 
     Raises
     ------
@@ -164,61 +150,41 @@ def homology_folds(
     return np.unique(result, return_inverse=True)[1]  # few clusters may leave a fold empty
 
 
-def fold_hits(sequences: Sequence[str], fold_of: np.ndarray, fold: int) -> pd.DataFrame:
-    """Hits of one fold's proteins among all other folds' (cached); see `FoldParts.hits`."""
-    queries, targets = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
-    parts = ([sequences[i] for i in positions.tolist()] for positions in (queries, targets))
-    hits = search(*parts, max_hits=50)
-    return hits.assign(query=queries[hits["query"]], target=targets[hits["target"]])
-
-
-def fold_parts(
-    labels: ArrayLike,
-    clusters: np.ndarray,
-    fold_of: np.ndarray,
-    fold: int,
-    hits: pd.DataFrame,
-    seed: int = 0,
-) -> FoldParts:
-    """Who trains, validates, is tested and is excluded when ``fold`` is tested.
-
-    ``val`` is an eighth of the other folds, clusters kept whole. ``hits`` come from `fold_hits`.
-    """
-    rest, tested = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-    in_val = _validation(np.asarray(labels)[rest], clusters[rest], seed)
-    leaking = np.isin(tested, related(hits)["query"])
-    return FoldParts(fold, rest[~in_val], rest[in_val], tested[~leaking], tested[leaking], hits)
-
-
 def split_table(records: Sequence[Labelled], seed: int = 0) -> pd.DataFrame:
     """Both splits of labelled records, one row per record, in their order.
 
-    Returns
-    -------
-    DataFrame
-        ``id``, ``class`` (name), ``random`` (train/val/test), ``cluster`` and ``fold`` (int).
+    Columns: id, class (name), random (train, val or test), cluster and fold (int).
     """
     labels = np.array([record.label for record in records])
     clusters = homology_clusters([record.sequence for record in records])
-    return pd.DataFrame(
-        {
-            "id": [record.id for record in records],
-            "class": [CLASSES[label] for label in labels],
-            "random": random_split(labels, seed),
-            "cluster": clusters,
-            "fold": homology_folds(labels, clusters, seed),
-        }
-    )
+    columns = {
+        "id": [record.id for record in records],
+        "class": np.take(CLASSES, labels),
+        "random": random_split(labels, seed),
+        "cluster": clusters,
+        "fold": homology_folds(labels, clusters, seed),
+    }
+    return pd.DataFrame(columns)
 
 
 def homology_fold(
     records: Sequence[Labelled], table: pd.DataFrame, fold: int, seed: int = 0
 ) -> FoldParts:
-    """`fold_parts` for records with their `split_table`."""
+    """Who trains, validates, is tested and is excluded when ``fold`` of a `split_table` is tested.
+
+    ``val`` is an eighth of the other folds, clusters kept whole.
+    """
     labels = np.array([record.label for record in records])
-    fold_of = table["fold"].to_numpy()
-    hits = fold_hits([record.sequence for record in records], fold_of, fold)
-    return fold_parts(labels, table["cluster"].to_numpy(), fold_of, fold, hits, seed)
+    clusters, fold_of = table["cluster"].to_numpy(), table["fold"].to_numpy()
+    rest, tested = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+    in_val = _validation(labels[rest], clusters[rest], seed)
+    train, val = rest[~in_val], rest[in_val]
+    known = np.concatenate([train, val])  # ordered as a method's reference proteins: one search
+    queries, targets = ([records[i].sequence for i in part.tolist()] for part in (tested, known))
+    hits = search(queries, targets)
+    hits = hits.assign(query=tested[hits["query"]], target=known[hits["target"]])
+    leaking = np.isin(tested, related(hits)["query"])
+    return FoldParts(fold, train, val, tested[~leaking], tested[leaking], hits)
 
 
 def write_splits(path: Path | str, table: pd.DataFrame) -> Path:

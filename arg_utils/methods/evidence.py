@@ -1,4 +1,8 @@
-"""What speaks for each class: the best homologue or family, and what a model says."""
+"""What speaks for each class: the best homologue or family, and what a model says.
+
+And what each kind of evidence is worth, learned from training proteins that it has not seen:
+stacked generalisation (Wolpert 1992, doi:10.1016/S0893-6080(05)80023-1).
+"""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -6,14 +10,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
 
-from arg_utils.homology.mmseqs import cluster, search
-from arg_utils.homology.profiles import profile_search
-from arg_utils.homology.splits import CLUSTER_COVERAGE, IDENTITY
+from arg_utils.data.fasta import cap_per_class
+from arg_utils.homology.mmseqs import cluster, profile_search, search
+from arg_utils.homology.splits import (
+    CLUSTER_COVERAGE,
+    IDENTITY,
+    homology_clusters,
+    homology_folds,
+    representatives,
+)
 from arg_utils.labels import NONARG, NUM_CLASSES
+from arg_utils.methods.frozen import fit_linear, inverse_size, linear_log_probabilities, minimise
+from arg_utils.metrics.calibration import fit_temperature
 
-SEARCH: dict[str, Any] = {"evalue": 1.0, "max_hits": 100}
+SEARCH: dict[str, Any] = {"evalue": 1.0}
 NOISE = 35  # bits: among 10^4 proteins, chance alone reaches this in one query of twenty
+PER_FAMILY, PER_CLASS = 20, 2500  # proteins whose evidence the weights are learned on, at most
+NEAR_PARTS = 3
 SMALLEST_NONARG_FAMILY = 3  # to get a profile: smaller ones are too many, and too thin
 # Units in which columns are of the order of one, so that one penalty on the weights suits all:
 STRENGTH_UNIT = 3.0  # natural logarithms of bits over `NOISE`
@@ -45,17 +62,22 @@ class Column(IntEnum):
 
 @dataclass(frozen=True)
 class References:
-    """Labelled proteins to compare with.
-
-    Attributes
-    ----------
-    features : standardised embeddings, float32 [n, width].
-    labels : int64 [n].
-    """
+    """Labelled proteins to compare with: sequences, standardised embeddings, classes."""
 
     sequences: list[str]
-    features: np.ndarray
-    labels: np.ndarray
+    features: np.ndarray  # float32 [n, width]
+    labels: np.ndarray  # int64 [n]
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Evidence on training proteins as if they were new, first near, then far."""
+
+    evidence: np.ndarray  # of `assemble`, float32 [m, 15, columns]
+    labels: np.ndarray  # int64 [m]
+    far: np.ndarray  # bool [m], whether no protein of the same homology fold was a reference
+    balanced: np.ndarray  # float64 [m]: so that rare classes and small families count
+    natural: np.ndarray  # float64 [m]: how many training proteins each stands for
 
 
 def profiled(sequences: list[str], labels: np.ndarray) -> np.ndarray:
@@ -86,16 +108,10 @@ def strongest_first(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def hit_evidence(hits: pd.DataFrame, labels: np.ndarray, queries: int) -> np.ndarray:
-    """Each class's strongest hit; hits no stronger than `NOISE` are none.
+    """Each class's strongest hit, float32 [queries, 15, len(`Hit`)]; zero where it has none.
 
-    Parameters
-    ----------
-    hits : of each query, the strongest first.
-    labels : classes of the targets, int64.
-
-    Returns
-    -------
-    float32 [queries, 15, len(`Hit`)]; zero where a class has no hit.
+    ``hits`` are those of each query, the strongest first; those no stronger than `NOISE` are none.
+    ``labels`` are the classes of the targets.
     """
     hits = hits[hits["bits"] > NOISE]
     hits = hits.assign(label=labels[hits["target"]]).drop_duplicates(["query", "label"])
@@ -114,13 +130,9 @@ def hit_evidence(hits: pd.DataFrame, labels: np.ndarray, queries: int) -> np.nda
 def assemble(hits: np.ndarray, log_p: np.ndarray) -> np.ndarray:
     """One vector of evidence for each class of each protein, float32 [n, 15, len(`Column`)].
 
-    Few columns on purpose: with products of them, the weights learned on some families did worse on
+    ``hits`` as of `hit_evidence`, ``log_p`` the model's log-probabilities, float32 [n, 15]. Few
+    columns on purpose: with products of them, the weights learned on some families did worse on
     others.
-
-    Parameters
-    ----------
-    hits : of `hit_evidence`.
-    log_p : log-probability of each class by the model, float32 [queries, 15].
     """
     strength = hits[..., Hit.STRENGTH] / STRENGTH_UNIT
     best = strength.max(axis=1, keepdims=True)
@@ -138,3 +150,106 @@ def assemble(hits: np.ndarray, log_p: np.ndarray) -> np.ndarray:
         Column.NONARG_LOG_PROBABILITY: nonarg * log_p / LOG_PROBABILITY_UNIT,
     }
     return np.stack([columns[column] for column in Column], axis=-1).astype(np.float32)
+
+
+def unseen_evidence(references: References, seed: int) -> Unseen:
+    """Gather evidence on a sample of ``references`` in both situations.
+
+    Where all proteins are one homology cluster, or no class has two proteins, there is no far
+    situation.
+    """
+    sequences, labels = references.sequences, references.labels
+    families = homology_clusters(sequences)
+    sample = draw(labels, families, seed)
+    part = np.random.default_rng(seed).integers(0, NEAR_PARTS, len(labels))
+    queries = [sequences[i] for i in sample]
+    family_hits = profile_search(queries, sequences, profiled(sequences, labels))
+    own = search(queries, sequences, **SEARCH)
+    near = [own[sample[own["query"]] != own["target"]], _apart(family_hits, sample, families)]
+    situations = [_situation(references, sample, part, near)]
+    if len(np.unique(families)) > 1 and np.bincount(labels).max() > 1:
+        fold = homology_folds(labels, families, seed)
+        first = representatives(sequences)[0]
+        others = search(queries, [sequences[i] for i in first], **SEARCH)
+        others = others.assign(target=first[others["target"]])
+        far = [_apart(others, sample, fold), _apart(family_hits, sample, fold)]
+        situations.append(_situation(references, sample, fold, far))
+    balanced = stand_for(balance(labels, families), labels, families, sample)
+    natural = stand_for(np.ones(len(labels)), labels, families, sample)
+    times = len(situations)
+    return Unseen(
+        np.concatenate(situations), np.tile(labels[sample], times),
+        np.arange(times * len(sample)) >= len(sample),
+        np.tile(balanced, times), np.tile(natural, times),
+    )  # fmt: skip
+
+
+def _apart(hits: pd.DataFrame, sample: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
+    """Those hits whose query (a place in ``sample``) and target are of different groups."""
+    return hits[groups[sample[hits["query"]]] != groups[hits["target"]]]
+
+
+def _situation(
+    references: References, sample: np.ndarray, part: np.ndarray, hits: list[pd.DataFrame]
+) -> np.ndarray:
+    """Evidence with these hits, and a linear layer that has not seen the protein's own part."""
+    features, labels = references.features, references.labels
+    log_p = np.empty((len(sample), NUM_CLASSES), np.float32)
+    for number in np.unique(part[sample]):
+        rest = np.flatnonzero(part != number)
+        linear = fit_linear(features[rest], labels[rest])
+        chosen = part[sample] == number
+        log_p[chosen] = linear_log_probabilities(linear, features[sample[chosen]])
+    return assemble(hit_evidence(strongest_first(hits), labels, len(sample)), log_p)
+
+
+def stacking_weights(unseen: Unseen, far: float) -> torch.Tensor:
+    """Weights of the evidence's columns, float32 [columns], by penalised maximum likelihood.
+
+    All classes share them. ``far`` is how much far evidence counts relative to near evidence. They
+    are scaled (temperature) for proteins as frequent as they are.
+    """
+    x, y = torch.from_numpy(unseen.evidence), torch.from_numpy(unseen.labels)
+    weights = nn.Parameter(torch.zeros(x.shape[-1]))
+    mixed = np.where(unseen.far, far, 1.0)
+    counts = unseen.balanced * mixed
+    weight = torch.from_numpy(counts / counts.mean()).float()
+
+    def loss() -> torch.Tensor:
+        each = F.cross_entropy(x @ weights, y, reduction="none")
+        return (each * weight).mean() + 1e-3 * (weights**2).sum()
+
+    minimise(loss, [weights], 150)
+    learned = weights.detach()
+    return learned / fit_temperature(
+        unseen.evidence @ learned.numpy(), unseen.labels, unseen.natural * mixed
+    )
+
+
+def draw(labels: np.ndarray, families: np.ndarray, seed: int) -> np.ndarray:
+    """Positions, ascending, of at most `PER_FAMILY` per family and then `PER_CLASS` per class."""
+    order = pd.Series(np.random.default_rng(seed).permutation(len(labels)))
+    some = np.sort(order.groupby(families[order]).head(PER_FAMILY).to_numpy())
+    return some[cap_per_class(labels[some], PER_CLASS, seed)]
+
+
+def balance(labels: np.ndarray, families: np.ndarray) -> np.ndarray:
+    """A weight per protein: a family weighs its size to 3/4, a class what it then holds to 3/4.
+
+    Between equal weights of groups and equal weights of proteins, for macro-F1 on new families.
+    """
+    share = inverse_size(families, 0.25)
+    return share * inverse_size(labels, 0.25, share)
+
+
+def stand_for(
+    weights: np.ndarray, labels: np.ndarray, families: np.ndarray, sample: np.ndarray
+) -> np.ndarray:
+    """Weights of the proteins at ``sample`` that add up to those of all, per family and class."""
+    groups = families * NUM_CLASSES + labels
+    total, drawn = np.bincount(groups, weights=weights), np.bincount(groups[sample])
+    drawn = np.maximum(1, np.pad(drawn, (0, len(total) - len(drawn))))
+    out = (total[groups] / drawn[groups])[sample]
+    held = np.bincount(labels[sample], weights=out, minlength=NUM_CLASSES)
+    wanted = np.bincount(labels, weights=weights, minlength=NUM_CLASSES)
+    return out * (wanted / np.maximum(held, 1e-12))[labels[sample]]

@@ -27,9 +27,17 @@ from arg_utils.methods.base import (
     load_arrays,
     save_arrays,
 )
-from arg_utils.methods.evidence import Column, References, assemble, find_hits, hit_evidence
+from arg_utils.methods.evidence import (
+    Column,
+    References,
+    Unseen,
+    assemble,
+    find_hits,
+    hit_evidence,
+    stacking_weights,
+    unseen_evidence,
+)
 from arg_utils.methods.frozen import SHAPES, LinearHead, frozen_features
-from arg_utils.methods.stacking import Unseen, stacking_weights, unseen_evidence
 from arg_utils.metrics.calibration import abstention_threshold
 from arg_utils.settings import Profile
 

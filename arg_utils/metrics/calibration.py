@@ -1,4 +1,8 @@
-"""Can the probabilities be believed? Calibration error, and what abstaining buys."""
+"""Can the probabilities be believed? Calibration error, and what abstaining buys.
+
+Probabilities have shape (n, 15), rows summing to 1; true classes shape (n,), 0-14. What is no such
+thing, or of another length, is a `ValueError`.
+"""
 
 import numpy as np
 import pandas as pd
@@ -7,41 +11,27 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.metrics.intervals import Interval
-from arg_utils.metrics.scores import check_labels, check_same_length
+from arg_utils.metrics.scores import Interval, check_labels, check_same_length
 
 
 def reliability(probabilities: ArrayLike, y_true: ArrayLike, bins: int = 15) -> pd.DataFrame:
     """Confidence against accuracy in ``bins`` equally wide bins of the top probability.
 
-    Parameters
-    ----------
-    probabilities : shape (n, 15), rows summing to 1.
-    y_true : true classes, shape (n,), 0-14.
-
-    Returns
-    -------
     One row per bin: low, high (its edges; the upper one belongs to it), n, confidence (mean top
     probability) and accuracy, both 0-1 and NaN where n is 0.
-
-    Raises
-    ------
-    ValueError
-        If the rows are no probabilities, the lengths differ or a label is outside 0-14.
     """
     confidence, right = _confidence(probabilities, y_true)
-    edges, which = _stretches(confidence, bins)
+    edges, which = np.linspace(0, 1, bins + 1), _bin_of(confidence, bins)
     n = np.bincount(which, minlength=bins)
     total = np.where(n > 0, n, np.nan)
-    return pd.DataFrame(
-        {
-            "low": edges[:-1],
-            "high": edges[1:],
-            "n": n,
-            "confidence": np.bincount(which, weights=confidence, minlength=bins) / total,
-            "accuracy": np.bincount(which, weights=right, minlength=bins) / total,
-        }
-    )
+    columns = {
+        "low": edges[:-1],
+        "high": edges[1:],
+        "n": n,
+        "confidence": np.bincount(which, weights=confidence, minlength=bins) / total,
+        "accuracy": np.bincount(which, weights=right, minlength=bins) / total,
+    }
+    return pd.DataFrame(columns)
 
 
 def expected_calibration_error(
@@ -50,7 +40,6 @@ def expected_calibration_error(
     """The mean gap between confidence and accuracy (0-1), weighted by the bins' sizes.
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599), equation 3.
-    Arguments and errors as in `reliability`.
     """
     return table_error(reliability(probabilities, y_true, bins))
 
@@ -71,18 +60,13 @@ def error_if_calibrated(
     right as one, what a model shows within this interval would be no evidence against its
     probabilities; where their proteins are more independent, the interval is too wide.
 
-    Parameters
-    ----------
-    groups : the family of each protein, shape (n,), any sortable values.
-
-    Returns
-    -------
-    The mean of the draws and the bounds of 95 % of them.
+    ``groups`` are the families (n,), any sortable values. The mean of the draws and the bounds of
+    95 % of them are returned.
     """
     confidence = np.asarray(probabilities, dtype=float).max(axis=1)
     check_same_length(probabilities=confidence, groups=groups)
     families, family = np.unique(np.asarray(groups), return_inverse=True)
-    which, rng, errors = _stretches(confidence, bins)[1], np.random.default_rng(seed), []
+    which, rng, errors = _bin_of(confidence, bins), np.random.default_rng(seed), []
     for _ in range(n):
         right = rng.random(len(families))[family.ravel()] < confidence
         errors.append(np.abs(np.bincount(which, right - confidence, bins)).sum())
@@ -91,41 +75,49 @@ def error_if_calibrated(
     return Interval(float(shares.mean()), float(low), float(high))
 
 
-def risk_coverage(probabilities: ArrayLike, y_true: ArrayLike) -> pd.DataFrame:
+def risk_coverage(
+    probabilities: ArrayLike, y_true: ArrayLike, weights: ArrayLike | None = None
+) -> pd.DataFrame:
     """The error rate among the proteins answered, when the least confident are left unanswered.
 
     Geifman & El-Yaniv 2017, "Selective Classification for Deep Neural Networks"
-    (arXiv:1705.08500). Arguments and errors as in `reliability`.
-
-    Returns
-    -------
-    One row per distinct confidence, falling: threshold (answer at or above it), coverage (share
-    answered) and risk (share of those that are wrong), all 0-1. The last row answers all.
+    (arXiv:1705.08500). One row per distinct confidence, falling: threshold (answer at or above it),
+    coverage (share answered) and risk (share of those that are wrong), all 0-1; each protein counts
+    ``weights`` (n,) times, once unless given. The last row answers all.
     """
     confidence, right = _confidence(probabilities, y_true)
+    each = np.ones(len(right)) if weights is None else np.asarray(weights, dtype=float)
     order = np.argsort(-confidence, kind="stable")
-    confidence, answered = confidence[order], np.arange(1, len(order) + 1)
-    risk = np.cumsum(~right[order]) / answered
+    confidence, each, answered = confidence[order], each[order], np.cumsum(each[order])
+    columns = {
+        "threshold": confidence,
+        "coverage": answered / answered[-1],
+        "risk": np.cumsum(each * ~right[order]) / answered,
+    }
     last = np.append(confidence[1:] != confidence[:-1], True)  # equal confidences go together
-    columns = {"threshold": confidence, "coverage": answered / len(order), "risk": risk}
     return pd.DataFrame(columns)[last].reset_index(drop=True)
+
+
+def abstention_threshold(
+    probabilities: ArrayLike, y_true: ArrayLike, risk: float, weights: ArrayLike | None = None
+) -> float:
+    """The lowest top probability from which on at most a share ``risk`` of answers is wrong.
+
+    Answer at or above it, say "uncertain" below: the point of `risk_coverage` that answers most
+    within the risk. 0-1; 1 if even the surest answers are wrong more often.
+    """
+    curve = risk_coverage(probabilities, y_true, weights)
+    within = curve["threshold"][curve["risk"] <= risk]
+    return float(within.min()) if len(within) else 1.0
 
 
 def fit_temperature(
     scores: ArrayLike, y_true: ArrayLike, weights: ArrayLike | None = None
 ) -> float:
-    """What to divide scores by so that their softmax is right on average.
+    """What to divide scores (logits, (n, 15)) by so that their softmax is right on average.
 
-    Temperature scaling, Guo et al. 2017 (arXiv:1706.04599): the least negative log-likelihood.
-
-    Parameters
-    ----------
-    scores : logits, shape (n, 15).
-    weights : how often each counts, shape (n,); once unless given.
-
-    Returns
-    -------
-    Between 0.05 and 20.
+    Temperature scaling, Guo et al. 2017 (arXiv:1706.04599): the least negative log-likelihood, each
+    protein counting ``weights`` (n,) times, once unless given. Between 0.05 and 20.
     """
     logits, true = np.asarray(scores, dtype=float), check_labels(y_true, "y_true")
     check_same_length(scores=logits, y_true=true)
@@ -140,32 +132,10 @@ def fit_temperature(
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def abstention_threshold(
-    probabilities: ArrayLike, y_true: ArrayLike, risk: float, weights: ArrayLike | None = None
-) -> float:
-    """The lowest top probability from which on at most a share ``risk`` of answers is wrong.
-
-    Answer at or above it, say "uncertain" below: the point of `risk_coverage` that answers most
-    within the risk. ``weights`` as in `fit_temperature`; errors as in `reliability`.
-
-    Returns
-    -------
-    0-1; 1 if even the surest answers are wrong more often.
-    """
-    confidence, right = _confidence(probabilities, y_true)
-    each = np.ones(len(right)) if weights is None else np.asarray(weights, dtype=float)
-    order = np.argsort(-confidence, kind="stable")
-    confidence, each = confidence[order], each[order]
-    wrong = np.cumsum(each * ~right[order]) / np.cumsum(each)
-    last = np.append(confidence[1:] != confidence[:-1], True)  # equal confidences go together
-    within = np.flatnonzero((wrong <= risk) & last)
-    return float(confidence[within[-1]]) if len(within) else 1.0
-
-
-def _stretches(confidence: NDArray, bins: int) -> tuple[NDArray, NDArray]:
-    """Edges of ``bins`` equal stretches of 0-1, and the stretch of each confidence."""
+def _bin_of(confidence: NDArray, bins: int) -> NDArray:
+    """Which of ``bins`` equally wide bins of 0-1 each confidence lies in."""
     edges = np.linspace(0, 1, bins + 1)
-    return edges, np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
 
 
 def _confidence(probabilities: ArrayLike, y_true: ArrayLike) -> tuple[NDArray, NDArray]:
@@ -174,7 +144,6 @@ def _confidence(probabilities: ArrayLike, y_true: ArrayLike) -> tuple[NDArray, N
     if p.ndim != 2 or p.shape[1] != NUM_CLASSES:
         raise ValueError(f"probabilities must have shape (n, {NUM_CLASSES}), not {p.shape}")
     check_same_length(probabilities=p, y_true=true)
-    sums = p.sum(axis=1)
-    if not (np.all(p >= 0) and np.allclose(sums, 1, atol=1e-3)):
+    if not (np.all(p >= 0) and np.allclose(p.sum(axis=1), 1, atol=1e-3)):
         raise ValueError("each row of probabilities must be non-negative and sum to 1")
     return p.max(axis=1), p.argmax(axis=1) == true

@@ -1,11 +1,15 @@
-"""Scores: macro-F1 over all 15 classes, and where they come from.
+"""Scores: macro-F1 over all 15 classes, where it comes from, and how sure it is.
 
 Labels are integers 0-14 in the order of `arg_utils.labels.CLASSES`. Every function raises
 `ValueError` for arrays of different lengths, for empty input and for labels outside 0-14.
+
+Intervals resample whole clusters of proteins: homologues succeed or fail together, so proteins are
+not independent draws; clusters are nearer to that (cluster bootstrap: Field & Welsh 2007,
+doi:10.1111/j.1467-9868.2007.00593.x; percentile interval: Efron 1979, doi:10.1214/aos/1176344552).
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,12 +43,9 @@ def check_same_length(**arrays: Any) -> None:
 
 
 def confusion(y_true: ArrayLike, y_pred: ArrayLike, normalise: bool = False) -> NDArray:
-    """The 15x15 confusion matrix: rows are true classes, columns predicted ones.
+    """The 15x15 confusion matrix of counts: rows are true classes, columns predicted ones.
 
-    Returns
-    -------
-    Counts (int64), or with ``normalise`` each row divided by its sum (float64, 0-1); the row
-    of a class with no true protein is then all zero.
+    With ``normalise`` each row is divided by its sum, that of a class without a true protein is 0.
     """
     true, pred = check_labels(y_true, "y_true"), check_labels(y_pred, "y_pred")
     check_same_length(y_true=true, y_pred=pred)
@@ -108,16 +109,14 @@ def hardest_confusions(y_true: ArrayLike, y_pred: ArrayLike, top: int = 10) -> p
     """
     counts = confusion(y_true, y_pred)
     shares = confusion(y_true, y_pred, normalise=True)
-    rows, columns = np.nonzero(counts * (1 - np.eye(NUM_CLASSES, dtype=int)))
-    table = pd.DataFrame(
-        {
-            "true": [DISPLAY_NAMES[row] for row in rows],
-            "predicted": [DISPLAY_NAMES[column] for column in columns],
-            "count": counts[rows, columns],
-            "share": shares[rows, columns],
-        }
-    )
-    table = table.sort_values(["count", "share"], ascending=False, kind="stable")
+    true, pred = np.nonzero(counts * (1 - np.eye(NUM_CLASSES, dtype=int)))
+    columns = {
+        "true": np.take(DISPLAY_NAMES, true),
+        "predicted": np.take(DISPLAY_NAMES, pred),
+        "count": counts[true, pred],
+        "share": shares[true, pred],
+    }
+    table = pd.DataFrame(columns).sort_values(["count", "share"], ascending=False, kind="stable")
     return table.head(top).reset_index(drop=True)
 
 
@@ -134,42 +133,28 @@ def confused_proteins(
     ``probabilities`` has shape (n, 15). Columns: id, true, predicted, confidence (probability of
     the predicted class) and p_true (probability of the true class), both 0-1.
     """
-    table = hardest_confusions(y_true, y_pred, top=pairs)
+    pairs_of = hardest_confusions(y_true, y_pred, top=pairs)[["true", "predicted"]]
     true, pred = np.asarray(y_true), np.asarray(y_pred)
-    p = np.asarray(probabilities, dtype=float)
+    p, everyone = np.asarray(probabilities, dtype=float), np.arange(len(true))
     check_same_length(y_true=true, probabilities=p, ids=ids)
-    everyone = np.arange(len(true))
-    proteins = pd.DataFrame(
-        {
-            "id": list(ids),
-            "true": np.take(DISPLAY_NAMES, true),
-            "predicted": np.take(DISPLAY_NAMES, pred),
-            "confidence": p[everyone, pred],
-            "p_true": p[everyone, true],
-        }
-    ).sort_values("confidence", ascending=False, kind="stable")
-    rank = table.reset_index(names="rank")[["rank", "true", "predicted"]]
-    chosen = rank.merge(proteins, on=["true", "predicted"], how="left")
-    return (
-        chosen.groupby("rank")
-        .head(per_pair)
-        .drop(columns="rank")
-        .reset_index(drop=True)[proteins.columns]
-    )
+    columns = {
+        "id": list(ids),
+        "true": np.take(DISPLAY_NAMES, true),
+        "predicted": np.take(DISPLAY_NAMES, pred),
+        "confidence": p[everyone, pred],
+        "p_true": p[everyone, true],
+    }
+    proteins = pd.DataFrame(columns).sort_values("confidence", ascending=False, kind="stable")
+    chosen = pairs_of.merge(proteins, on=["true", "predicted"])  # in the order of the pairs
+    chosen = chosen.groupby(["true", "predicted"], sort=False).head(per_pair)
+    return chosen.reset_index(drop=True)[list(columns)]
 
 
 def identity_bins(y_true: ArrayLike, y_pred: ArrayLike, identity: ArrayLike) -> pd.DataFrame:
-    """Scores by identity to the best hit that a test protein has among the reference proteins.
+    """Scores by identity (n,), 0-1, to the best hit among the reference proteins; NaN: no hit.
 
-    Parameters
-    ----------
-    identity : sequence identity of the best hit, shape (n,), 0-1; NaN where there is none.
-
-    Returns
-    -------
     One row per bin of `IDENTITY_BINS` (lower edge included): bin, n, classes (true classes there),
-    macro_f1 over those classes, accuracy; NaN scores where n is 0. The mean is over the classes
-    present, since few bins hold all 15.
+    macro_f1 over those classes, since few bins hold all 15, and accuracy; NaN scores where n is 0.
     """
     true, pred = check_labels(y_true, "y_true"), check_labels(y_pred, "y_pred")
     near = np.asarray(identity, dtype=float)
@@ -177,14 +162,74 @@ def identity_bins(y_true: ArrayLike, y_pred: ArrayLike, identity: ArrayLike) -> 
     if np.any((near < 0) | (near > 1)):
         raise ValueError("identity must lie between 0 and 1 (NaN: no hit), not in per cent")
     which = np.where(np.isnan(near), 0, np.searchsorted(IDENTITY_EDGES, near, side="right"))
-    rows = [_bin_scores(true[which == i], pred[which == i]) for i in range(len(IDENTITY_BINS))]
-    table = pd.DataFrame(rows, columns=["n", "classes", "macro_f1", "accuracy"])
-    table.insert(0, "bin", IDENTITY_BINS)
-    return table
+    rows = []
+    for number, name in enumerate(IDENTITY_BINS):
+        t, p = true[which == number], pred[which == number]
+        scores = (macro_f1(t, p, present_only=True), accuracy(t, p)) if t.size else (np.nan, np.nan)
+        rows.append((name, t.size, len(np.unique(t)), *scores))
+    return pd.DataFrame(rows, columns=["bin", "n", "classes", "macro_f1", "accuracy"])
 
 
-def _bin_scores(true: NDArray, pred: NDArray) -> tuple[int, int, float, float]:
-    if not true.size:
-        return 0, 0, np.nan, np.nan
-    score = macro_f1(true, pred, present_only=True)
-    return len(true), len(np.unique(true)), score, accuracy(true, pred)
+class Interval(NamedTuple):
+    """A score with the ends of its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap_ci(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    groups: ArrayLike,
+    n: int = 1000,
+    seed: int = 0,
+    present_only: bool = False,
+) -> Interval:
+    """Macro-F1 and its 95 % interval, from ``n`` resamples of clusters.
+
+    ``groups`` names the cluster of each protein (n,), by any sortable values. A class of few
+    clusters is missing from some resamples: it is left out of their mean instead of counting as 0,
+    which would pull the interval below the score. One without any true protein counts as 0, unless
+    ``present_only`` as in `macro_f1`.
+    """
+    draws = _draws(y_true, y_pred, groups, n, seed, present_only)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Interval(macro_f1(y_true, y_pred, present_only), float(low), float(high))
+
+
+def bootstrap_gain(
+    y_true: ArrayLike,
+    y_new: ArrayLike,
+    y_old: ArrayLike,
+    groups: ArrayLike,
+    n: int = 1000,
+    seed: int = 0,
+    present_only: bool = False,
+) -> Interval:
+    """How much macro-F1 one set of answers gains on another, with its 95 % interval.
+
+    Paired: both are scored on the same resamples of clusters, otherwise as in `bootstrap_ci`.
+    """
+    new, old = (_draws(y_true, pred, groups, n, seed, present_only) for pred in (y_new, y_old))
+    low, high = np.quantile(new - old, [0.025, 0.975])
+    scores = [macro_f1(y_true, pred, present_only) for pred in (y_new, y_old)]
+    return Interval(scores[0] - scores[1], float(low), float(high))
+
+
+def _draws(
+    y_true: ArrayLike, y_pred: ArrayLike, groups: ArrayLike, n: int, seed: int, present_only: bool
+) -> NDArray[np.float64]:
+    """Macro-F1 of ``n`` resamples of clusters, the same clusters for the same seed."""
+    true, pred = check_labels(y_true, "y_true"), check_labels(y_pred, "y_pred")
+    check_same_length(y_true=true, y_pred=pred, groups=np.asarray(groups))
+    clusters, cluster = np.unique(np.asarray(groups), return_inverse=True)
+    size = len(clusters)
+    matrices = np.zeros((size, NUM_CLASSES**2))
+    np.add.at(matrices, (cluster.ravel(), true * NUM_CLASSES + pred), 1)
+    weights = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=n)
+    counts = (weights.astype(float) @ matrices).reshape(n, NUM_CLASSES, NUM_CLASSES)
+    counted = counts.sum(axis=2) > 0
+    if not present_only:  # absent from all the data: a 0, as in macro_f1
+        counted |= np.bincount(true, minlength=NUM_CLASSES) == 0
+    return (f1_from_confusion(counts) * counted).sum(axis=1) / counted.sum(axis=1)

@@ -169,25 +169,29 @@ def lengths_by_class(lengths: ArrayLike, labels: ArrayLike) -> Figure:
     the window, are written on the right. ``lengths`` and ``labels`` have shape (n,).
     """
     check_same_length(lengths=lengths, labels=labels)
-    data = pd.DataFrame({"class": check_labels(labels), "length": np.asarray(lengths)})
-    by_class = data.groupby("class")["length"]
-    medians = by_class.median().reindex(range(NUM_CLASSES), fill_value=0)
-    order = medians.sort_values(ascending=False, kind="stable").index
-    beyond = by_class.apply(lambda n: (n > MAX_RESIDUES).mean()).reindex(order, fill_value=0)
+    labels, lengths = check_labels(labels), np.asarray(lengths)
+    groups = [lengths[labels == index] for index in range(NUM_CLASSES)]
+    medians = np.array([np.median(group) if group.size else 0 for group in groups])
+    order = np.argsort(-medians, kind="stable")
     fig, axes = style.new_figure(figsize=(8, 5))
     axis = axes[0, 0]
-    sns.boxplot(
-        data, x="length", y="class", orient="y", order=order, whis=(5, 95), showfliers=False,
-        width=0.6, log_scale=(True, False), ax=axis, color="#CFE3F1", saturation=1,
-        linecolor=style.BLUE, medianprops={"color": style.VERMILLION, "linewidth": 1.8},
+    axis.boxplot(
+        [groups[index] for index in order], positions=range(NUM_CLASSES), whis=(5, 95), widths=0.6,
+        orientation="horizontal", showfliers=False, patch_artist=True,
+        boxprops={"facecolor": "#CFE3F1", "edgecolor": style.BLUE},
+        whiskerprops={"color": style.BLUE}, capprops={"color": style.BLUE},
+        medianprops={"color": style.VERMILLION, "linewidth": 1.8},
     )  # fmt: skip
+    axis.set_xscale("log")
     ticks = [50, 100, 200, 500, 1000, 2000]
     axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axis.minorticks_off()
     axis.axvline(MAX_RESIDUES, color=style.GREY, linestyle="--", linewidth=1)
     title = f"dashed: ESM-2 reads {MAX_RESIDUES:,} residues at once; right: median, share beyond"
     axis.set_title(title, pad=8)
-    style.write_right(axis, [f"{medians[index]:,.0f}   {beyond[index]:.1%}" for index in order])
+    beyond = [(group > MAX_RESIDUES).sum() / max(group.size, 1) for group in groups]
+    texts = [f"{medians[index]:,.0f}   {beyond[index]:.1%}" for index in order]
+    style.write_right(axis, texts)
     style.class_axis(axis, order)
     axis.set_xlabel("length (residues, log scale)")
     return fig

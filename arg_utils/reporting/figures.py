@@ -26,7 +26,6 @@ from arg_utils.files import atomic_path
 from arg_utils.labels import DISPLAY_NAMES, NUM_CLASSES
 from arg_utils.methods import METHODS
 from arg_utils.metrics.calibration import table_error
-from arg_utils.metrics.scores import check_labels
 from arg_utils.settings import SEED_VAL_F1
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
@@ -185,31 +184,6 @@ def per_class_f1(table: pd.DataFrame) -> Figure:
     axis.set_title(f"macro-F1 {f1.mean():.3f} (dashed); right: F1, support")
     class_axis(axis, order)
     axis.set(xlim=(0, 1), xticks=np.arange(0, 1.01, 0.2), xlabel="F1")
-    return fig
-
-
-def class_balance(predicted: ArrayLike, training: ArrayLike) -> Figure:
-    """Each class's share of the predictions beside its share of the training data, log scale.
-
-    Both are labels (0-14) of any number of proteins. A class never predicted has one dot.
-    """
-    shares = [
-        np.bincount(check_labels(labels), minlength=NUM_CLASSES) / len(np.asarray(labels)) * 100
-        for labels in (training, predicted)
-    ]
-    order = np.argsort(-shares[0], kind="stable")
-    train, pred = (np.where(share > 0, share, np.nan)[order] for share in shares)
-    fig, axes = new_figure(figsize=(7.6, 5))
-    axis, rows = axes[0, 0], np.arange(NUM_CLASSES)
-    axis.hlines(rows, np.fmin(train, pred), np.fmax(train, pred), color="#BBBBBB", linewidth=2)
-    axis.plot(train, rows, "o", color=BLUE, markersize=8, label="training data")
-    axis.plot(pred, rows, "D", color=ORANGE, markersize=6, label="predictions")
-    axis.set_xscale("log")
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.grid(axis="x", color=LINES)
-    class_axis(axis, order)
-    axis.set_xlabel("share of proteins (%, log scale)")
-    legend_below(fig, columns=2)
     return fig
 
 

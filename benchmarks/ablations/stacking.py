@@ -15,16 +15,23 @@ import torch
 import torch.nn.functional as F
 
 from arg_utils.experiments.workspace import Workspace
-from arg_utils.homology.mmseqs import search
-from arg_utils.homology.profiles import profile_search
+from arg_utils.homology.mmseqs import profile_search, search
 from arg_utils.homology.splits import homology_clusters, homology_folds, representatives
 from arg_utils.labels import NONARG, NUM_CLASSES
-from arg_utils.methods.evidence import SEARCH, assemble, hit_evidence, profiled, strongest_first
+from arg_utils.methods.evidence import (
+    SEARCH,
+    Unseen,
+    assemble,
+    balance,
+    draw,
+    hit_evidence,
+    profiled,
+    stacking_weights,
+    strongest_first,
+)
 from arg_utils.methods.frozen import Standardiser, frozen_features, inverse_size
-from arg_utils.methods.stacking import Unseen, balance, draw, stacking_weights
 from arg_utils.metrics.calibration import expected_calibration_error
-from arg_utils.metrics.intervals import bootstrap_gain
-from arg_utils.metrics.scores import accuracy, macro_f1
+from arg_utils.metrics.scores import accuracy, bootstrap_gain, macro_f1
 from benchmarks.ablations.treatments import Head, linear, nearest, perceptron
 
 SCORES = ("macro_f1", "accuracy", "ece", "false_args", "gain")

@@ -11,8 +11,7 @@ from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology.splits import homology_fold
 from arg_utils.methods.base import TRAIN_AND_VALIDATION, joined
 from arg_utils.methods.frozen import Standardiser, frozen_features
-from arg_utils.metrics.intervals import bootstrap_ci, bootstrap_gain
-from arg_utils.metrics.scores import accuracy
+from arg_utils.metrics.scores import accuracy, bootstrap_ci, bootstrap_gain
 from benchmarks.ablations.treatments import TREATMENTS, Head
 
 BASE = "layers_linear"  # what gains are measured against

@@ -1,10 +1,5 @@
 """Pooled features: the right residues are pooled, and the cache never changes a number."""
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import esm
 import numpy as np
 import pytest
@@ -190,30 +185,3 @@ def test_pool_by_hand():
     assert pool(hidden, packing, "bos").tolist() == [[9, -9], [7, -7]]
     with pytest.raises(ValueError, match="choose mean, max or bos"):
         pool(hidden, packing, "median")
-
-
-SHARE = textwrap.dedent("""
-    import sys
-    import numpy as np
-    import torch
-    from arg_utils.esm2.embeddings import embed
-    np.save(sys.argv[1], embed(sys.argv[2:], precision=torch.float32, progress=False))
-""")
-
-
-def test_two_processes_share_a_cache(weights_file, tmp_path, own_cache):
-    environment = os.environ | {
-        "ARG_ESM2_WEIGHTS": str(weights_file), "ARG_ATTENTION": "torch", "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    orders = [PROTEINS, PROTEINS[::-1]]
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", SHARE, str(tmp_path / f"{i}.npy"), *order],
-            env=environment,
-        )
-        for i, order in enumerate(orders)
-    ]
-    assert [process.wait(timeout=120) for process in running] == [0, 0]
-    first, second = (np.load(tmp_path / f"{i}.npy") for i in (0, 1))
-    np.testing.assert_allclose(first, second[::-1], rtol=1e-4, atol=1e-5)
-    assert 1 <= len(list(own_cache.glob(f"embeddings/*layer6-mean/*{SUFFIX}"))) <= 2

@@ -1,5 +1,7 @@
 """The fast forward pass is fair-esm's: same weights in, same numbers out, on real weights."""
 
+import copy
+
 import esm
 import numpy as np
 import pytest
@@ -131,6 +133,13 @@ def test_the_backbone_is_frozen_and_its_stacked_matrices_follow_its_weights(weig
     assert torch.equal(hidden_states(model, ALIKE[:1])[0], before)
     original = weights.state["layers.0.self_attn.k_proj.weight"]
     assert torch.equal(original, model.layers[0].self_attn.k_proj.weight), "weights are not shared"
+
+
+def test_a_model_that_has_computed_can_be_copied(fast):
+    """Its matrices are kept in an order of oneDNN's own, which no copy takes along."""
+    before = hidden_states(fast, ALIKE)
+    for found, wanted in zip(hidden_states(copy.deepcopy(fast), ALIKE), before, strict=True):
+        assert torch.equal(found, wanted)
 
 
 def test_precision_can_be_chosen(monkeypatch):

@@ -23,8 +23,7 @@ from arg_utils.homology import splits
 from arg_utils.methods import METHODS
 from arg_utils.methods.baselines import Majority
 from arg_utils.methods.course import FrozenLinear
-from arg_utils.metrics.intervals import bootstrap_ci
-from arg_utils.metrics.scores import accuracy, macro_f1
+from arg_utils.metrics.scores import accuracy, bootstrap_ci, macro_f1
 from arg_utils.settings import LoraBlocks, StagedTraining
 
 pytestmark = pytest.mark.usefixtures("settings")
@@ -198,13 +197,11 @@ def test_intervals_resample_families_not_proteins(work, monkeypatch, tmp_path):
 def two_hits_a_fold(monkeypatch):
     """The first protein of a fold resembles a training protein, the second one only remotely."""
 
-    def hits(sequences, fold_of, fold):
-        tested = np.flatnonzero(fold_of == fold)
-        target = np.flatnonzero(fold_of != fold)[:2]
-        table = pd.DataFrame({"query": tested[:2], "target": target, "identity": [0.9, 0.35]})
+    def hits(queries, targets):
+        table = pd.DataFrame({"query": [0, 1], "target": [0, 1], "identity": [0.9, 0.35]})
         return table.assign(bits=[200.0, 60.0], evalue=0.0, query_coverage=0.9, target_coverage=0.9)
 
-    monkeypatch.setattr(splits, "fold_hits", hits)
+    monkeypatch.setattr(splits, "search", hits)
 
 
 def test_pooled_folds_hold_every_protein_once(work, two_hits_a_fold, tmp_path):

@@ -9,8 +9,8 @@ from arg_utils.homology.mmseqs import (
     COLUMNS,
     best_hits,
     cluster,
-    connect,
-    renumber,
+    profile_database,
+    profile_search,
     search,
     sequence_database,
 )
@@ -62,9 +62,12 @@ def test_a_query_without_relatives_has_no_row(shared_cache, proteins):
 
 
 def test_options_limit_what_is_reported(shared_cache, proteins):
-    assert (search(proteins, proteins, min_identity=0.999)["identity"] == 1).all()
-    assert len(search([proteins[0][:75]], proteins[:1], min_coverage=0.6)) == 0
-    assert len(search([proteins[0][:75]], proteins[:1], min_coverage=0.4)) == 1
+    whole = search(proteins, proteins)
+    limit = whole["evalue"].median()
+    strict = search(proteins, proteins, evalue=limit)
+    assert 0 < len(strict) < len(whole)
+    pd.testing.assert_frame_equal(strict, whole[whole["evalue"] <= limit].reset_index(drop=True))
+    assert search(proteins, proteins, max_hits=2).groupby("query").size().max() == 2
 
 
 def test_what_could_be_dna_is_searched_as_protein(shared_cache, proteins):
@@ -72,6 +75,7 @@ def test_what_could_be_dna_is_searched_as_protein(shared_cache, proteins):
     doubtful = ["AACCCCTATTTGTTTATTTT", "TCTAAATACATTCAAATATG", "N" * 50, "ACGT" * 75, "M"]
     assert len(search(doubtful, proteins[:1])) == 0
     assert cluster(doubtful).tolist() == [0, 1, 2, 3, 4]
+    assert profile_search(doubtful[:2], doubtful[:2], np.array([0, 0])).empty
 
 
 def test_nothing_in_nothing_out(shared_cache, proteins):
@@ -82,14 +86,30 @@ def test_nothing_in_nothing_out(shared_cache, proteins):
     assert cluster([]).shape == (0,)
 
 
-def test_answers_come_from_the_cache_and_damage_is_noticed(own_cache, proteins, monkeypatch):
-    first = search(proteins, proteins)
+def test_a_protein_is_searched_once_in_whatever_company(own_cache, proteins, monkeypatch):
+    alone = search(proteins[3:5], proteins)
+    both = search(proteins[:5], proteins)
     with monkeypatch.context() as patch:
-        patch.setattr(mmseqs, "_search", lambda *_: pytest.fail("searched again"))
-        pd.testing.assert_frame_equal(search(proteins, proteins), first)
-    (stored,) = (own_cache / "homology").glob("search-*.npy")
-    stored.write_bytes(stored.read_bytes()[:99])
+        patch.setattr(mmseqs, "run_mmseqs", lambda *_: pytest.fail("searched again"))
+        pd.testing.assert_frame_equal(search(proteins[:5], proteins), both)
+        again = search([*proteins[3:5], proteins[3]], proteins, evalue=1e-5)
+        assert again["query"].unique().tolist() == [0, 1, 2]
+        pd.testing.assert_frame_equal(again[again["query"] < 2], alone)
+        with pytest.raises(pytest.fail.Exception, match="searched again"):
+            search(proteins[:5], proteins[:5])
+    monkeypatch.setenv("ARG_CACHE", str(own_cache / "another"))
+    pd.testing.assert_frame_equal(search(proteins[:5], proteins), both)
+
+
+def test_a_damaged_answer_is_computed_again(own_cache, proteins):
+    first, groups = search(proteins, proteins), cluster(proteins)
+    stored = [*(own_cache / "homology").glob("search-*/*.npz")]
+    stored += (own_cache / "homology").glob("cluster-*.npy")
+    assert len(stored) == 2
+    for path in stored:
+        path.write_bytes(path.read_bytes()[:99])
     pd.testing.assert_frame_equal(search(proteins, proteins), first)
+    assert (cluster(proteins) == groups).all()
 
 
 def test_a_database_answers_like_its_sequences(shared_cache, proteins, tmp_path, monkeypatch):
@@ -118,25 +138,9 @@ def test_clusters_are_the_families_in_order_of_appearance(shared_cache, proteins
     assert cluster(["MKV"]).tolist() == [0]
 
 
-def test_same_question_same_answer(shared_cache, proteins, tmp_path, monkeypatch):
-    mixed = [proteins[i] for i in MIXED]
-    first, groups = search(proteins, proteins), cluster(mixed)
-    monkeypatch.setenv("ARG_CACHE", str(tmp_path / "another"))
-    pd.testing.assert_frame_equal(search(proteins, proteins), first)
-    np.testing.assert_array_equal(cluster(mixed), groups)
-
-
 def test_coverage_of_both_is_asked_of_a_cluster(shared_cache, proteins):
     halves = [proteins[0], proteins[0][:75], proteins[4], proteins[4][:135]]
     assert cluster(halves).tolist() == [0, 1, 2, 2]
-
-
-def test_connect_merges_along_chains():
-    groups = np.array([0, 0, 1, 2, 3, 4])
-    merged = connect(groups, np.array([1, 3]), np.array([3, 5]))
-    assert merged.tolist() == [0, 0, 1, 0, 2, 0]
-    assert connect(groups, np.array([], dtype=int), np.array([], dtype=int)).tolist() == [*groups]
-    assert renumber(np.array([7, 7, 3, 9, 3])).tolist() == [0, 0, 1, 2, 1]
 
 
 def test_a_failure_shows_the_programs_own_words_and_leaves_no_litter(
@@ -147,4 +151,63 @@ def test_a_failure_shows_the_programs_own_words_and_leaves_no_litter(
         search(proteins, proteins, max_hits=-1)
     search(proteins[:1], proteins[:1])
     assert list(tmp_path.glob("arg-*")) == []
-    assert len(list((own_cache / "homology").iterdir())) == 1
+    assert len(list((own_cache / "homology").rglob("*.npz"))) == 1
+
+
+@pytest.fixture(scope="module")
+def family():
+    """Twelve proteins at about 45 % identity to an ancestor, then a lone one."""
+    rng = np.random.default_rng(21)
+    ancestor = synthetic.protein(rng, 200)
+    members = [synthetic.mutant(rng, ancestor, 0.45) for _ in range(12)]
+    return ancestor, [*members, synthetic.protein(rng, 200)]
+
+
+FAMILIES = np.array([0] * 12 + [1])
+
+
+def test_a_family_knows_what_no_member_does(shared_cache, family):
+    """A relative as far from the ancestor as the members are: weak to each, clear to all."""
+    ancestor, known = family
+    rng = np.random.default_rng(4)
+    queries = [synthetic.mutant(rng, ancestor, 0.35) for _ in range(6)]
+    hits = profile_search(queries, known, FAMILIES)
+    assert list(hits.columns) == list(COLUMNS)
+    best = hits.drop_duplicates("query").set_index("query")["bits"]
+    assert set(best.index) == set(range(6))
+    single = search(queries, known, evalue=10).drop_duplicates("query").set_index("query")["bits"]
+    assert (best > single.reindex(range(6)).fillna(0) + 10).all()
+    assert set(hits["target"][hits["bits"] > 40]) == {0}, "the family's first member stands for it"
+    assert (hits["query_coverage"].between(0, 1) & hits["target_coverage"].between(0, 1)).all()
+
+
+def test_a_family_left_out_is_not_found(shared_cache, family):
+    ancestor, known = family
+    assert not (profile_search([ancestor], known, np.array([-1] * 12 + [0]))["bits"] > 40).any()
+    assert profile_search([ancestor], known, np.full(13, -1)).empty
+    assert profile_search([], known, FAMILIES).empty
+
+
+def test_a_lone_protein_is_found_too(shared_cache, family):
+    _, known = family
+    hits = profile_search([known[12]], known, FAMILIES)
+    assert hits.iloc[0]["target"] == 12
+    assert hits.iloc[0]["identity"] == pytest.approx(1, abs=0.05)
+
+
+def test_the_order_of_members_does_not_matter_but_the_families_do(
+    shared_cache, family, monkeypatch
+):
+    ancestor, known = family
+    first = profile_search([ancestor], known, FAMILIES)
+    monkeypatch.setattr(mmseqs, "run_mmseqs", lambda *_: pytest.fail("searched again"))
+    assert profile_search([ancestor], known, FAMILIES).equals(first)
+    with pytest.raises(pytest.fail.Exception, match="searched again"):
+        profile_search([ancestor], known, np.arange(13))
+
+
+def test_a_database_of_profiles_answers_like_its_families(shared_cache, family, tmp_path):
+    ancestor, known = family
+    profiles = profile_database(tmp_path / "profiles", known, FAMILIES)
+    assert profile_search([ancestor], profiles).equals(profile_search([ancestor], known, FAMILIES))
+    assert profile_search([], profiles).empty

@@ -5,10 +5,9 @@ import synthetic
 
 from arg_utils.data.fasta import Record, read_fasta
 from arg_utils.errors import UserError
-from arg_utils.homology import splits
-from arg_utils.homology.mmseqs import COLUMNS
+from arg_utils.homology import mmseqs, splits
+from arg_utils.homology.mmseqs import COLUMNS, best_hits
 from arg_utils.homology.splits import (
-    fold_parts,
     homology_clusters,
     homology_fold,
     homology_folds,
@@ -32,6 +31,23 @@ def groups():
     """600 proteins of three classes in 60 clusters of ten; each cluster is of one class."""
     clusters = np.repeat(np.arange(60), 10)
     return np.where(clusters < 40, 14, np.where(clusters < 55, 11, 0)), clusters
+
+
+def parted(monkeypatch, labels, clusters, fold_of, fold, *found):
+    """`homology_fold` of proteins whose hits are ``found``: rows of `hits`, places in the data."""
+    records = [Record(str(i), "", f"sequence {i}", label) for i, label in enumerate(labels)]
+    table = pd.DataFrame({"cluster": clusters, "fold": fold_of})
+
+    def search(queries, targets):
+        table = hits(*found)
+        query, target = ([int(text.split()[1]) for text in side] for side in (queries, targets))
+        return table.assign(
+            query=[query.index(i) for i in table["query"]],
+            target=[target.index(i) for i in table["target"]],
+        )
+
+    monkeypatch.setattr(splits, "search", search)
+    return homology_fold(records, table, fold)
 
 
 def test_random_split_keeps_shares_in_each_class():
@@ -75,11 +91,11 @@ def test_fewer_clusters_fewer_folds():
         homology_folds([], np.array([], dtype=int))
 
 
-def test_a_fold_is_parted_without_remainder(groups):
+def test_a_fold_is_parted_without_remainder(groups, monkeypatch):
     labels, clusters = groups
     fold_of = homology_folds(labels, clusters)
     for fold in range(5):
-        parts = fold_parts(labels, clusters, fold_of, fold, hits())
+        parts = parted(monkeypatch, labels, clusters, fold_of, fold)
         sides = (parts.train, parts.val, parts.test, parts.set_aside)
         assert sorted(np.concatenate(sides)) == list(range(600))
         assert set(parts.test) == set(np.flatnonzero(fold_of == fold))
@@ -89,32 +105,32 @@ def test_a_fold_is_parted_without_remainder(groups):
         assert 40 <= len(parts.val) <= 80  # an eighth of 480 is 60
 
 
-def test_validation_leaves_a_class_of_one_cluster_to_training():
+def test_validation_leaves_a_class_of_one_cluster_to_training(monkeypatch):
     labels = np.repeat([14, 0], [90, 10])
     clusters = np.concatenate([np.repeat(np.arange(9), 10), np.repeat(9, 10)])
     fold_of = np.where(clusters == 0, 0, 1)
-    parts = fold_parts(labels, clusters, fold_of, 0, hits())
+    parts = parted(monkeypatch, labels, clusters, fold_of, 0)
     assert (labels[parts.train] == 0).sum() == 10
     assert len(parts.val)
 
 
-def test_proteins_with_a_relative_in_training_are_set_aside(groups):
+def test_proteins_with_a_relative_in_training_are_set_aside(groups, monkeypatch):
     labels, clusters = groups
     fold_of = homology_folds(labels, clusters)
     first, second, third, fourth = np.flatnonzero(fold_of == 2)[:4]
     other = np.flatnonzero(fold_of != 2)[0]
-    found = hits(
+    found = (
         (first, other, 0.40, 0.20, 0.50),  # just related, by the target's side
         (second, other, 0.39, 1.00, 1.00),
         (third, other, 1.00, 0.49, 0.49),
         (fourth, other, 0.30, 0.90, 0.90),
         (fourth, other, 0.90, 0.90, 0.10),  # the second hit counts as well
     )
-    parts = fold_parts(labels, clusters, fold_of, 2, found)
+    parts = parted(monkeypatch, labels, clusters, fold_of, 2, *found)
     assert parts.set_aside.tolist() == [first, fourth]
     assert {second, third} <= set(parts.test)
     assert parts.best_hits["query"].tolist() == [first, second, third, fourth]
-    assert len(related(found)) == 2
+    assert len(related(hits(*found))) == 2
 
 
 def test_a_fragment_stays_with_its_family(own_cache):
@@ -125,7 +141,7 @@ def test_a_fragment_stays_with_its_family(own_cache):
     assert clusters.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 1, 3]
 
 
-def test_the_whole_way_on_few_records(own_cache, tmp_path):
+def test_the_whole_way_on_few_records(own_cache, tmp_path, monkeypatch):
     rng = np.random.default_rng(6)
     proteins = synthetic.families(rng, count=10, size=3)
     labels = [14] * 15 + [11] * 12 + [0] * 3  # class 0: one family
@@ -141,15 +157,11 @@ def test_the_whole_way_on_few_records(own_cache, tmp_path):
     parts = homology_fold(records, table, fold=0)
     assert len(parts.test) == (table["fold"] == 0).sum()
     assert set(parts.hits["query"]) <= set(parts.test)
+    monkeypatch.setattr(mmseqs, "run_mmseqs", lambda *_: pytest.fail("searched again"))
+    known = [*parts.train, *parts.val]
+    again = best_hits([proteins[i] for i in parts.test], [proteins[i] for i in known])
+    assert len(again) == len(parts.best_hits), "what a method asks of a fold is known by then"
     assert not set(table["cluster"][parts.test]) & set(table["cluster"][parts.train])
-
-
-def test_hits_of_a_fold_point_into_the_records(own_cache):
-    rng = np.random.default_rng(7)
-    sequences = synthetic.families(rng, count=2, size=4)
-    found = splits.fold_hits(sequences, np.array([1, 0, 1, 1, 0, 1, 1, 0]), fold=0)
-    pairs = set(zip(found["query"], found["target"], strict=True))
-    assert pairs == {(1, 0), (1, 2), (1, 3), (4, 5), (4, 6), (7, 5), (7, 6)}
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from arg_utils.metrics.intervals import bootstrap_ci, bootstrap_gain
-from arg_utils.metrics.scores import macro_f1
+from arg_utils.metrics.scores import bootstrap_ci, bootstrap_gain, macro_f1
 
 RNG = np.random.default_rng(0)
 TRUE = np.concatenate([np.arange(15), RNG.integers(0, 15, 385)])

@@ -32,7 +32,7 @@ def with_folds(work, fold_of, **profile):
 def no_hits(monkeypatch):
     """Nothing resembles anything: a search takes a second or more."""
     nothing = mmseqs.search([], [])
-    monkeypatch.setattr(splits, "fold_hits", lambda *_: nothing)
+    monkeypatch.setattr(splits, "search", lambda *_: nothing)
 
 
 def test_class_table_counts_every_part(work):

@@ -148,7 +148,6 @@ def test_a_class_without_proteins_leaves_every_figure_whole():
         "matrix": figures.confusion_matrix(matrix, "title"),
         "normalised": figures.confusion_matrix(matrix, "title", normalised=True),
         "f1": figures.per_class_f1(per_class_table(labels, predicted)),
-        "balance": figures.class_balance(predicted, labels),
         "maps": eda.embedding_maps({"one": examples.FEATURES[:40]}, np.arange(40) % 10),
     }
     for fig in whole.values():
@@ -197,15 +196,6 @@ def test_a_method_looks_the_same_in_every_figure():
     hybrid = figures.look(examples.HYBRID)["color"]
     for name in ("methods_comparison", "f1_by_identity_bin", "risk_coverage_curve"):
         assert hybrid in {line.get_color() for line in drawn(name).axes[0].lines}
-
-
-def test_class_balance_compares_shares():
-    axis = figures.class_balance([0, 0, 0, 1], [0, 1, 1, 1]).axes[0]
-    training, predicted = axis.lines
-    assert ticks(axis.get_yticklabels())[0] == "MLS"
-    assert training.get_xdata()[:2].tolist() == [75, 25]
-    assert predicted.get_xdata()[:2].tolist() == [25, 75]
-    assert np.isnan(predicted.get_xdata()[5])
 
 
 def test_reliability_shows_its_tables_without_bins_of_few():
@@ -300,7 +290,7 @@ def test_embeddings_before_and_after_are_of_the_same_proteins(work):
         lambda: eda.class_counts({"train": [1, 2]}),
         lambda: eda.lengths_by_class([1, 2], [0]),
         lambda: eda.embedding_maps({"one": np.zeros((2, 2))}, [0]),
-        lambda: figures.class_balance([15], [0]),
+        lambda: eda.lengths_by_class([100], [15]),
         lambda: eda.amino_acid_frequencies(["AC"], [0, 1]),
         lambda: figures.confusion_matrix(np.zeros((14, 14)), ""),
     ],

@@ -1,0 +1,201 @@
+"""A page about one prediction, to be opened in a browser, mailed and kept: one file, no network."""
+
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from Bio.Align import PairwiseAligner, substitution_matrices
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from arg_utils.files import write_text
+from arg_utils.labels import CLASSES, DISPLAY_NAMES, NONARG
+from arg_utils.prediction.query import Query
+from arg_utils.prediction.writing import Context
+
+ALL_ROWS = 200  # up to so many proteins every one gets a row, else ARGs and uncertain ones
+MOST_ROWS = 1000
+MOST_CONTIGS = 12
+BINS = 20  # of probability
+LINE = 1_000_000  # bases of a contig drawn on one line
+INK, PAPER = "#010203", "#fdfcfb"  # stand for the page's colours of text and ground in drawings
+# Far apart in hue, and neither too light nor too dark for either background; see `DISPLAY_NAMES`.
+COLOURS = (
+    "#4c8bd6", "#d97c2b", "#7a5cc9", "#c2a11f", "#3fa06b", "#b0568f", "#8d6e4f", "#d0504f",
+    "#2f9fa8", "#7f9b34", "#c56fd0", "#3f6fb5", "#e08a8a", "#5d8f8b", "#8a8f98",
+)  # fmt: skip
+
+
+@dataclass
+class Report:
+    """What the page needs of the blocks of a prediction; at most `MOST_ROWS` rows are in memory.
+
+    Attributes
+    ----------
+    title : of the page.
+    context : model, data and inputs, as the page names them.
+    references : ``id`` and ``sequence`` of known proteins, for alignments; None: there are none.
+    """
+
+    title: str
+    context: Context
+    references: pd.DataFrame | None = None
+    counts: Counter[str] = field(default_factory=Counter)  # class: proteins
+    uncertain: int = 0
+    bins: np.ndarray = field(default_factory=lambda: np.zeros((2, BINS), np.int64))  # ARGs, others
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    others: list[dict[str, Any]] = field(default_factory=list)  # rows while proteins are few
+    left_out: int = 0  # rows beyond `MOST_ROWS`
+    ends: dict[str, int] = field(default_factory=dict)  # contig with ARGs: last base of its genes
+
+    def add(self, queries: Sequence[Query], frame: pd.DataFrame, probabilities: np.ndarray) -> None:
+        """Take in a block: queries, their rows, and probabilities float [n, 15]."""
+        position = self.total
+        is_arg = (frame["class"] != CLASSES[NONARG]).to_numpy()
+        self.counts.update(frame["class"])
+        places = np.minimum((frame["probability"].to_numpy() * BINS).astype(int), BINS - 1)
+        np.add.at(self.bins, (1 - is_arg.astype(int), places), 1)
+        for query, row, p, arg in zip(
+            queries, frame.to_dict("records"), probabilities, is_arg, strict=True
+        ):
+            uncertain = row["uncertain"] == "yes"
+            self.uncertain += uncertain
+            position += 1
+            row |= {"position": position, "sequence": query.sequence, "probabilities": p}
+            if arg or uncertain:
+                self._keep(row)
+            elif self.total <= ALL_ROWS:
+                self.others.append(row)
+            if query.contig in self.ends or (query.contig and query.end and arg):
+                self.ends[query.contig] = max(self.ends.get(query.contig, 0), query.end or 0)
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        if len(self.rows) < MOST_ROWS:
+            self.rows.append(row)
+        else:
+            self.left_out += 1
+
+    @property
+    def total(self) -> int:
+        """Proteins so far."""
+        return self.counts.total()
+
+    def write(self, path: Path | str) -> Path:
+        """Write the page, whole or not at all."""
+        every = self.total <= ALL_ROWS
+        rows = sorted([*self.rows, *self.others] if every else self.rows, key=_position)
+        known = {} if self.references is None else self.references.set_index("id")["sequence"]
+        args, contigs = self.total - self.counts[CLASSES[NONARG]], self._contigs()
+        page = _template().render(
+            report=self,
+            every=every,
+            rows=[row | {"alignment": _alignment(row, known)} for row in rows],
+            names=dict(zip(CLASSES, DISPLAY_NAMES, strict=True)),
+            colours=dict(zip(CLASSES, COLOURS, strict=True)),
+            classes=[name for name, _ in self.counts.most_common()],
+            args=args,
+            most=max([n for name, n in self.counts.items() if name != CLASSES[NONARG]], default=1),
+            nonarg=CLASSES[NONARG],
+            contigs=[
+                (name, self.ends[name], _map(genes, self.ends[name])) for name, genes in contigs
+            ],
+        )
+        return write_text(path, page)
+
+    def _contigs(self) -> list[tuple[str, list[dict[str, Any]]]]:
+        """The contigs with most ARGs, and these, in order of input."""
+        genes: dict[str, list[dict[str, Any]]] = {}
+        for row in self.rows:
+            if row["class"] != CLASSES[NONARG] and row["contig"] in self.ends:
+                genes.setdefault(row["contig"], []).append(row)
+        fullest = sorted(genes, key=lambda name: -len(genes[name]))[:MOST_CONTIGS]
+        return [(name, genes[name]) for name in genes if name in fullest]
+
+
+def _position(row: dict[str, Any]) -> int:
+    return row["position"]
+
+
+def _alignment(row: dict[str, Any], known: Any) -> str:
+    """The best local alignment with the nearest ARG, which is the upper one, as text."""
+    if row["nearest_id"] not in known:
+        return ""
+    target = known[row["nearest_id"]]
+    target = target if isinstance(target, str) else target.iloc[0]
+    letters = (re.sub("[^ARNDCQEGHILKMFPSTWYVBZX]", "X", s) for s in (target, row["sequence"]))
+    return str(_aligner().align(*letters)[0])
+
+
+@cache
+def _aligner() -> PairwiseAligner:
+    """Smith and Waterman's alignment with BLAST's matrix and gap costs."""
+    return PairwiseAligner(
+        mode="local",
+        substitution_matrix=substitution_matrices.load("BLOSUM62"),
+        open_gap_score=-12,
+        extend_gap_score=-1,
+    )
+
+
+def _map(genes: list[dict[str, Any]], length: int) -> list[str]:
+    """ARGs along a contig as SVG, a drawing per `LINE` bases that have one."""
+    starts = sorted({(gene["start"] - 1) // LINE * LINE for gene in genes})
+    return [
+        _line([g for g in genes if 0 <= g["start"] - 1 - start < LINE], start, length)
+        for start in starts
+    ]
+
+
+def _line(genes: list[dict[str, Any]], start: int, length: int) -> str:
+    """``genes`` on a line from base ``start`` on, of a contig of this length."""
+    from dna_features_viewer import GraphicFeature, GraphicRecord  # here: it takes a second
+
+    width = min(LINE, length)
+    features = [
+        GraphicFeature(
+            start=gene["start"] - 1,
+            end=max(gene["end"], gene["start"] + width // 150),  # to be seen at all
+            strand=1 if gene["strand"] == "+" else -1,
+            label=gene["nearest_gene"] or gene["class"],
+            color=COLOURS[CLASSES.index(gene["class"])],
+            fontdict={"color": INK, "fontsize": 9},
+            linecolor=INK,
+            linewidth=0.5,
+            box_color=PAPER,
+            box_linewidth=0,
+            label_link_color=INK,
+        )
+        for gene in genes
+    ]
+    # Names are no formulas, texts stay texts, and the same drawing has the same bytes.
+    style = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "report"}
+    with mpl.rc_context(style):
+        record = GraphicRecord(min(LINE, length - start), features=features, first_index=start)
+        axes = FigureCanvasAgg(Figure(figsize=(10, 0.5))).figure.subplots()
+        record.plot(ax=axes, ruler_color=INK, x_lim=(start, start + width))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.figure.set_size_inches(10, 0.5 + 0.3 * axes.get_ylim()[1])  # as its labels ask
+        svg = io.StringIO()
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        axes.figure.savefig(
+            svg, format="svg", transparent=True, bbox_inches="tight", metadata=metadata
+        )
+    text = svg.getvalue()[svg.getvalue().index("<svg") :].replace(PAPER, "var(--page)")
+    return text.replace(INK, "currentColor").replace("#000000", "currentColor")
+
+
+@cache
+def _template() -> jinja2.Template:
+    text = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["zip"] = zip
+    return environment.from_string(text)
