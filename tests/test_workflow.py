@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import workspaces
@@ -76,25 +75,19 @@ def test_results_with_other_columns_are_not_joined(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def fasta(path: Path, count: int) -> Path:
-    records = [(f"p{i}", item[2]) for i, item in enumerate(workspaces.proteins()["train"][:count])]
-    path.write_text(workspaces.fasta(records))
-    return path
-
-
 @pytest.fixture
-def screen(work, weights_file, tmp_path, monkeypatch):
+def screen(tmp_path, own_cache, monkeypatch):
     """A fitted model, proteins, and the command line that screens them with two jobs at once."""
     from arg_utils.experiments.runs import fit_run
+    from arg_utils.settings import load_profile
 
-    fit_run(work.dataset, tmp_path / "run", "hybrid")
-    source = fasta(tmp_path / "proteins.fasta", 24)
-    monkeypatch.setenv("ARG_ESM2_WEIGHTS", str(weights_file))
-    monkeypatch.setenv("ARG_ATTENTION", "torch")
+    data = workspaces.write_folder(tmp_path / "data")
+    fit_run(data, tmp_path / "run", "best_hit", load_profile("smoke"))
+    shutil.copy(data / "test.fasta", tmp_path / "proteins.fasta")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     given = {
-        "inputs": f"[{source}]", "run": tmp_path / "run", "python": sys.executable,
-        "records_per_shard": 6, "threads": 1,
+        "inputs": f"[{tmp_path / 'proteins.fasta'}]", "run": tmp_path / "run",
+        "python": sys.executable, "records_per_shard": 10, "threads": 1,
     }  # fmt: skip
     return [
         SNAKEMAKE, "--snakefile", ROOT / "workflow" / "Snakefile", "--cores", "2",
@@ -129,6 +122,6 @@ def test_a_killed_screen_goes_on_and_gives_the_bytes_of_one_process(screen, tmp_
     subprocess.run([*screen, "--unlock"], check=True, timeout=60)
     subprocess.run(screen, check=True, timeout=240)
     assert result.read_bytes() == one.read_bytes()
-    assert one.read_bytes().count(b"\n") == 25
+    assert one.read_bytes().count(b"\n") == 36
     again = {path for path, time in done.items() if path.stat().st_mtime_ns != time}
     assert len(again) < len(done), "what was done is not done again"
