@@ -11,8 +11,13 @@ import pandas as pd
 
 from arg_utils.data.fasta import Proteins
 from arg_utils.files import cache_dir, file_sha256, locked, write_text
-from arg_utils.homology.mmseqs import answer_key, search, sequence_database
-from arg_utils.homology.profiles import profile_database, profile_search
+from arg_utils.homology.mmseqs import (
+    answer_key,
+    profile_database,
+    profile_search,
+    search,
+    sequence_database,
+)
 from arg_utils.labels import NONARG
 from arg_utils.methods.evidence import SEARCH, profiled, strongest_first
 
