@@ -1,7 +1,7 @@
 """What people look at: tables, figures, the notebooks, README's and the model card's numbers.
 
 `eda` shows the data, `tables` and `figures` the scores; `documents` writes the numbers of README
-and model card, `notebooks` runs and publishes the notebooks, `doctor` describes the machine. May
+and model card, `costs` what screening costs, `notebooks` runs and publishes the notebooks, `doctor` describes the machine. May
 import every other room; none imports this one.
 
 >>> from arg_utils.reporting.tables import score_frame
