@@ -8,6 +8,7 @@ same order however many processes there are.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -24,7 +25,9 @@ def joined() -> Iterator[int]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group()  # Gloo for tensors on the CPU, NCCL for those on a GPU
+    # Gloo for tensors on the CPU, NCCL for those on a GPU. Who has features in a cache waits for
+    # who computes them; if a process ends early, torchrun ends the others.
+    dist.init_process_group(timeout=timedelta(days=1))
     try:
         yield dist.get_rank()
     finally:

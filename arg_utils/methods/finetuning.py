@@ -170,7 +170,7 @@ class ProteinClassifier(nn.Module):
         def work(batch: np.ndarray) -> np.ndarray:
             return self.features([sequences[i] for i in batch]).cpu().numpy()
 
-        bar = ResidueBar("ESM-2 + LoRA", lengths.tolist(), progress)
+        bar = ResidueBar("ESM-2 + LoRA", lengths.tolist(), progress and rank == 0)
         with self.backbone.parameters_fixed(), bar:
             vectors = in_parallel(work, batches, self.backbone.device)
             for batch, rows in zip(batches, vectors, strict=True):
