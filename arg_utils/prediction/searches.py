@@ -46,7 +46,7 @@ class References:
         values that do, so that these order nothing here, and limit only what `evidence.NOISE`
         leaves out anyway.
         """
-        single = search(queries, self.folder / "sequences" / "sequences", **SEARCH)
+        single = search(queries, self.folder / "sequences" / "proteins", **SEARCH)
         profiles = self.folder / "profiles" / "profiles"
         tables = [single.assign(profile=False)]
         if profiles.exists():
