@@ -17,30 +17,21 @@ from arg_utils.errors import UserError
 from arg_utils.labels import CLASSES, DISPLAY_NAMES
 from arg_utils.methods import METHODS
 from arg_utils.reporting import tables
-from arg_utils.reporting.tables import COLUMNS, GAIN, SCORE, average_seeds, cells, source
+from arg_utils.reporting.costs import costs_table
+from arg_utils.reporting.tables import (
+    COLUMNS,
+    GAIN,
+    SCORE,
+    average_seeds,
+    cells,
+    markdown,
+    source,
+    table,
+)
 
-NAMES = ["", "split", "method", "profile", "reference proteins", "identity", "notebook", "form"]
-TEXT = {*NAMES, "processor"}
 SUMMARY = (
-    "hybrid",
-    "layers_linear",
-    "nearest_neighbour",
-    "best_hit",
-    "frozen_linear",
-    "lora_classifier",
-)  # all measured on the same proteins of both splits
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """A frame of texts as a Markdown table; columns other than those of `TEXT` are numbers."""
-    rule = "".join("---|" if name in TEXT else "---:|" for name in frame.columns)
-    rows = [f"| {' | '.join(row)} |" for row in frame.to_numpy().tolist()]
-    return "\n".join([f"| {' | '.join(frame.columns)} |", f"|{rule}", *rows])
-
-
-def table(rows: Sequence[Mapping], columns: Mapping[str, str]) -> str:
-    """Rows as a Markdown table; ``columns`` gives each column's head and format, as for `cells`."""
-    return markdown(pd.DataFrame({head: cells(rows, form) for head, form in columns.items()}))
+    "hybrid", "layers_linear", "nearest_neighbour", "best_hit", "frozen_linear", "lora_classifier",
+)  # fmt: skip  # all measured on the same proteins of both splits
 
 
 def results_table(rows: Sequence[Mapping]) -> str:
@@ -292,6 +283,7 @@ BLOCKS: dict[str, tuple[Block, ...]] = {
         Block("load", "speed.json", "make bench", load_table),
         Block("speed", "speed.json", "make bench", speed_table),
     ),
+    "docs/scale.md": (Block("costs", "speed.json", "make bench", costs_table),),
     "MODEL_CARD.md": (
         Block("bins", "ladder.json", "make ladder", bins_table),
         Block("external", "external.json", "python -m benchmarks.external", external_table),
@@ -322,12 +314,16 @@ def render(document: str, text: str, results: Path) -> str:
 
 
 def _numbers(block: Block, results: Path) -> Any:
-    path, ladder = results / block.source, results / "ladder.json"
+    path, ladder, predict = (
+        results / name for name in (block.source, "ladder.json", "predict.json")
+    )
     if not path.is_file():
         raise UserError(f"There is no {path.name} in results/; `{block.command}` writes it.")
     content = json.loads(path.read_text(encoding="utf-8"))
     if block.source == "results.json" and ladder.is_file():  # its rows where a run has none
         content = [*json.loads(ladder.read_text(encoding="utf-8"))["rows"], *content]
+    if block.write is costs_table and predict.is_file():
+        content["predict"] = json.loads(predict.read_text(encoding="utf-8"))
     return content
 
 

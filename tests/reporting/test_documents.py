@@ -27,7 +27,7 @@ def root(tmp_path):
         (tmp_path / f"results/{name}.json").write_text(json.dumps(content))
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/results.md").write_text(RESULTS)
-    for name in ("README.md", "docs/speed.md"):
+    for name in ("README.md", "docs/speed.md", "docs/scale.md"):
         (tmp_path / name).write_text("# Title\n")
     (tmp_path / "MODEL_CARD.md").write_text("# Card\n<!-- bins:begin -->\n<!-- bins:end -->\n")
     return tmp_path
