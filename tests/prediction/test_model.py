@@ -89,17 +89,19 @@ def test_other_methods_give_classes_without_evidence(work):
     assert (frame[["nearest_id", "agree", "flags"]] == "").all(axis=None)
 
 
-def test_references_are_built_once_and_mended(model, work, monkeypatch):
-    folder = model.references.folder
-    key, again = folder.name, lambda: pytest.fail("built again")
-    assert open_references(key, again).table.equals(model.references.table)
-    (folder / "sequences" / "proteins").write_bytes(b"damaged")
+def test_references_are_built_once_and_mended(own_cache, work):
+    proteins = work.train
+    first = open_references("key", lambda: proteins)
+    again = open_references("key", lambda: pytest.fail("built again"))
+    assert again.table.equals(first.table)
+    assert (again.sequences, again.profiles) == (first.sequences, first.profiles)
+    whole = first.sequences.read_bytes()
+    first.sequences.write_bytes(whole[:-9] + b"damaged!!")
+    assert open_references("key", lambda: proteins).sequences.read_bytes() == whole
+    (own_cache / "references" / "key" / searches.FILES).unlink()  # as where it was interrupted
     built = []
-    monkeypatch.setattr(searches, "_build", lambda place, own: built.append(place))
-    (folder / searches.TABLE).rename(folder.parent / "kept.tsv")
-    with pytest.raises(FileNotFoundError):  # an empty build has no table
-        open_references(key, lambda: work.train)
-    assert built == [folder]
+    open_references("key", lambda: built.append(1) or proteins)
+    assert built
 
 
 @pytest.fixture
