@@ -38,10 +38,7 @@ class Source(io.RawIOBase):
 
     def __init__(self, stream: BinaryIO, fault: str) -> None:
         self.stream, self.fault = stream, fault
-        self.head = b""
-        while len(self.head) < HEAD and (more := self._read(HEAD - len(self.head))):
-            self.head += more
-        self._waiting = self.head
+        self.head = self._waiting = self._read(HEAD)
 
     def readable(self) -> bool:
         return True

@@ -93,7 +93,7 @@ def embed(
         missing |= ~there
         if there.any():
             blocks[there, column] = values[there]
-    if progress and cached and len(windows):
+    if progress and cached and missing.any():
         print(f"embeddings: {len(windows) - int(missing.sum()):,} of {len(windows):,} in the cache")
     if missing.any():
         todo = {keys[i]: windows[i] for i in np.flatnonzero(missing)}  # each sequence once

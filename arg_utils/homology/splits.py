@@ -19,7 +19,6 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold
 
 from arg_utils.errors import UserError
 from arg_utils.files import atomic_path
@@ -234,6 +233,8 @@ def _group_splits(
     labels: np.ndarray, clusters: np.ndarray, folds: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """(rest, fold) positions of a `StratifiedGroupKFold`, silent about small classes."""
+    from sklearn.model_selection import StratifiedGroupKFold  # here: predicting does without
+
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")

@@ -133,7 +133,7 @@ class StagedTrainer:
         if checkpoint and (saved := load_checkpoint(checkpoint, key)):
             vars(self).update(saved)
         done, rates = len(self.history) // self.settings.epochs, self.settings.learning_rates
-        if done and progress:
+        if 0 < done < len(rates) and progress:
             print(f"training: {done} of {len(rates)} stages were finished before")
         for number in range(done, len(rates)):
             self.head.load_state_dict(self.best_state, strict=False)

@@ -5,16 +5,18 @@ A gene's id is its locus tag, else its protein's id, else the feature's. Pseudog
 (``transl_except``: selenocysteine) is an X.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO, TextIOWrapper
 from typing import Any, BinaryIO
 from urllib.parse import unquote
 
-from Bio import SeqIO
+from Bio import BiopythonParserWarning, SeqIO
 from Bio.Data.CodonTable import TranslationError, unambiguous_dna_by_id
 from Bio.Seq import Seq
 from Bio.SeqFeature import AfterPosition, BeforePosition
+from Bio.SeqRecord import SeqRecord
 
 from arg_utils.data.fasta import iterate_entries
 from arg_utils.errors import SkipBad, UserError, skipping
@@ -139,24 +141,37 @@ def read_genbank(
 ) -> Iterator[Query]:
     """The proteins of a GenBank file's CDS, by ``/translation`` where there is one."""
     none = True
-    try:
-        for contig in SeqIO.parse(TextIOWrapper(handle, "utf-8", errors="replace"), "genbank"):
-            for feature in contig.features:
-                words = feature.qualifiers
-                if feature.type != "CDS" or "pseudo" in words or "pseudogene" in words:
-                    continue
-                none, query = False, None
-                with skipping(skip_bad):
-                    query = _feature_query(name, contig, feature, genetic_code)
-                if query:
-                    yield query
-    except ValueError as error:
-        raise UserError(f"{name} is no whole GenBank file ({error}); write it again.") from None
+    for contig in _contigs(handle, name):
+        for feature in contig.features:
+            words = feature.qualifiers
+            if feature.type != "CDS" or "pseudo" in words or "pseudogene" in words:
+                continue
+            none, query = False, None
+            with skipping(skip_bad):
+                query = _feature_query(name, contig, feature, genetic_code)
+            if query:
+                yield query
     if none:
         raise UserError(f"{name} has no CDS; give contigs as FASTA, and have genes called.")
 
 
-def _feature_query(name: str, contig: Any, feature: Any, code: int) -> Query:
+def _contigs(handle: BinaryIO, name: str) -> Iterator[SeqRecord]:
+    """The records of a GenBank file; Biopython only warns of one that is cut off."""
+    records = SeqIO.parse(TextIOWrapper(handle, "utf-8", errors="replace"), "genbank")
+    while True:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Premature end|Expected sequence length")
+            try:
+                contig = next(records, None)
+            except (ValueError, BiopythonParserWarning) as error:
+                what = f"{name} is no whole GenBank file ({error})"
+                raise UserError(f"{what}; write it again.") from None
+        if contig is None:
+            return
+        yield contig
+
+
+def _feature_query(name: str, contig: SeqRecord, feature: Any, code: int) -> Query:
     words, location = feature.qualifiers, feature.location
     start, end = int(location.start) + 1, int(location.end)
     label = next((words[key][0] for key in ID_KEYS if key in words), f"CDS_{start}")

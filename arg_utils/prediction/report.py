@@ -177,18 +177,16 @@ def _line(genes: list[dict[str, Any]], start: int, length: int) -> str:
         for gene in genes
     ]
     # Names are no formulas, texts stay texts, and the same drawing has the same bytes.
-    style = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "report"}
+    style: Any = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "report"}
     with mpl.rc_context(style):
         record = GraphicRecord(min(LINE, length - start), features=features, first_index=start)
-        axes = FigureCanvasAgg(Figure(figsize=(10, 0.5))).figure.subplots()
+        figure = FigureCanvasAgg(Figure(figsize=(10, 0.5))).figure
+        axes = figure.subplots()
         record.plot(ax=axes, ruler_color=INK, x_lim=(start, start + width))
         axes.xaxis.set_major_formatter("{x:,.0f}")
-        axes.figure.set_size_inches(10, 0.5 + 0.3 * axes.get_ylim()[1])  # as its labels ask
-        svg = io.StringIO()
-        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        axes.figure.savefig(
-            svg, format="svg", transparent=True, bbox_inches="tight", metadata=metadata
-        )
+        figure.set_size_inches(10, 0.5 + 0.3 * axes.get_ylim()[1])  # as its labels ask
+        svg, none = io.StringIO(), dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(svg, format="svg", transparent=True, bbox_inches="tight", metadata=none)
     text = svg.getvalue()[svg.getvalue().index("<svg") :].replace(PAPER, "var(--page)")
     return text.replace(INK, "currentColor").replace("#000000", "currentColor")
 

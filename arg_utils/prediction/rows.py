@@ -81,8 +81,8 @@ def result_frame(
     flags = [
         _flags(query, *row)
         for query, *row in zip(
-            queries, nearest["gene"], nearest["identity"], nearest["bits"], nearest["profile"],
-            best["bits"], strict=True,
+            queries, nearest["gene"], nearest["identity"], nearest["profile"], best["label"],
+            strict=True,
         )
     ]  # fmt: skip
     frame = pd.DataFrame(
@@ -142,9 +142,7 @@ def _agreement(best: pd.Series, alone: np.ndarray | None) -> list[str]:
     return np.where(best.isna(), "", words).tolist()
 
 
-def _flags(
-    query: Query, gene: object, identity: float, bits: float, profile: object, best: float
-) -> list[str]:
+def _flags(query: Query, gene: object, identity: float, profile: object, best: float) -> list[str]:
     """What a curator wants to know of a protein, by its input and its nearest ARG."""
     flags = list(query.flags)
     if len(query.sequence) < SHORT:
@@ -155,6 +153,6 @@ def _flags(
         flags += cautions(str(gene), identity)
         if profile is True:
             flags.append("profile_only")
-        elif best > bits:  # a protein that is no ARG is nearer
+        if best == NONARG:  # a protein that is no ARG is nearer
             flags.append(RELATIVE)
     return flags

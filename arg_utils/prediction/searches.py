@@ -5,14 +5,20 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from arg_utils.data.fasta import Proteins
 from arg_utils.files import cache_dir, file_sha256, locked, write_text
-from arg_utils.homology.mmseqs import answer_key, search, sequence_database
-from arg_utils.homology.profiles import profile_database, profile_search
+from arg_utils.homology.mmseqs import (
+    answer_key,
+    profile_database,
+    profile_search,
+    search,
+    sequence_database,
+)
 from arg_utils.labels import NONARG
 from arg_utils.methods.evidence import SEARCH, profiled, strongest_first
 
@@ -27,11 +33,12 @@ class References:
     ----------
     table : one row a protein: ``id``, ``gene`` (empty where none is stated), ``label`` (0-14) and
         ``sequence``.
-    folder : of the databases that `hits` searches.
+    sequences, profiles : the databases that `hits` searches; no profiles where no family is one.
     """
 
     table: pd.DataFrame
-    folder: Path
+    sequences: Path
+    profiles: Path | None
 
     def hits(self, queries: Sequence[str]) -> pd.DataFrame:
         """Hits among the proteins and the profiles of their families, by query, strongest first.
@@ -41,11 +48,9 @@ class References:
         values that do, so that these order nothing here, and limit only what `evidence.NOISE`
         leaves out anyway.
         """
-        single = search(queries, self.folder / "sequences" / "sequences", **SEARCH)
-        profiles = self.folder / "profiles" / "profiles"
-        tables = [single.assign(profile=False)]
-        if profiles.exists():
-            family = profile_search(queries, profiles).assign(profile=True)
+        tables = [search(queries, self.sequences, **SEARCH).assign(profile=False)]
+        if self.profiles:
+            family = profile_search(queries, self.profiles).assign(profile=True)
             order = {"query": True, "bits": False, "target": True}
             tables.append(family.sort_values(list(order), ascending=list(order.values())))
         return strongest_first(tables)
@@ -66,24 +71,34 @@ def open_references(key: str, proteins: Callable[[], Proteins]) -> References:
     """
     folder = cache_dir("references") / key
     with locked(folder.with_name(f"{key}.lock")):
-        if not _intact(folder):
+        if not (content := _intact(folder)):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            _build(folder, proteins())
+            content = _build(folder, proteins())
     types = {"id": str, "gene": str, "label": np.int64, "sequence": str}
     table = pd.read_csv(folder / TABLE, sep="\t", dtype=types, keep_default_na=False, quoting=3)
-    return References(table, folder)
+    profiles = folder / content["profiles"] if content["profiles"] else None
+    return References(table, folder / content["sequences"], profiles)
 
 
-def _build(folder: Path, proteins: Proteins) -> None:
-    """Write table and databases, and last the sums of all files. Databases hold absolute links."""
-    sequence_database(folder / "sequences", proteins.sequences)
+def _build(folder: Path, proteins: Proteins) -> dict[str, Any]:
+    """Write table and databases, and last what they are called and the sums of all files.
+
+    Databases hold absolute links, so that the folder stays where it was built.
+    """
     families = profiled(proteins.sequences, proteins.labels)
+    sequences = sequence_database(folder / "sequences", proteins.sequences)
+    profiles = None
     if (families >= 0).any():
-        profile_database(folder / "profiles", proteins.sequences, families)
+        profiles = profile_database(folder / "profiles", proteins.sequences, families)
     _table(proteins).to_csv(folder / TABLE, sep="\t", index=False, quoting=3)
-    sums = {str(path.relative_to(folder)): file_sha256(path) for path in _files(folder)}
-    write_text(folder / FILES, json.dumps(sums, indent=1) + "\n")
+    content = {
+        "sequences": sequences.relative_to(folder).as_posix(),
+        "profiles": profiles and profiles.relative_to(folder).as_posix(),
+        "files": {p.relative_to(folder).as_posix(): file_sha256(p) for p in _files(folder)},
+    }
+    write_text(folder / FILES, json.dumps(content, indent=1) + "\n")
+    return content
 
 
 def _table(proteins: Proteins) -> pd.DataFrame:
@@ -104,9 +119,12 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in files if path.suffix != ".lock" and path.name != FILES]
 
 
-def _intact(folder: Path) -> bool:
+def _intact(folder: Path) -> dict[str, Any] | None:
+    """What `_build` returned, if all of its files are as it left them."""
     try:
-        sums = json.loads((folder / FILES).read_text(encoding="utf-8"))
-        return all(file_sha256(folder / name) == sha256 for name, sha256 in sums.items())
-    except (OSError, ValueError, AttributeError):
-        return False
+        content = json.loads((folder / FILES).read_text(encoding="utf-8"))
+        sums = content["files"].items()
+        whole = all(file_sha256(folder / name) == sha256 for name, sha256 in sums)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return content if whole else None

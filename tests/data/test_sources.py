@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from arg_utils.data.sources import open_source, zstd
+from arg_utils.data.sources import HEAD, open_source, zstd
 from arg_utils.errors import UserError
 
 CONTENT = b">a\n" + b"MKVLAWHT\n" * 500
@@ -49,24 +49,19 @@ def test_archives_of_files_are_refused_compressed_or_not(tmp_path):
             read(tmp_path / name)
 
 
-class Trickle(io.RawIOBase):
-    """A pipe that gives one byte at a time."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = io.BytesIO(content)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        return self.content.readinto(memoryview(buffer)[:1])
-
-
-def test_standard_input_may_be_compressed_and_come_slowly(monkeypatch):
-    pipe = io.BufferedReader(Trickle(gzip.compress(CONTENT)), buffer_size=1)
+def test_standard_input_may_be_compressed_and_stays_open(monkeypatch):
+    pipe = io.BytesIO(gzip.compress(CONTENT))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(pipe))
     assert read("-") == CONTENT
     assert not pipe.closed
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_the_first_bytes_are_known_however_small_the_members(tmp_path, kind):
+    path = tmp_path / "x"
+    path.write_bytes(b"".join(PACK[kind](CONTENT[i : i + 3]) for i in range(0, 600, 3)))
+    with open_source(path) as handle:
+        assert handle.peek() == CONTENT[:HEAD]
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):

@@ -89,11 +89,11 @@ def test_each_stage_goes_on_from_the_best_so_far_with_a_fresh_adam(monkeypatch, 
     before_each_stage(monkeypatch, note)
     monkeypatch.setattr(course, "Adam", make)
     # A first rate so large that the last epoch is not the best one.
-    settings = StagedTraining(learning_rates=(2.0, 0.2, 0.02), epochs=5)
+    settings = StagedTraining(learning_rates=(20.0, 2.0, 0.2), epochs=5)
     trainer = run(make_head(), settings=settings)
     for parameters, best, _ in stages:
         assert all(torch.equal(parameters[name], tensor) for name, tensor in best.items())
-    assert [optimizer.lr for optimizer in optimizers] == pytest.approx([2, 0.2, 0.02])
+    assert [optimizer.lr for optimizer in optimizers] == pytest.approx([20, 2, 0.2])
     assert [optimizer.steps for optimizer in optimizers] == [5 * 15] * 3, "of each stage alone"
     ends = [trainer.history[last]["best"] for last in (4, 9)]
     assert not all(ends), "a stage must end away from its best, or this shows nothing"
@@ -200,7 +200,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, 
         state = expected.head.state_dict()
         assert all(torch.equal(p, state[n]) for n, p in trainer.head.state_dict().items())
     StagedTrainer(make_head(), TRAIN, VAL, SETTINGS, 3).run(path)
-    assert "3 of 3 stages were finished before" in capsys.readouterr().out
+    assert capsys.readouterr().out == ""
 
 
 def flipped(labels):

@@ -15,7 +15,6 @@ from arg_utils.methods.hybrid import Hybrid
 from arg_utils.prediction import model as model_module
 from arg_utils.prediction import searches
 from arg_utils.prediction.model import MANIFEST, SHIPPED, load_model, model_of, read_manifest
-from arg_utils.prediction.rows import COLUMNS
 from arg_utils.prediction.searches import open_references
 from arg_utils.prediction.writing import Context, writer
 
@@ -38,21 +37,32 @@ def queries(work):
     return [*own, ("long", "".join(work.train.sequences)[:2500]), ("short", "MKV"), ("3", joined)]
 
 
-def rows(model, queries) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def frame(model, queries):
+    """All of them predicted."""
+    return model.predict(queries)
+
+
+@pytest.fixture(scope="module")
+def together(frame):
+    return rows(frame)
+
+
+def rows(frame) -> dict[str, str]:
     """Lines of a TSV file by id."""
-    text = writer("tsv", Context("", "", "")).rows(model.predict(queries))
+    text = writer("tsv", Context("", "", "")).rows(frame)
     return {line.split("\t")[0]: line for line in text.splitlines()}
 
 
-def test_prediction_gives_what_the_method_gives(model, fitted, work):
-    frame = model.predict(work.test.sequences)
+def test_prediction_gives_what_the_method_gives(frame, fitted, work):
+    frame = frame[: len(work.test.sequences)]
     expected = fitted.probabilities(work.test.sequences)
     assert frame["class"].tolist() == [CLASSES[i] for i in expected.argmax(axis=1)]
     np.testing.assert_allclose(frame["probability"], expected.max(axis=1), atol=2e-4)
 
 
-def test_the_nearest_arg_is_named(model, work):
-    frame = model.predict(work.test.sequences)
+def test_the_nearest_arg_is_named(frame, work):
+    frame = frame[: len(work.test.sequences)]
     named = frame[frame["nearest_id"] != ""]
     assert (named["nearest_class"] != "nonarg").all()
     of = dict(zip(named["nearest_id"], named["nearest_class"], strict=True))
@@ -63,20 +73,13 @@ def test_the_nearest_arg_is_named(model, work):
     assert named[related[named.index]]["nearest_identity"].median() > 0.7
 
 
-def test_a_row_does_not_depend_on_its_neighbours(model, queries, monkeypatch):
-    together = rows(model, queries)
-    assert len(together) == len(queries)
-    alone = {}
-    for query in (*queries[:40:8], *queries[-3:]):
-        alone |= rows(model, [query])
-    assert alone == {name: together[name] for name in alone}
-    assert rows(model, queries[::-1]) == together
-    sharded = {}
-    for start in range(3):
-        sharded |= rows(model, queries[start::3])
-    assert sharded == together
-    monkeypatch.setattr(model_module, "BLOCK_PROTEINS", 7)
-    assert rows(model, queries) == together
+def test_a_row_does_not_depend_on_its_neighbours(model, queries, together, monkeypatch):
+    for part in ([queries[-3]], [queries[5]], queries[::2]):
+        assert rows(model.predict(part)) == {name: together[name] for name, _ in part}
+    monkeypatch.setattr(model_module, "BLOCK_PROTEINS", 20)
+    backwards = model.predict(queries[::-1])
+    assert rows(backwards) == together
+    assert backwards["id"].tolist() == [name for name, _ in queries[::-1]]
 
 
 def test_other_methods_give_classes_without_evidence(work):
@@ -86,17 +89,19 @@ def test_other_methods_give_classes_without_evidence(work):
     assert (frame[["nearest_id", "agree", "flags"]] == "").all(axis=None)
 
 
-def test_references_are_built_once_and_mended(model, work, monkeypatch):
-    folder = model.references.folder
-    key, again = folder.name, lambda: pytest.fail("built again")
-    assert open_references(key, again).table.equals(model.references.table)
-    (folder / "sequences" / "sequences").write_bytes(b"damaged")
+def test_references_are_built_once_and_mended(own_cache, work):
+    proteins = work.train
+    first = open_references("key", lambda: proteins)
+    again = open_references("key", lambda: pytest.fail("built again"))
+    assert again.table.equals(first.table)
+    assert (again.sequences, again.profiles) == (first.sequences, first.profiles)
+    whole = first.sequences.read_bytes()
+    first.sequences.write_bytes(whole[:-9] + b"damaged!!")
+    assert open_references("key", lambda: proteins).sequences.read_bytes() == whole
+    (own_cache / "references" / "key" / searches.FILES).unlink()  # as where it was interrupted
     built = []
-    monkeypatch.setattr(searches, "_build", lambda place, own: built.append(place))
-    (folder / searches.TABLE).rename(folder.parent / "kept.tsv")
-    with pytest.raises(FileNotFoundError):  # an empty build has no table
-        open_references(key, lambda: work.train)
-    assert built == [folder]
+    open_references("key", lambda: built.append(1) or proteins)
+    assert built
 
 
 @pytest.fixture
@@ -155,7 +160,3 @@ def test_a_model_gets_the_weights_it_was_fitted_on(weights, own_cache, monkeypat
     assert asked == ["right"]
     with pytest.raises(UserError, match=r"weights theirs, which are not published.*ARG_ESM2"):
         weights_module.weights_with_sha256("f" * 64, "theirs")
-
-
-def test_columns_are_those_promised(model, queries):
-    assert model.predict(queries[:1]).columns.tolist() == list(COLUMNS)

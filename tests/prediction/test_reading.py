@@ -195,8 +195,9 @@ def test_genbank_uses_the_translation_or_the_contig(tmp_path):
 def test_a_genbank_file_cut_off_is_named(tmp_path):
     path = genbank(tmp_path)
     text = path.read_text()
-    with pytest.raises(UserError, match="no whole GenBank file"):
-        read(put(tmp_path, "b.gb", text[: text.index("ORIGIN")]))
+    for end in (300, text.index("ORIGIN"), text.index("ORIGIN") + 200, len(text) - 30):
+        with pytest.raises(UserError, match="no whole GenBank file"):
+            read(put(tmp_path, "b.gb", text[:end]))
 
 
 def test_several_files_and_folders_prefix_their_ids(tmp_path):

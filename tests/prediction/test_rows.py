@@ -74,7 +74,7 @@ def test_the_input_decides_flags():
 
 def test_a_protein_comes_before_a_profile_of_more_bits():
     found = row([(1, 400.0, {"profile": True}), (0, 300.0, {})], alone="trimethoprim")
-    assert found["nearest_id"] == "A1"
+    assert (found["nearest_id"], found["flags"]) == ("A1", "")
     assert found["agree"] == "yes"  # the best hit is the profile's, and its class trimethoprim
 
 

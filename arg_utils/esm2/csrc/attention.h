@@ -62,20 +62,23 @@ inline Vec negative(Vec x) { return min(x, Vec{}); } // recomputed scores may li
 // whole sequence would fall on the same sets of the nearest cache.
 inline int64_t column(int d, int j) { return (j / kTileKeys * kDim + d) * kTileKeys + j % kTileKeys; }
 
-// Rows of part `part`, as columns and as rows, where wanted; zero past the end.
+// Queries, keys or values (`which`: 0 to 2) as columns, and as rows, where wanted; zero past the end. Rows
+// lie in parts of a vector each, rows[part][j]: what a loop over keys reads is all that it brings near.
 template <typename T>
-void load_columns(const Head<T> &h, int part, const Tables *rotary, float *columns, float *rows) {
+void load_columns(const Head<T> &h, int which, const Tables *rotary, float *columns, float *rows) {
   float x[kDim];
   for (int j = 0; j < h.padded; ++j) {
     if (j < h.length) {
-      load_row(h.row(j, part), x);
+      load_row(h.row(j, which), x);
       if (rotary) rotate(x, rotary->cosine + j * kHalf, rotary->sine + j * kHalf, 1.0f);
     } else {
       std::memset(x, 0, sizeof x);
     }
     if (columns)
       for (int d = 0; d < kDim; ++d) columns[column(d, j)] = x[d];
-    if (rows) std::memcpy(rows + j * kDim, x, sizeof x);
+    if (rows)
+      for (int part = 0; part < kParts; ++part)
+        store(rows + (part * h.padded + j) * kLanes, load(x + part * kLanes));
   }
 }
 
@@ -141,7 +144,7 @@ void forward_head(const Head<T> &h, const Tables &rotary, float scale, T *out, f
       for (int j = 0; j < h.padded; j += kUnroll)
         for (int u = 0; u < kUnroll; ++u) {
           Vec v[kAtOnce];
-          for (int a = 0; a < kAtOnce; ++a) v[a] = at(values + (j + u) * kDim + (part + a) * kLanes);
+          for (int a = 0; a < kAtOnce; ++a) v[a] = at(values + ((part + a) * h.padded + j + u) * kLanes);
           for (int r = 0; r < kForwardRows; ++r)
             for (int a = 0; a < kAtOnce; ++a) mixed[r][a][u] += scores[r * h.padded + j + u] * v[a];
         }
@@ -219,7 +222,7 @@ void backward_head(const Head<T> &h, const Tables &rotary, float scale, const T 
     for (int part = 0; part < kParts; ++part) { // see forward_head
       Vec sums[R] = {};
       for (int j = 0; j < h.length; ++j) {
-        const int place = j * kDim + part * kLanes;
+        const int place = (part * n + j) * kLanes;
         Vec k = at(key_rows + place), gk = at(grad_k + place), gv = at(grad_v + place);
         for (int r = 0; r < R; ++r) {
           Vec gs = splat(grad_s[r * n + j]);
@@ -238,11 +241,14 @@ void backward_head(const Head<T> &h, const Tables &rotary, float scale, const T 
     }
   }
   for (int j = 0; j < h.length; ++j) {
-    float *k = grad_k + j * kDim;
-    for (int d = 0; d < kDim; ++d) k[d] *= 1.0f / kLog2E;
+    float k[kDim];
+    for (int part = 0; part < kParts; ++part) {
+      const int place = (part * n + j) * kLanes;
+      store(k + part * kLanes, at(grad_k + place) * (1.0f / kLog2E));
+      store(grad_row(j, 2) + part * kLanes, at(grad_v + place));
+    }
     rotate(k, rotary.cosine + j * kHalf, rotary.sine + j * kHalf, -1.0f);
     store_row(grad_row(j, 1), k);
-    store_row(grad_row(j, 2), grad_v + j * kDim);
   }
 }
 
