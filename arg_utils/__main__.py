@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from arg_utils.errors import exit_code
@@ -179,13 +180,18 @@ def _weights(options: Options) -> None:
 
 
 def _fit(options: Options) -> None:
+    from arg_utils.esm2 import ranks
     from arg_utils.experiments.runs import fit_run
     from arg_utils.methods import DEFAULT_METHOD
     from arg_utils.settings import load_profile
 
     method = options.method or DEFAULT_METHOD
     profile = load_profile(options.profile)
-    metrics = fit_run(options.data, options.out, method, profile, options.seed)
+    with ranks.joined() as rank, TemporaryDirectory() as unused:
+        out = Path(unused) if rank else options.out  # the first process writes
+        metrics = fit_run(options.data, out, method, profile, options.seed)
+    if rank:
+        return
     for warning in metrics["warnings"]:
         print(f"note: {warning}")
     for part in ("val", "test"):

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,12 +35,14 @@ ANOTHER_PROGRAM = (
 )
 
 
-def measure_forms(quick: bool, repeats: int) -> dict[str, dict]:
-    """A row per form, best first, each from a process of its own."""
+def measure_forms(quick: bool, repeats: int, names: Iterable[str] | None = None) -> dict[str, dict]:
+    """A row per form, or form named, best first, each from a process of its own."""
     from arg_utils.esm2.kernel import supported_forms
 
     rows = {}
     for form in supported_forms():
+        if names and form.name not in names:
+            continue
         print(f"benchmark: form {form.name} ({form.instructions}) …", file=sys.stderr, flush=True)
         command = [sys.executable, "-m", "benchmarks.speed", "--form", form.name]
         command += ["--repeats", str(repeats), *(["--quick"] if quick else [])]

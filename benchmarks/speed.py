@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="few proteins, into runs/speed")
     parser.add_argument("--repeats", type=int, help="interleaved repeats (3; quick: 2)")
     parser.add_argument("--output", type=Path, help="folder for speed.json and speed.png")
-    parser.add_argument("--forms", action="store_true", help="the forms of the kernel alone")
+    parser.add_argument("--forms", nargs="*", metavar="FORM", help="forms alone; all, unless named")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--form", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -51,8 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
     load = os.getloadavg()[0]
     if load > 0.5:
         say(f"other programs keep {load:.1f} cores busy: these figures will be too low. Started")
-    measured = forms.with_earlier(forms.measure_forms(options.quick, repeats), before)
-    if options.forms:
+    measured = forms.with_earlier(
+        forms.measure_forms(options.quick, repeats, options.forms), before
+    )
+    if options.forms is not None:
         write(path, before | measured)
         print(forms.text(measured["forms"]))
         return 0

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +22,7 @@ from torch import nn
 
 from arg_utils.data.fasta import Proteins, cap_per_class
 from arg_utils.errors import UserError
-from arg_utils.esm2 import lora
+from arg_utils.esm2 import lora, ranks
 from arg_utils.esm2.batches import (
     MAX_RESIDUES,
     ResidueBar,
@@ -162,20 +162,21 @@ class ProteinClassifier(nn.Module):
         """`features` of any number of sequences, in batches, without gradients or dropout."""
         self.eval()
         lengths = residues(sequences)
-        batches = list(token_batches((lengths + 2).tolist()))
-        out = np.empty((len(sequences), WIDTH), np.float32)
+        rank, processes = ranks.place()
+        batches = list(token_batches((lengths + 2).tolist()))[rank::processes]
+        out = np.zeros((len(sequences), WIDTH), np.float32)
 
         @torch.inference_mode()
         def work(batch: np.ndarray) -> np.ndarray:
             return self.features([sequences[i] for i in batch]).cpu().numpy()
 
-        bar = ResidueBar("ESM-2 + LoRA", lengths.tolist(), progress)
+        bar = ResidueBar("ESM-2 + LoRA", lengths.tolist(), progress and rank == 0)
         with self.backbone.parameters_fixed(), bar:
             vectors = in_parallel(work, batches, self.backbone.device)
             for batch, rows in zip(batches, vectors, strict=True):
                 out[batch] = rows
                 bar.advance(lengths[batch].tolist())
-        return out
+        return ranks.add_up(torch.from_numpy(out)).numpy()
 
     def all_logits(self, sequences: Sequence[str], progress: bool = True) -> np.ndarray:
         """Logits float32 [n, 15] of any number of sequences."""
@@ -248,20 +249,26 @@ class Trainer:
         One row per epoch, the first (epoch 0) before training: epoch, learning_rate, train_loss,
         val_macro_f1, best, seconds.
         """
-        key = self._key()
-        if checkpoint and (saved := load_checkpoint(checkpoint, key)):
+        if self.settings.dropout and ranks.place()[1] > 1:
+            raise UserError("Dropout draws its numbers in one process; train without, or in one.")
+        key, first = self._key(), ranks.place()[0] == 0
+        progress = progress and first
+        saved = ranks.from_first(load_checkpoint(checkpoint, key) if checkpoint else None)
+        if saved:
             self._restore(saved)
             if progress:
                 done = len(self.history) - 1
                 print(f"fine-tuning: {done} of {self.settings.epochs} epochs were done before")
         else:
+            state, start = ranks.from_first((lora.trainable_state(self.model), start))
+            self.model.load_state_dict(state, strict=False)
             self._judge(self._logits(progress) if start is None else start, math.nan, 0.0)
         for epoch in range(len(self.history), self.settings.epochs + 1):
             begun = time.perf_counter()
             loss = self.train_epoch(epoch, progress)
             seconds = time.perf_counter() - begun
             self._judge(self._logits(progress), loss, seconds)
-            if checkpoint:
+            if checkpoint and first:
                 save_checkpoint(checkpoint, key, self._state())
         self.model.load_state_dict(self.best_state, strict=False)
         self.model.eval()
@@ -335,30 +342,39 @@ def set_gradients(
 ) -> float:
     """Mean cross-entropy over a batch; its gradients go into ``trained``.
 
-    Parts of the batch are computed by threads of their own. Which parts, and the order of their
-    sums, depend on the batch alone, so that the number of threads changes no gradient.
+    Parts of the batch are computed by threads of their own, and by the processes of `ranks`, in
+    turn. Which parts, and the order of their sums, depend on the batch alone, so that neither the
+    number of threads nor that of processes changes a gradient.
 
     ``batch`` holds positions in ``train``, int64 [n]; ``shift``, float32 [15], is added to the
     logits.
     """
     device = model.backbone.device
 
-    def part_gradients(part: np.ndarray) -> tuple[float, tuple[torch.Tensor, ...]]:
+    def part_gradients(part: np.ndarray) -> torch.Tensor:
+        """All gradients of a part, one after another, and its loss."""
         target = torch.from_numpy(train.labels[part]).to(device)
         with torch.enable_grad():
             scores = model([train.sequences[i] for i in part])
             loss = F.cross_entropy(scores + shift, target, reduction="sum") / len(batch)
-            return loss.item(), torch.autograd.grad(loss, trained)
+            slopes = torch.autograd.grad(loss, trained)
+        return torch.cat([*map(torch.flatten, slopes), loss.detach().reshape(1)])
 
     lengths = residues([train.sequences[i] for i in batch]) + 2
     parts = even_parts(batch, lengths.tolist(), PART_TOKENS)
+    rank, processes = ranks.place()
+    sizes = [parameter.numel() for parameter in trained]
+    rows = torch.zeros(len(parts), sum(sizes) + 1, device=device)
     # Dropout draws from one generator: in a fixed order only one by one.
     side_by_side = map if model.settings.dropout else partial(in_parallel, device=device)
     with model.backbone.parameters_fixed():
-        losses, gradients = zip(*side_by_side(part_gradients, parts), strict=True)
-    for parameter, slopes in zip(trained, zip(*gradients, strict=True), strict=True):
-        parameter.grad = sum(slopes[1:], start=slopes[0])
-    return sum(losses)
+        mine = side_by_side(part_gradients, parts[rank::processes])
+        for row, computed in zip(rows[rank::processes], mine, strict=True):
+            row.copy_(computed)
+    *slopes, loss = reduce(torch.add, ranks.add_up(rows)).split([*sizes, 1])
+    for parameter, slope in zip(trained, slopes, strict=True):
+        parameter.grad = slope.view_as(parameter)
+    return loss.item()
 
 
 def share_shift(labels: np.ndarray, most: int | None) -> torch.Tensor:

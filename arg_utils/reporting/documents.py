@@ -17,22 +17,21 @@ from arg_utils.errors import UserError
 from arg_utils.labels import CLASSES, DISPLAY_NAMES
 from arg_utils.methods import METHODS
 from arg_utils.reporting import tables
-from arg_utils.reporting.tables import COLUMNS, GAIN, SCORE, average_seeds, cells, source
+from arg_utils.reporting.costs import costs_table
+from arg_utils.reporting.tables import (
+    COLUMNS,
+    GAIN,
+    SCORE,
+    average_seeds,
+    cells,
+    markdown,
+    source,
+    table,
+)
 
-NAMES = ["", "split", "method", "profile", "reference proteins", "identity", "notebook", "form"]
-TEXT = {*NAMES, "processor"}
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """A frame of texts as a Markdown table; columns other than those of `TEXT` are numbers."""
-    rule = "".join("---|" if name in TEXT else "---:|" for name in frame.columns)
-    rows = [f"| {' | '.join(row)} |" for row in frame.to_numpy().tolist()]
-    return "\n".join([f"| {' | '.join(frame.columns)} |", f"|{rule}", *rows])
-
-
-def table(rows: Sequence[Mapping], columns: Mapping[str, str]) -> str:
-    """Rows as a Markdown table; ``columns`` gives each column's head and format, as for `cells`."""
-    return markdown(pd.DataFrame({head: cells(rows, form) for head, form in columns.items()}))
+SUMMARY = (
+    "hybrid", "layers_linear", "nearest_neighbour", "best_hit", "frozen_linear", "lora_classifier",
+)  # fmt: skip  # all measured on the same proteins of both splits
 
 
 def results_table(rows: Sequence[Mapping]) -> str:
@@ -56,6 +55,50 @@ def results_table(rows: Sequence[Mapping]) -> str:
     order = homology["rank"].reindex(either.index).sort_values(kind="stable").index
     frame = pd.DataFrame(columns, index=order).fillna("–").reset_index()
     return markdown(frame.loc[:, (frame != "–").any()])
+
+
+def summary_table(rows: Sequence[Mapping]) -> str:
+    """A row per method of `SUMMARY` under its title, best on the homology split first."""
+    texts = tables.score_frame([row for row in rows if row["method"] in SUMMARY])
+    texts = texts.drop_duplicates(["split", "method"], keep="last")
+    random, homology = (
+        texts[texts["split"] == split].set_index("method") for split in ("random", "homology")
+    )
+    homology = homology.sort_values(SCORE, ascending=False, kind="stable")  # texts of equal length
+    columns = {
+        "method": [METHODS[name].title for name in homology.index],
+        "reference proteins": random["reference proteins"].reindex(homology.index),
+        "macro-F1, random split": random[SCORE].reindex(homology.index),
+        "macro-F1, new families": homology[SCORE],
+        "accuracy, new families": homology["accuracy"],
+    }
+    return markdown(pd.DataFrame(columns, index=homology.index).fillna("–"))
+
+
+def findings(rows: Sequence[Mapping]) -> str:
+    """What the scores on both splits say, in a sentence each; ``rows`` as of `results_table`."""
+    scores = {(row["split"], row["method"]): row["macro_f1"] for row in average_seeds(rows)}
+    best, course, hybrid = (
+        [scores[split, name] for split in ("random", "homology")]
+        for name in ("best_hit", "lora_classifier", "hybrid")
+    )
+    return (
+        f"- **Relatives of known proteins** (random split): macro-F1 {best[0]:.3f} by looking up "
+        f"the best hit, {course[0]:.3f} by the course's model, {hybrid[0]:.3f} by the hybrid of "
+        f"hits and ESM-2.\n"
+        f"- **New protein families** (homology split): {best[1]:.3f}, {course[1]:.3f} and "
+        f"{hybrid[1]:.3f}."
+    )
+
+
+def elsewhere(external: Mapping) -> str:
+    """The same of another database, from external.json."""
+    score = {row["method"]: row["macro_f1"] for row in external["rows"]}
+    return (
+        f"- **Another database** ({external['counts']['kept']:,} proteins of NCBI's catalogue): "
+        f"{score['best_hit']:.3f} by the best hit, {score['frozen_linear']:.3f} by frozen ESM-2 "
+        f"with a linear layer, {score['hybrid']:.3f} by the hybrid."
+    )
 
 
 def times_table(times: Mapping) -> str:
@@ -228,15 +271,19 @@ OTHER = f"ARG_DATA=DIR {LADDER} --out results/ladder_other.json"
 FORMS = Block("forms", "speed.json", "make bench", forms_table)
 BLOCKS: dict[str, tuple[Block, ...]] = {
     "README.md": (
-        Block("results", "results.json", "make run publish", results_table),
+        Block("findings", "results.json", "make run publish", findings),
+        Block("elsewhere", "external.json", "python -m benchmarks.external", elsewhere),
+        Block("summary", "results.json", "make run publish", summary_table),
         Block("times", "notebook_times.json", "make run publish", times_table),
         FORMS,
     ),
+    "docs/results.md": (Block("results", "results.json", "make run publish", results_table),),
     "docs/speed.md": (
         FORMS,
         Block("load", "speed.json", "make bench", load_table),
         Block("speed", "speed.json", "make bench", speed_table),
     ),
+    "docs/scale.md": (Block("costs", "speed.json", "make bench", costs_table),),
     "MODEL_CARD.md": (
         Block("bins", "ladder.json", "make ladder", bins_table),
         Block("external", "external.json", "python -m benchmarks.external", external_table),
@@ -267,12 +314,16 @@ def render(document: str, text: str, results: Path) -> str:
 
 
 def _numbers(block: Block, results: Path) -> Any:
-    path, ladder = results / block.source, results / "ladder.json"
+    path, ladder, predict = (
+        results / name for name in (block.source, "ladder.json", "predict.json")
+    )
     if not path.is_file():
         raise UserError(f"There is no {path.name} in results/; `{block.command}` writes it.")
     content = json.loads(path.read_text(encoding="utf-8"))
-    if block.write is results_table and ladder.is_file():  # its rows where a run has none
+    if block.source == "results.json" and ladder.is_file():  # its rows where a run has none
         content = [*json.loads(ladder.read_text(encoding="utf-8"))["rows"], *content]
+    if block.write is costs_table and predict.is_file():
+        content["predict"] = json.loads(predict.read_text(encoding="utf-8"))
     return content
 
 

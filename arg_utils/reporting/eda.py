@@ -315,7 +315,7 @@ def embedding_maps(features: Mapping[str, NDArray], labels: NDArray) -> Figure:
             if (labels == index).any():
                 axis.scatter(*points[labels == index].T, label=DISPLAY_NAMES[index], **dots)
         accuracy = neighbour_accuracy(values, labels)
-        axis.set_title(f"{name}: {accuracy:.1%} have the class of their 5 neighbours")
+        axis.set_title(f"{name}\n{accuracy:.1%} have the class of their 5 nearest neighbours")
         axis.set(xlabel="t-SNE 1", ylabel="t-SNE 2", xticks=[], yticks=[])
     handles = axes[0, 0].get_legend_handles_labels()[0]
     fig.legend(handles=handles, loc="outside right upper", frameon=False, markerscale=1.6)

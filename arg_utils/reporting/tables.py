@@ -31,6 +31,8 @@ COLUMNS = {
 }
 INTERVALS = ("macro_f1", "ci_low", "ci_high", "gain", "gain_low", "gain_high")
 MEANS = (*INTERVALS, "accuracy", "ece", "minutes")
+NAMES = ["", "split", "method", "profile", "reference proteins", "identity", "notebook", "form"]
+TEXT = {*NAMES, "processor", "what is measured"}
 
 
 def cells(rows: Iterable[Mapping], form: str) -> list[str]:
@@ -40,6 +42,18 @@ def cells(rows: Iterable[Mapping], form: str) -> list[str]:
         "–" if any(row.get(field) is None for field in fields) else form.format_map(row)
         for row in rows
     ]
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A frame of texts as a Markdown table; columns other than those of `TEXT` are numbers."""
+    rule = "".join("---|" if name in TEXT else "---:|" for name in frame.columns)
+    rows = [f"| {' | '.join(row)} |" for row in frame.to_numpy().tolist()]
+    return "\n".join([f"| {' | '.join(frame.columns)} |", f"|{rule}", *rows])
+
+
+def table(rows: Sequence[Mapping], columns: Mapping[str, str]) -> str:
+    """Rows as a Markdown table; ``columns`` gives each column's head and format, as for `cells`."""
+    return markdown(pd.DataFrame({head: cells(rows, form) for head, form in columns.items()}))
 
 
 def score_frame(rows: Sequence[Mapping]) -> pd.DataFrame:

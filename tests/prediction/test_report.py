@@ -9,9 +9,12 @@ import pytest
 
 from arg_utils.labels import CLASSES, INDEX, NONARG
 from arg_utils.prediction import report
+from arg_utils.prediction.engine import predict_files
+from arg_utils.prediction.model import Model
 from arg_utils.prediction.query import Query
+from arg_utils.prediction.reading import ReadingOptions
 from arg_utils.prediction.report import Report
-from arg_utils.prediction.rows import COLUMNS, PLACE
+from arg_utils.prediction.rows import COLUMNS, PLACE, Scores
 from arg_utils.prediction.writing import Context
 
 NASTY = "</td><script>alert('x')</script>$&\""
@@ -131,3 +134,18 @@ def test_hardly_any_proteins(tmp_path, count):
     queries, frame, p = block(1)
     seen = page(tmp_path, (queries[:count], frame[:count], p[:count]))
     assert len(seen.rows) == count
+
+
+def test_a_prediction_fills_its_page(tmp_path):
+    (tmp_path / "p.faa").write_text(">p1\nMKVW\n>p2\nMKVA\n")
+
+    def scorer(sequences, progress):
+        progress(len(sequences))
+        p = np.full((len(sequences), 15), 0.01)
+        p[:, NONARG] = 0.86
+        return Scores(p)
+
+    model = Model("m", "d", 0.5, scorer)
+    where = tmp_path / "page.html"
+    predict_files(model, [str(tmp_path / "p.faa")], ReadingOptions(), where, out=tmp_path / "o")
+    assert Page(where).rows == ["p1", "p2"]

@@ -1,6 +1,7 @@
 """README's and the card's numbers: what is written, and what is refused."""
 
 import json
+import re
 
 import card_examples as examples
 import pytest
@@ -9,13 +10,11 @@ from arg_utils import files
 from arg_utils.errors import UserError
 from arg_utils.reporting import documents
 
-README = """# Title
+RESULTS = """# Title
 <!-- results:begin -->
 old
 <!-- results:end -->
 Text, with a backslash \\1.
-<!-- times:begin -->
-<!-- times:end -->
 """
 
 
@@ -26,9 +25,10 @@ def root(tmp_path):
         "results": examples.ROWS, "notebook_times": examples.TIMES, "ladder": examples.LADDER,
     }.items():  # fmt: skip
         (tmp_path / f"results/{name}.json").write_text(json.dumps(content))
-    (tmp_path / "README.md").write_text(README)
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs/speed.md").write_text("# Speed\n")
+    (tmp_path / "docs/results.md").write_text(RESULTS)
+    for name in ("README.md", "docs/speed.md", "docs/scale.md"):
+        (tmp_path / name).write_text("# Title\n")
     (tmp_path / "MODEL_CARD.md").write_text("# Card\n<!-- bins:begin -->\n<!-- bins:end -->\n")
     return tmp_path
 
@@ -49,6 +49,25 @@ def test_results_have_a_row_per_method_and_profile_hardest_split_first():
     assert rows[0][2:] == ["–", "0.520", "–", "–", "–"]
     assert rows[1][2:] == ["–", "0.412 (0.350–0.467)", "0.700", "12,345", "3.2"]
     assert rows[2][2:4] == ["0.993", "0.320"]
+
+
+def test_the_first_screen_says_the_scores_of_both_splits_and_of_another_database():
+    scores = {"best_hit": 0.98, "lora_classifier": 0.93, "hybrid": 0.97, "frozen_linear": 0.92}
+    rows = [
+        {"split": split, "method": name, "macro_f1": f1 - lower, "accuracy": 0.5, "given": "train"}
+        for split, lower in (("random", 0), ("homology", 0.5))
+        for name, f1 in scores.items()
+    ]
+    random, homology = documents.findings(rows).splitlines()
+    assert re.findall(r"0\.\d{3}", random) == ["0.980", "0.930", "0.970"]
+    assert re.findall(r"0\.\d{3}", homology) == ["0.480", "0.430", "0.470"]
+    table = cells(documents.summary_table(rows))
+    assert [row[3] for row in table[2:]] == ["0.480", "0.470", "0.430", "0.420"]
+    assert table[2][1:3] == ["train", "0.980"]
+    external = examples.EXTERNAL | {
+        "rows": [{"method": name, "macro_f1": f1} for name, f1 in scores.items()]
+    }
+    assert re.findall(r"0\.\d{3}", documents.elsewhere(external)) == ["0.980", "0.920", "0.970"]
 
 
 def test_times_add_up():
@@ -101,10 +120,10 @@ def test_proteins_of_every_kind_are_shown_with_what_they_are_taken_for():
 
 
 def test_check_says_what_is_out_of_date_and_rewrites_nothing(root):
-    assert documents.update_documents(check=True, root=root) == ["README.md", "MODEL_CARD.md"]
-    assert (root / "README.md").read_text() == README
-    assert documents.update_documents(root=root) == ["README.md", "MODEL_CARD.md"]
-    text = (root / "README.md").read_text()
+    assert documents.update_documents(check=True, root=root) == ["docs/results.md", "MODEL_CARD.md"]
+    assert (root / "docs/results.md").read_text() == RESULTS
+    assert documents.update_documents(root=root) == ["docs/results.md", "MODEL_CARD.md"]
+    text = (root / "docs/results.md").read_text()
     assert "old" not in text
     assert "| best_hit | laptop | 0.993 |" in text
     assert "| hybrid | – | 0.600 (0.100–0.900) |" in text  # of the ladder
@@ -112,23 +131,23 @@ def test_check_says_what_is_out_of_date_and_rewrites_nothing(root):
     assert "0.600, 0.500" in (root / "MODEL_CARD.md").read_text()
     assert documents.update_documents(check=True, root=root) == []
     (root / "results/results.json").write_text(json.dumps(examples.ROWS[:1]))
-    assert documents.update_documents(check=True, root=root) == ["README.md"]
+    assert documents.update_documents(check=True, root=root) == ["docs/results.md"]
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        README.replace("<!-- results:begin -->", ""),
-        README.replace("<!-- results:end -->", ""),
-        README.replace("results:begin", "x").replace("results:end", "results:begin"),
-        README + README,
+        RESULTS.replace("<!-- results:begin -->", ""),
+        RESULTS.replace("<!-- results:end -->", ""),
+        RESULTS.replace("results:begin", "x").replace("results:end", "results:begin"),
+        RESULTS + RESULTS,
     ],
 )
 def test_a_block_is_marked_once_and_in_order(root, text):
-    (root / "README.md").write_text(text)
-    with pytest.raises(UserError, match=r"README.md must hold <!-- results:begin -->"):
+    (root / "docs/results.md").write_text(text)
+    with pytest.raises(UserError, match=r"docs/results.md must hold <!-- results:begin -->"):
         documents.update_documents(root=root)
-    assert (root / "README.md").read_text() == text
+    assert (root / "docs/results.md").read_text() == text
 
 
 @pytest.mark.parametrize(
@@ -143,7 +162,7 @@ def test_missing_numbers_are_said_with_the_command_that_makes_them(root, documen
         file.write(f"<!-- {block}:begin -->\n<!-- {block}:end -->\n")
     with pytest.raises(UserError, match=f"{block}.json in results/; `{command}` writes it"):
         documents.update_documents(root=root)
-    assert (root / "README.md").read_text().startswith(README)
+    assert (root / "docs/results.md").read_text().startswith(RESULTS)
 
 
 def test_the_committed_documents_are_up_to_date():

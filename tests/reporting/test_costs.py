@@ -1,0 +1,31 @@
+"""Core-hours and money follow from measured rates."""
+
+import pytest
+
+from arg_utils.reporting import costs
+
+SPEED = {"forms": {"avx2": {"residues_per_second": {"features": 7000.0}, "cores": 2}}}
+GENOME = {"form": "amx", "cores": 4, "genome": {"residues_per_second": 14000.0}}
+
+
+@pytest.fixture(autouse=True)
+def assumed(monkeypatch):
+    monkeypatch.setattr(costs, "RESIDUES", 360)
+    monkeypatch.setattr(costs, "PRICE", 0.1)
+
+
+def cells(text):
+    return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")][2:]
+
+
+def test_a_rate_of_cores_is_that_of_one_core_and_a_protein_is_its_residues():
+    (row,) = cells(costs.costs_table(SPEED))
+    hours = 1e6 * 360 / 3500 / 3600  # 28.6
+    assert row[:3] == ["ESM-2 alone, avx2", "3,500", f"29 h, ${hours / 10:.2f}"]
+    assert row[4] == "28,571 h, $2,857.14"
+
+
+def test_what_a_whole_genome_took_comes_first_where_it_was_measured():
+    first, second = cells(costs.costs_table(SPEED | {"predict": GENOME}))
+    assert first[:2] == ["contigs to report, amx", "3,500"]
+    assert first[2:] == second[2:]
