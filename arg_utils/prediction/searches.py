@@ -124,7 +124,9 @@ def _intact(folder: Path) -> dict[str, Any] | None:
     try:
         content = json.loads((folder / FILES).read_text(encoding="utf-8"))
         sums = content["files"].items()
-        whole = all(file_sha256(folder / name) == sha256 for name, sha256 in sums)
+        whole = {"sequences", "profiles"} <= content.keys() and all(
+            file_sha256(folder / name) == sha256 for name, sha256 in sums
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return content if whole else None

@@ -98,10 +98,12 @@ def test_references_are_built_once_and_mended(own_cache, work):
     whole = first.sequences.read_bytes()
     first.sequences.write_bytes(whole[:-9] + b"damaged!!")
     assert open_references("key", lambda: proteins).sequences.read_bytes() == whole
-    (own_cache / "references" / "key" / searches.FILES).unlink()  # as where it was interrupted
-    built = []
+    written, built = own_cache / "references" / "key" / searches.FILES, []
+    written.unlink()  # as where it was interrupted
     open_references("key", lambda: built.append(1) or proteins)
-    assert built
+    written.write_text('{"files": {}}')  # as of another version
+    open_references("key", lambda: built.append(2) or proteins)
+    assert built == [1, 2]
 
 
 @pytest.fixture
