@@ -239,15 +239,10 @@ class Trainer:
     ) -> pd.DataFrame:
         """Train, and leave the best epoch's parameters in the model.
 
-        Parameters
-        ----------
-        checkpoint : file that keeps every finished epoch; a second run goes on after the last.
-        start : the model's logits [m, 15] of the watched proteins before training, where known.
-
-        Returns
-        -------
-        One row per epoch, the first (epoch 0) before training: epoch, learning_rate, train_loss,
-        val_macro_f1, best, seconds.
+        ``checkpoint`` is a file that keeps every finished epoch; a second run goes on after the
+        last. ``start`` are the model's logits [m, 15] of the watched proteins before training,
+        where known. The result has one row per epoch, the first (epoch 0) before training: epoch,
+        learning_rate, train_loss, val_macro_f1, best, seconds.
         """
         if self.settings.dropout and ranks.place()[1] > 1:
             raise UserError("Dropout draws its numbers in one process; train without, or in one.")
@@ -344,15 +339,12 @@ def set_gradients(
 
     Parts of the batch are computed by threads of their own, and by the processes of `ranks`, in
     turn. Which parts, and the order of their sums, depend on the batch alone, so that neither the
-    number of threads nor that of processes changes a gradient.
-
-    ``batch`` holds positions in ``train``, int64 [n]; ``shift``, float32 [15], is added to the
-    logits.
+    number of threads nor that of processes changes a gradient. ``batch`` holds positions in
+    ``train``, int64 [n]; ``shift``, float32 [15], is added to the logits.
     """
     device = model.backbone.device
 
-    def part_gradients(part: np.ndarray) -> torch.Tensor:
-        """All gradients of a part, one after another, and its loss."""
+    def part_gradients(part: np.ndarray) -> torch.Tensor:  # all in one row, the loss at its end
         target = torch.from_numpy(train.labels[part]).to(device)
         with torch.enable_grad():
             scores = model([train.sequences[i] for i in part])
