@@ -175,7 +175,8 @@ def in_parallel(
 class ResidueBar(tqdm):
     """A progress bar in residues that says so, once, where work will take more than ten minutes.
 
-    The estimate comes from the rate of the first seconds. Attention makes residues of long proteins
+    The estimate comes from the rate of the first seconds after the first batch, which waits for the
+    kernel to be compiled and checked. Attention makes residues of long proteins
     cost more, and those come first, which is allowed for. ``lengths`` are the residues of every
     protein, as often as it is computed.
     """
@@ -183,7 +184,7 @@ class ResidueBar(tqdm):
     def __init__(self, description: str, lengths: Iterable[int], shown: bool = True) -> None:
         counts = list(lengths)
         self._cost, self._done, self._said = sum(map(_cost, counts)), 0.0, False
-        self._begun = time.monotonic()
+        self._begun: float | None = None
         super().__init__(
             total=sum(counts), desc=description, unit="residue", unit_scale=True, disable=not shown
         )
@@ -192,6 +193,9 @@ class ResidueBar(tqdm):
         """Count proteins of these lengths as done."""
         counts = list(lengths)
         self.update(sum(counts))
+        if self._begun is None:
+            self._begun = time.monotonic()
+            return
         self._done += sum(map(_cost, counts))
         spent = time.monotonic() - self._begun
         if not self._said and spent > MEASURED_SECONDS:
