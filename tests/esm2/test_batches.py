@@ -171,7 +171,8 @@ def test_on_another_device_work_stays_in_this_thread():
 def test_a_long_step_says_so_once(monkeypatch, capsys, seconds, shown, said):
     """200 of 20,000 residues in so many seconds: the whole takes a hundred times as long.
 
-    The first batch, for which a kernel may be compiled, does not count. Nothing is said of it within the first five seconds, nor where no bar is shown.
+    The first batch, for which a kernel may be compiled, does not count. Nothing is said within the
+    first five seconds, nor where no bar is shown.
     """
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(batches, "time", SimpleNamespace(monotonic=lambda: clock.now))
