@@ -82,3 +82,21 @@ def kernel(request):
     import kernels
 
     return kernels.built(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_words():
+    """MMseqs2 indexes words of five letters: the table of six-letter words takes seconds to clear.
+
+    On as few proteins as the tests have, the hits are the same.
+    """
+    from arg_utils.homology import mmseqs
+
+    run = mmseqs.run_mmseqs
+
+    def run_quickly(command: str, *arguments: object) -> None:
+        run(command, *arguments, *(("-k", "5") if command in ("search", "easy-cluster") else ()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmseqs, "run_mmseqs", run_quickly)
+        yield
