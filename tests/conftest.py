@@ -88,7 +88,7 @@ def kernel(request):
 def short_words():
     """MMseqs2 indexes words of five letters: the table of six-letter words takes seconds to clear.
 
-    On as few proteins as the tests have, the hits are the same.
+    Tests look at hits far above where the length of words decides.
     """
     from arg_utils.homology import mmseqs
 

@@ -62,7 +62,7 @@ def test_what_is_scored_is_no_reference(work, unlabelled):
     assert unlabelled.references is unlabelled.train
 
 
-def test_all_labelled_proteins_are_parted(work, unlabelled):
+def test_all_labelled_proteins_are_split(work, unlabelled):
     records, table = work.labelled
     assert len(records) == len(table) == sum(map(len, workspaces.proteins().values()))
     records, table = unlabelled.labelled

@@ -33,7 +33,7 @@ def groups():
     return np.where(clusters < 40, 14, np.where(clusters < 55, 11, 0)), clusters
 
 
-def parted(monkeypatch, labels, clusters, fold_of, fold, *found):
+def fold_parts(monkeypatch, labels, clusters, fold_of, fold, *found):
     """`homology_fold` of proteins whose hits are ``found``: rows of `hits`, places in the data."""
     records = [Record(str(i), "", f"sequence {i}", label) for i, label in enumerate(labels)]
     table = pd.DataFrame({"cluster": clusters, "fold": fold_of})
@@ -91,11 +91,11 @@ def test_fewer_clusters_fewer_folds():
         homology_folds([], np.array([], dtype=int))
 
 
-def test_a_fold_is_parted_without_remainder(groups, monkeypatch):
+def test_a_fold_is_divided_without_remainder(groups, monkeypatch):
     labels, clusters = groups
     fold_of = homology_folds(labels, clusters)
     for fold in range(5):
-        parts = parted(monkeypatch, labels, clusters, fold_of, fold)
+        parts = fold_parts(monkeypatch, labels, clusters, fold_of, fold)
         sides = (parts.train, parts.val, parts.test, parts.set_aside)
         assert sorted(np.concatenate(sides)) == list(range(600))
         assert set(parts.test) == set(np.flatnonzero(fold_of == fold))
@@ -109,7 +109,7 @@ def test_validation_leaves_a_class_of_one_cluster_to_training(monkeypatch):
     labels = np.repeat([14, 0], [90, 10])
     clusters = np.concatenate([np.repeat(np.arange(9), 10), np.repeat(9, 10)])
     fold_of = np.where(clusters == 0, 0, 1)
-    parts = parted(monkeypatch, labels, clusters, fold_of, 0)
+    parts = fold_parts(monkeypatch, labels, clusters, fold_of, 0)
     assert (labels[parts.train] == 0).sum() == 10
     assert len(parts.val)
 
@@ -126,7 +126,7 @@ def test_proteins_with_a_relative_in_training_are_set_aside(groups, monkeypatch)
         (fourth, other, 0.30, 0.90, 0.90),
         (fourth, other, 0.90, 0.90, 0.10),  # the second hit counts as well
     )
-    parts = parted(monkeypatch, labels, clusters, fold_of, 2, *found)
+    parts = fold_parts(monkeypatch, labels, clusters, fold_of, 2, *found)
     assert parts.set_aside.tolist() == [first, fourth]
     assert {second, third} <= set(parts.test)
     assert parts.best_hits["query"].tolist() == [first, second, third, fourth]
