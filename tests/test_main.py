@@ -1,5 +1,6 @@
 """The command line: exit codes, one line of error, and nothing written when something is wrong."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -207,8 +208,18 @@ def test_the_ladder_is_asked_for_the_methods_named(monkeypatch, capsys):
     ("error", "code", "words"),
     [
         (UserError("a.fasta is empty; give another."), 2, "error: a.fasta is empty; give another."),
-        (OSError(28, "No space left on device"), 2, "error: results: No space left on device"),
-        (PermissionError(13, "Permission denied", "x.csv"), 2, "error: x.csv: Permission denied"),
+        (
+            OSError(28, "No space left on device"),
+            2,
+            "error: results: No space left on device; free "
+            "some space, or name another folder (the cache: ARG_CACHE)",
+        ),
+        (
+            PermissionError(13, "Permission denied", "x.csv"),
+            2,
+            "error: x.csv: Permission denied; name another place, or correct its permissions",
+        ),
+        (OSError(5, "Input/output error", "x"), 2, "error: x: Input/output error"),
         (KeyboardInterrupt(), 130, "stopped; the same command goes on where it was"),
     ],
 )
@@ -220,6 +231,14 @@ def test_a_fault_is_one_line_and_other_errors_are_not_hidden(capsys, error, code
     assert capsys.readouterr() == ("", words + "\n")
     with pytest.raises(ZeroDivisionError):
         exit_code(lambda: fail(ZeroDivisionError()))
+
+
+def test_output_is_utf8_whatever_the_terminal_is(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii", errors="strict"))
+    name = os.fsdecode(b"\xff")  # a file name that is not UTF-8 comes out as it is
+    assert exit_code(lambda: print("β-lactamase", name, flush=True)) == 0
+    assert raw.getvalue() == "β-lactamase ".encode() + b"\xff\n"
 
 
 def test_as_a_program(run, tmp_path):

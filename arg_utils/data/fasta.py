@@ -24,6 +24,7 @@ from arg_utils.labels import NUM_CLASSES, class_index, header_class, unknown_cla
 from arg_utils.settings import Profile
 
 NOT_A_RESIDUE = re.compile(r"[^A-Za-z*.]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 REMEDIES = {  # for characters that are no residue
     "-": "is a gap, so this file is an alignment; remove the gaps from its sequences",
     ">": "inside a line, as where files were joined without a line end; break the line before it",
@@ -186,6 +187,9 @@ def iterate_entries(handle: BinaryIO, name: str, skip_bad: SkipBad = None) -> It
         with skipping(skip_bad):
             if not header:
                 entry.refuse("the header is empty; write an id after the '>'")
+            if control := CONTROL.search(entry.id):
+                what = f"the id {entry.id[:60]!r} holds the control character {control[0]!r}"
+                entry.refuse(f"{what}; remove it, or put a blank before it")
             if byte := re.search("[\udc80-\udcff]", "".join([header, *lines])):
                 below = byte[0] if byte[0] not in header else ""
                 entry.refuse(

@@ -112,8 +112,9 @@ def kernel_environment(environment: Mapping[str, str]) -> dict[str, str]:
     kernel = {name: value for name, value in environment.items() if name != "MPLBACKEND"}
     for name in PATH_VARIABLES:
         value = kernel.get(name)
-        if value and (name == "ARG_OUTPUT" or Path(value).exists()):
-            kernel[name] = str(Path(value).resolve())
+        path = Path(value or "").expanduser()
+        if value and (name in ("ARG_OUTPUT", "ARG_CACHE") or path.exists()):
+            kernel[name] = str(path.resolve())
     before = kernel.get("PYTHONPATH")
     kernel["PYTHONPATH"] = os.pathsep.join(filter(None, [str(files.ROOT), before]))
     return kernel

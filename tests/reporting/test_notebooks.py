@@ -143,11 +143,18 @@ def test_the_report_checks_the_submission_and_keeps_a_copy(place, capsys):
 def test_relative_places_are_made_absolute_for_the_kernel(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
-    given = {"ARG_DATA": "mine", "ARG_OUTPUT": "new", "ARG_CACHE": "gone", "MPLBACKEND": "Agg"}
-    kernel = notebooks.kernel_environment({**given, "PYTHONPATH": "else", "HOME": "h"})
+    given = {
+        "ARG_DATA": "mine",
+        "ARG_OUTPUT": "new",
+        "ARG_CACHE": "cache",
+        "ARG_ESM2_WEIGHTS": "gone",
+    }
+    given |= {"PYTHONPATH": "else", "MPLBACKEND": "Agg"}
+    kernel = notebooks.kernel_environment(given)
     assert kernel["ARG_DATA"] == str(tmp_path / "mine")
     assert kernel["ARG_OUTPUT"] == str(tmp_path / "new")
-    assert kernel["ARG_CACHE"] == "gone"
+    assert kernel["ARG_CACHE"] == str(tmp_path / "cache"), "made later, and not in notebooks/"
+    assert kernel["ARG_ESM2_WEIGHTS"] == "gone"
     assert kernel["PYTHONPATH"].endswith(":else")
     assert "MPLBACKEND" not in kernel
     assert notebooks.kernel_environment({"ARG_DATA": "open"})["ARG_DATA"] == "open"
