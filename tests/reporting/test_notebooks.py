@@ -1,7 +1,10 @@
 """Running the notebooks, what is kept of a run, and what may be published."""
 
 import json
+import os
+import signal
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -115,6 +118,19 @@ def test_a_dead_kernel_is_said_to_be_one(place):
     path = write(place / "notebooks", "01_dies", "import os\nos._exit(1)")
     with pytest.raises(notebooks.NotebookError, match=r"01_dies\.ipynb: its kernel died"):
         notebooks.execute(path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_so_and_leaves_no_kernel(place, capfd, number):
+    code = "import os, time\nopen('kernel', 'w').write(str(os.getpid()))\n"
+    code += f"os.kill({os.getpid()}, {int(number)})\ntime.sleep(60)"
+    write(place / "notebooks", "01_long", code)
+    handler = signal.getsignal(number)
+    assert main(["notebooks", "run"]) == 130
+    assert capfd.readouterr().err == "stopped; the same command goes on where it was\n"
+    assert signal.getsignal(number) == handler
+    assert not Path("/proc", (place / "notebooks/kernel").read_text()).exists()
+    assert not list((place / "my out").rglob("*.ipynb"))
 
 
 def test_no_notebooks(tmp_path):
