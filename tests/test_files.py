@@ -62,9 +62,7 @@ def test_whether_a_file_can_be_written_is_known_before_the_work(tmp_path, monkey
     check_writable(tmp_path / "new" / "folders" / "a.txt")
     check_writable(os.devnull)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(
-        UserError, match=r"a\.txt cannot be .*file is a file; name another"
-    ):
+    with pytest.raises(UserError, match=r"a\.txt cannot be .*file is a file; name another"):
         check_writable(tmp_path / "file" / "a.txt")
     with pytest.raises(UserError, match="is a folder; name a file"):
         check_writable(tmp_path)

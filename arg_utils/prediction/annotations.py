@@ -55,6 +55,7 @@ def read_gff(
     """
     codings: dict[tuple[str, str], Coding] = {}
     circular: set[str] = set()
+    number = 0
     lines = enumerate(TextIOWrapper(handle, "utf-8", errors="replace"), start=1)
     for number, line in lines:
         if line.startswith("##FASTA"):
