@@ -6,6 +6,7 @@ protein's id is its header's first word (``>SEQ0``). Methods get labelled protei
 """
 
 import re
+import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -151,7 +152,7 @@ def iterate_fasta(
     """
     seen: dict[str, tuple[int, str]] = {}  # id: line and header
     unknown: dict[str, list[int]] = {}  # name of a class: lines
-    nucleotides, proteins = "", 0
+    nucleotides, proteins, ambiguous = "", 0, 0
     for entry in iterate_entries(handle, name, skip_bad):
         record = None
         with skipping(skip_bad):
@@ -166,8 +167,12 @@ def iterate_fasta(
                 _refuse_nucleotides(entry, nucleotides, mixed=proteins > 0)
             proteins += not nucleotides
             record = Record(accession, entry.header, sequence, label, entry.line)
+            ambiguous += "J" in entry.letters or "j" in entry.letters
         if record and (label is not None or not labelled):
             yield record
+    if ambiguous:
+        what = "J (leucine or isoleucine), which ESM-2 does not know, was read as X"
+        print(f"note: {name}: {what} in {ambiguous:,} proteins", file=sys.stderr)
     if unknown:
         raise unknown_classes(name, "headers name no known class in their fourth field", unknown)
 
