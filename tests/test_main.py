@@ -130,7 +130,9 @@ def test_a_folder_that_is_not_there(run, tmp_path, capsys, command):
         "submit": ["--run", run, "--out", tmp_path / "new"],
         "check": [tmp_path / "new"],
     }.get(command, [])
-    assert "nowhere lacks" in fails(capsys, command, *arguments, "--data", tmp_path / "nowhere")
+    assert "nowhere is not there; name" in fails(
+        capsys, command, *arguments, "--data", tmp_path / "nowhere"
+    )
     assert not (tmp_path / "new").exists()
     assert not (tmp_path / "nowhere").exists()
 

@@ -83,8 +83,9 @@ def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS)
         If a needed file is missing or at fault; the message names file, line and remedy.
     """
     folder = Path(folder) if folder is not None else resolve_data_dir()
-    if folder.is_file():
-        raise UserError(f"{folder} is a file; name the folder that holds train, val and test.")
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "is not there"
+        raise UserError(f"{folder} {what}; name the folder that holds {', '.join(parts)}.fasta.")
     files = {part: folder / f"{part}.fasta" for part in PARTS if part in parts}
     if missing := [path.name for path in files.values() if not path.is_file()]:
         remedy = _remedy(folder, missing, "put what is missing there")

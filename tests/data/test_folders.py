@@ -63,8 +63,11 @@ def test_loads_only_what_is_needed(folder):
     assert (data.train, data.val, len(data.test)) == ([], [], 3)
     with pytest.raises(UserError, match=r"mine lacks val\.fasta"):
         load_dataset(folder)
-    with pytest.raises(UserError, match=r"lacks train\.fasta, val\.fasta"):
-        load_dataset(folder / "absent", parts=["train", "val"])
+    (folder / "train.fasta").unlink()
+    with pytest.raises(UserError, match=r"lacks train\.fasta, val\.fasta; put what is missing"):
+        load_dataset(folder, parts=["train", "val"])
+    with pytest.raises(UserError, match=r"absent is not there; name the folder that holds test"):
+        load_dataset(folder / "absent", parts=["test"])
 
 
 def test_a_file_under_another_name_and_a_file_for_a_folder(folder):
