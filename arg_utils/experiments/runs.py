@@ -138,8 +138,10 @@ def submit_run(
     ids = [record.id for record in dataset.test]
     long = sum(len(record.sequence) > MAX_RESIDUES for record in dataset.test)
     if long and method.uses_esm2:
-        seen = f"only their first {MAX_RESIDUES:,} residues are seen by ESM-2"
-        print(f"note: {long:,} proteins are longer; {seen}", file=sys.stderr)
+        what = (
+            f"note: of {long:,} long proteins ESM-2 sees the first {MAX_RESIDUES:,} residues alone"
+        )
+        print(what, file=sys.stderr)
     probabilities = method.probabilities([record.sequence for record in dataset.test])
     predicted = probabilities.argmax(axis=1)
     write_submission(ids, predicted.tolist(), out)
