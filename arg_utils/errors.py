@@ -44,10 +44,15 @@ def exit_code(command: Callable[[], int | None], place: Path | str = "system") -
     ``place`` is named where the system does not say which file or folder it refuses. What is
     printed is UTF-8 whatever the terminal's encoding, as in files: ids come out as they went in.
     """
+    if sys.stdout is None:
+        print("error: Standard output is closed; leave it open.", file=sys.stderr)
+        return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
-        return command() or 0
+        code = command() or 0
+        sys.stdout.flush()  # here, not at the end of Python, a full disk is said in a sentence
+        return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -254,3 +254,23 @@ def test_as_a_program(run, tmp_path):
     done = subprocess.run([*command, "check", "none.csv", "--data", "data"], **options)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("error: none.csv cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "words"),
+    [
+        ("> /dev/full", "No space left on device; free some space"),
+        (">&-", "Standard output is closed"),
+        ("<&-", "Standard input is closed; name a file"),
+    ],
+)
+def test_a_stream_that_is_full_or_closed(run, tmp_path, redirection, words):
+    command = f"'{sys.executable}' -m arg_utils predict - --run run {redirection}"
+    done = subprocess.run(
+        ["sh", "-c", f"printf '>s\\nMKV\\n' | {command}"] if "<" not in redirection
+        else ["sh", "-c", command],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

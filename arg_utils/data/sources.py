@@ -78,6 +78,8 @@ def open_source(path: Path | str) -> Iterator[io.BufferedReader]:
         damaged or cut off.
     """
     name = str(path)
+    if name == STANDARD_INPUT and sys.stdin is None:
+        raise UserError("Standard input is closed; name a file.")
     with ExitStack() as stack:
         try:
             stream = sys.stdin.buffer if name == STANDARD_INPUT else open(name, "rb")  # noqa: SIM115
