@@ -85,7 +85,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description="Malformed input for every parser.")
     options.add_argument("--inputs", type=int, default=INPUTS, help="a parser")
     options.add_argument("--seed", type=int, default=SEED)
-    options.add_argument("--parser", help="one alone, and nothing is written")
+    options.add_argument("--parser", help="one alone; the file's other rows stay")
     options.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.folder:
@@ -93,17 +93,18 @@ def main() -> int:
     from arg_utils.files import RESULTS, write_text
     from benchmarks.parsers import PARSERS
 
-    rows = []
+    path = RESULTS / "fuzz.json"
+    rows = json.loads(path.read_text())["parsers"] if path.exists() else []
     for name in [given.parser] if given.parser else PARSERS:
-        rows.append(fuzz(name, given.inputs, given.seed))
-        print(json.dumps(rows[-1]), flush=True)
-    if not given.parser:
+        row = fuzz(name, given.inputs, given.seed)
+        print(json.dumps(row), flush=True)
+        rows = [r for r in rows if r["parser"] != name] + [row]
         result = {
             "command": f"python -m benchmarks.fuzz --inputs {given.inputs} --seed {given.seed}",
             "engine": f"atheris {version('atheris')}", "seed": given.seed,
-            "inputs": sum(row["inputs"] for row in rows), "parsers": rows,
+            "inputs": sum(r["inputs"] for r in rows), "parsers": rows,
         }  # fmt: skip
-        write_text(RESULTS / "fuzz.json", json.dumps(result, indent=1) + "\n")
+        write_text(path, json.dumps(result, indent=1) + "\n")
     return int(any(row["faults"] for row in rows))
 
 

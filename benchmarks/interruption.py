@@ -68,7 +68,7 @@ def prediction(folder: Path, name: str) -> None:
     out = folder / f"rows{name}.tsv"
     (folder / "begun").touch()
     predictor = model.model_of(load_run(folder / "run"), "mine")
-    resume = out.with_name(f"{out.name}.part.json").exists()
+    resume = all(out.with_name(f"{out.name}{end}").exists() for end in (".part", ".part.json"))
     inputs = [str(folder / "data" / "test.fasta")]
     predict_files(predictor, inputs, ReadingOptions(), out=out, resume=resume)
 
