@@ -30,7 +30,8 @@ FEW = settings(
     max_examples=60, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )  # fmt: skip
-ANY = st.characters(exclude_categories=["Cs", "Cc"])  # no half characters, no control characters
+# No half characters, and nothing that ends a line or controls a terminal.
+ANY = st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"])
 WORD = st.text(ANY, min_size=1, max_size=12).filter(lambda word: " " not in word)
 HEADER = st.lists(WORD, min_size=1, max_size=4).map(" ".join)
 # In ESM's alphabet; with an L no chance of being DNA.

@@ -25,7 +25,7 @@ from arg_utils.labels import NUM_CLASSES, class_index, header_class, unknown_cla
 from arg_utils.settings import Profile
 
 NOT_A_RESIDUE = re.compile(r"[^A-Za-z*.]")
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # and what ends a line elsewhere
 REMEDIES = {  # for characters that are no residue
     "-": "is a gap, so this file is an alignment; remove the gaps from its sequences",
     ">": "inside a line, as where files were joined without a line end; break the line before it",

@@ -149,6 +149,7 @@ def test_gff3_across_the_origin_of_a_circular_contig(tmp_path):
         (row("c", 75, 530, "+", "ID=g;transl_table=99"), "no genetic code '99'"),
         (row("c", 75, 530, "+", "ID=g;transl_table=" + "9" * 5000), "no genetic code '99"),
         (row("c", 75, "9" * 5000, "+", "ID=g"), "no place"),
+        (row("c", *genes()[0], "+", "ID=a%0Ab"), r"the id 'a\\nb' .* control character"),
     ],
 )
 def test_a_bad_gff3_row_is_named_or_left_out(tmp_path, fault, words):
