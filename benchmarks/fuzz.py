@@ -82,12 +82,12 @@ def fuzz(name: str, inputs: int, seed: int) -> dict:
 
 def main() -> int:
     """Fuzz every parser, print and write; exit code 1 if one has a fault."""
-    options = argparse.ArgumentParser(description="Malformed input for every parser.")
-    options.add_argument("--inputs", type=int, default=INPUTS, help="a parser")
-    options.add_argument("--seed", type=int, default=SEED)
-    options.add_argument("--parser", help="one alone; the file's other rows stay")
-    options.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = options.parse_args()
+    parser = argparse.ArgumentParser(description="Malformed input for every parser.")
+    parser.add_argument("--inputs", type=int, default=INPUTS, help="a parser")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--parser", help="one alone; the file's other rows stay")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
     if given.folder:
         fuzz_here(given.parser, given.folder, given.inputs, given.seed)
     from arg_utils.files import RESULTS, write_text
@@ -96,14 +96,13 @@ def main() -> int:
     path = RESULTS / "fuzz.json"
     rows = json.loads(path.read_text())["parsers"] if path.exists() else []
     for name in [given.parser] if given.parser else PARSERS:
-        row = fuzz(name, given.inputs, given.seed)
+        options = f"--parser '{name}' --inputs {given.inputs} --seed {given.seed}"
+        command = {"command": f"python -m benchmarks.fuzz {options}"}
+        row = command | fuzz(name, given.inputs, given.seed)
         print(json.dumps(row), flush=True)
         rows = [r for r in rows if r["parser"] != name] + [row]
-        result = {
-            "command": f"python -m benchmarks.fuzz --inputs {given.inputs} --seed {given.seed}",
-            "engine": f"atheris {version('atheris')}", "seed": given.seed,
-            "inputs": sum(r["inputs"] for r in rows), "parsers": rows,
-        }  # fmt: skip
+        engine = f"atheris {version('atheris')}"
+        result = {"engine": engine, "inputs": sum(r["inputs"] for r in rows), "parsers": rows}
         write_text(path, json.dumps(result, indent=1) + "\n")
     return int(any(row["faults"] for row in rows))
 

@@ -211,13 +211,13 @@ def measure(work: str, kills: int, seed: int) -> dict:
 
 def main() -> int:
     """Measure, print and write; exit code 1 if anything differs."""
-    options = argparse.ArgumentParser(description="Work killed at random moments.")
-    options.add_argument("--work", choices=WORKS, help="all, unless named")
-    options.add_argument("--kills", type=int, default=KILLS, help="of each kind of work")
-    options.add_argument("--seed", type=int, default=SEED)
-    options.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    options.add_argument("--name", default="", help=argparse.SUPPRESS)
-    given = options.parse_args()
+    parser = argparse.ArgumentParser(description="Work killed at random moments.")
+    parser.add_argument("--work", choices=WORKS, help="all, unless named")
+    parser.add_argument("--kills", type=int, default=KILLS, help="of each kind of work")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--name", default="", help=argparse.SUPPRESS)
+    given = parser.parse_args()
     if given.folder:
         from arg_utils.data import folders
 
@@ -229,15 +229,13 @@ def main() -> int:
     path = RESULTS / "interruption.json"
     rows = json.loads(path.read_text())["works"] if path.exists() else []
     for work in [given.work] if given.work else WORKS:
-        row = measure(work, given.kills, given.seed)
+        options = f"--work '{work}' --kills {given.kills} --seed {given.seed}"
+        command = {"command": f"python -m benchmarks.interruption {options}"}
+        row = command | measure(work, given.kills, given.seed)
         print(json.dumps(row), flush=True)
         rows = [r for r in rows if r["work"] != work] + [row]
-        result = {
-            "command": f"python -m benchmarks.interruption --kills {given.kills} "
-            f"--seed {given.seed}",
-            "kills": sum(r["kills"] for r in rows),
-            "equal_afterwards": sum(r["equal_afterwards"] for r in rows), "works": rows,
-        }  # fmt: skip
+        total = {key: sum(r[key] for r in rows) for key in ("kills", "equal_afterwards")}
+        result = {**total, "works": rows}
         write_text(path, json.dumps(result, indent=1) + "\n")
     return int(any(r["kills"] > r["equal_afterwards"] or not r["two_at_once_equal"] for r in rows))
 
