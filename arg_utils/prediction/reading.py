@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from arg_utils.data.fasta import iterate_fasta
+from arg_utils.data.fasta import CONTROL, iterate_fasta
 from arg_utils.data.genes import GeneCaller, iterate_genes
 from arg_utils.data.sources import STANDARD_INPUT, open_source
 from arg_utils.errors import UserError, skipping
@@ -123,16 +123,23 @@ def _called(handle: BinaryIO, name: str, options: ReadingOptions) -> Iterator[Qu
 
 
 def _distinct(queries: Iterator[Query], options: ReadingOptions) -> Iterator[Query]:
-    """Refuses an id that comes twice; hashes of 64 bits take less memory than ids."""
+    """Refuses an id that comes twice, or that would break the row it is written into.
+
+    Hashes of 64 bits take less memory than ids.
+    """
     seen: set[int] = set()
     for query in queries:
-        if hash(query.id) not in seen:
+        fault = ""
+        if hash(query.id) in seen:
+            fault = "comes a second time in this file; make ids (a header's first word) differ"
+        elif CONTROL.search(f"{query.id}{query.contig or ''}"):
+            fault = "or its contig's name holds a control character; remove it"
+        with skipping(options.skip_bad):
+            if fault:
+                raise UserError(f"{query.where}: the id {query.id!r} {fault}.")
+        if not fault:
             seen.add(hash(query.id))
             yield query
-            continue
-        with skipping(options.skip_bad):
-            what = f"{query.where}: the id {query.id!r} comes a second time in this file"
-            raise UserError(f"{what}; make ids (a header's first word) differ.")
 
 
 def _files(name: str, genome: bool) -> list[str]:
