@@ -116,7 +116,7 @@ def _data_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: Options) -> int:
-    from arg_utils.prediction.engine import predict_files
+    from arg_utils.prediction.engine import check_request, predict_files
     from arg_utils.prediction.model import load_model, model_of
     from arg_utils.prediction.reading import ReadingOptions
 
@@ -131,6 +131,9 @@ def _predict(options: Options) -> int:
         options.genome, options.gff, options.mode, options.genetic_code, options.closed,
         skip_bad if options.skip_bad else None,
     )  # fmt: skip
+    check_request(
+        options.input, reading, options.report, options.format, options.out, options.resume
+    )  # before the model is loaded, which takes seconds
     if options.fitted:
         from arg_utils.experiments.runs import load_run
 

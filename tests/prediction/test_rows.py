@@ -17,8 +17,10 @@ REFERENCES = pd.DataFrame(
         ("N1", "", NONARG),
     ],
     columns=["id", "gene", "label"],
-).assign(sequence="M")
-HIT = {"identity": 0.9, "query_coverage": 0.95, "target_coverage": 1.0, "profile": False}
+).assign(sequence="MKVLA")
+HIT = {"identity": 0.7, "query_coverage": 0.95, "target_coverage": 1.0, "profile": False}
+
+SAME = {"identity": 0.97}
 
 
 def row(hits=(), length=100, probability=0.9, alone="beta_lactam", flags=()):
@@ -37,7 +39,9 @@ def test_a_protein_is_described_by_its_nearest_arg():
     said = found[["class", "uncertain", "nearest_id", "nearest_gene", "gene_family", "agree"]]
     assert said.tolist() == ["beta_lactam", "no", "A1", "CTX-M-15", "CTX-M", "yes"]
     assert found["nearest_class"] == "beta_lactam"
-    assert (found["nearest_bits"], found["nearest_identity"]) == (300, 0.9)
+    assert (found["nearest_bits"], found["nearest_identity"]) == (300, 0.7)
+    assert (found["nearest_coverage"], found["reference_coverage"]) == (0.95, 1.0)
+    assert (found["length"], found["reference_length"]) == (100, 5)
     assert found["flags"] == ""
 
 
@@ -60,6 +64,9 @@ def test_a_distant_relative_is_of_no_family():
         ([(1, 200.0, {"identity": 0.97})], ""),
         ([(2, 200.0, {})], "accessory"),
         ([(3, 300.0, {}), (0, 200.0, {})], "housekeeping_relative"),  # nearer to what is none
+        ([(3, 300.0, {"profile": True}), (0, 200.0, SAME)], ""),  # the gene itself
+        ([(3, 300.0, {}), (0, 200.0, SAME | {"target_coverage": 0.5})], "housekeeping_relative"),
+        ([(0, 300.0, {}), (3, 200.0, {})], ""),
         ([(0, 200.0, {"profile": True})], "profile_only"),
     ],
 )
