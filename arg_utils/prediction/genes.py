@@ -55,9 +55,9 @@ CAUTIONS = (
     _caution(REGULATOR, r"(bae|cpx|pho|evg|ade|sme|par|arl)[RS]|cpxA|phoQ|evgA", "two components"),
     _caution(RELATIVE, r"mec[A-D]", "penicillin-binding proteins", SAME_GENE),
     _caution(
-        RELATIVE,  # new beta-lactamases may be so, too: of these no family is closely related
-        r"[A-Z]{2,4}\d*-([A-Z]-)?\d+[a-z]?(-\d+)?|L1|Bla[12B]|(cph|cfx|ccr|cfi|cep)A\d*|ampC",
-        "penicillin-binding proteins, and other hydrolases of either fold",
+        RELATIVE,  # though a beta-lactamase of a new family looks the same
+        r"(?-i:[A-Z]{2,4}\d*-([A-Z]-)?\d+[a-z]?(-\d+)?)|L1|Bla[12B]|(cph|cfx|ccr|cfi|cep)A\d*|ampC",
+        "penicillin-binding proteins, and hydrolases of either fold",
         IDENTITY,
     ),
     _caution(RELATIVE, r"dfr\w*", "dihydrofolate reductase, FolA", SAME_GENE),
