@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
 from arg_utils.errors import exit_code
 
@@ -23,8 +23,15 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_code(lambda: options.run(options), getattr(options, "out", None) or "system")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, as all of this library does."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m arg_utils",
         description="Antibiotic resistance class of proteins, by ESM-2 and LoRA.",
     )

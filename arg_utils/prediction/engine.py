@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -107,8 +108,9 @@ def check_request(
         raise UserError("--mode and --closed are about finding genes; give contigs, and --genome.")
     files = [name for name in inputs if name != STANDARD_INPUT]
     for name in files:
-        if not Path(name).exists():
-            raise UserError(f"{name} is not there; name a file, a folder, or - (standard input).")
+        if not name or not Path(name).exists():
+            what = f"{name or 'A file without a name'} is not there"
+            raise UserError(f"{what}; name a file, a folder, or - (standard input).")
     written = [path for path in (out, report) if path]
     for path in written:
         _check_writable(path)
@@ -123,8 +125,11 @@ def _check_writable(path: Path) -> None:
         raise UserError("- is no file to write; leave out --out for standard output.")
     if not path.parent.is_dir() or (path.exists() and not path.is_file()):
         raise UserError(f"{path} cannot be written: name a file in a folder that exists.")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UserError(f"{path} cannot be written: you may not; name another place.")
+    try:
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); name another.") from None
 
 
 def predict_stream(
