@@ -1,7 +1,7 @@
 """A fitted model, ready to predict: the one that comes with the library, or a user's own."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,12 +57,12 @@ class Model:
     scorer: Callable[[Sequence[str], Progress], Scores]
     references: References | None = None
 
-    def predict(self, sequences: Sequence[Any]) -> pd.DataFrame:
+    def predict(self, sequences: Iterable[Any] | Mapping[Any, Any]) -> pd.DataFrame:
         """Class, probability and evidence of proteins.
 
         Parameters
         ----------
-        sequences : residues, or pairs of id and residues; of the former the id is the position.
+        sequences : see `as_queries`, such as residues, or pairs of id and residues.
 
         Returns
         -------
@@ -71,7 +71,7 @@ class Model:
         Raises
         ------
         UserError
-            If a sequence is no protein.
+            If a sequence is no protein, or an id comes twice.
         """
         frames = [self.rows(block)[0] for block in blocks(as_queries(sequences))]
         empty = result_frame([], Scores(np.zeros((0, NUM_CLASSES))), 0, None)
