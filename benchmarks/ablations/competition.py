@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from arg_utils.data.fasta import Proteins, iterate_fasta
+from arg_utils.data.fasta import Proteins, read_fasta
 from arg_utils.data.open_data import WHEEL, Sources
 from arg_utils.files import cache_dir
 from arg_utils.homology.mmseqs import profile_search, search
@@ -53,7 +53,7 @@ def mechanisms(data: Proteins) -> np.ndarray:
     group, subgroup = (table[f"Mechanism.{level}"].str.strip() for level in ("group", "subgroup"))
     named = (group + "|" + subgroup).to_dict()
     of = {}
-    for record in iterate_fasta(sources.args, labelled=False):
+    for record in read_fasta(sources.args, labelled=False, unique=False):
         of.setdefault(record.sequence, named[record.id])
     pairs = zip(data.sequences, data.labels, strict=True)
     out = pd.Series(["" if c == NONARG else of.get(s, "") for s, c in pairs])
