@@ -179,7 +179,7 @@ def test_wrong_usage_is_explained(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments.split())
     assert stopped.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: python -m arg_utils")
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 @pytest.mark.parametrize(("stale", "code"), [([], 0), (["README.md"], 1)])

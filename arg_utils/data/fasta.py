@@ -152,7 +152,7 @@ def iterate_fasta(
     """
     seen: dict[str, tuple[int, str]] = {}  # id: line and header
     unknown: dict[str, list[int]] = {}  # name of a class: lines
-    nucleotides, proteins, ambiguous = "", 0, 0
+    reader, ambiguous = ResidueReader(), 0
     for entry in iterate_entries(handle, name, skip_bad):
         record = None
         with skipping(skip_bad):
@@ -161,11 +161,7 @@ def iterate_fasta(
                 accession, label = _accession_and_label(entry, unknown)
             elif unique:
                 _refuse_twice(entry, seen)
-            sequence = _residues(entry)
-            nucleotides = nucleotides + sequence if _could_be_dna(sequence) else ""
-            if len(nucleotides) >= DNA_LENGTH and _has_all_bases(nucleotides):
-                _refuse_nucleotides(entry, nucleotides, mixed=proteins > 0)
-            proteins += not nucleotides
+            sequence = reader.residues(entry)
             record = Record(accession, entry.header, sequence, label, entry.line)
             ambiguous += "J" in entry.letters or "j" in entry.letters
         if record and (label is not None or not labelled):
@@ -175,6 +171,26 @@ def iterate_fasta(
         print(f"note: {name}: {what} in {ambiguous:,} proteins", file=sys.stderr)
     if unknown:
         raise unknown_classes(name, "headers name no known class in their fourth field", unknown)
+
+
+class ResidueReader:
+    """Residues of one entry after another; what is no protein is refused.
+
+    Short entries in a row that could be DNA, such as reads, are judged together.
+    """
+
+    def __init__(self) -> None:
+        self._nucleotides, self._proteins = "", 0
+
+    def residues(self, entry: Entry) -> str:
+        """An entry's residues in ESM's alphabet; a `UserError` names entry, fault and remedy."""
+        sequence = _residues(entry)
+        could_be_dna = _could_be_dna(sequence)
+        self._nucleotides = self._nucleotides + sequence if could_be_dna else ""
+        if len(self._nucleotides) >= DNA_LENGTH and _has_all_bases(self._nucleotides):
+            _refuse_nucleotides(entry, self._nucleotides, mixed=self._proteins > 0)
+        self._proteins += not self._nucleotides
+        return sequence
 
 
 def iterate_entries(handle: BinaryIO, name: str, skip_bad: SkipBad = None) -> Iterator[Entry]:

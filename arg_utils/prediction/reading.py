@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from arg_utils.data.fasta import CONTROL, iterate_fasta
+from arg_utils.data.fasta import iterate_fasta
 from arg_utils.data.genes import GeneCaller, iterate_genes
 from arg_utils.data.sources import STANDARD_INPUT, open_source
-from arg_utils.errors import UserError, skipping
+from arg_utils.errors import UserError
 from arg_utils.prediction.annotations import read_genbank, read_gff
-from arg_utils.prediction.query import Query
+from arg_utils.prediction.query import Query, distinct
 
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 FASTA = (".fasta", ".fa", ".fas")
@@ -67,7 +67,7 @@ def read_queries(
         raise UserError(f"{options.gff} goes with one FASTA file, not {len(files)}; give that one.")
     prefixes = _prefixes(files)
     for name, prefix in zip(files, prefixes, strict=True):
-        for query in _distinct(_read(name, options), options):
+        for query in distinct(_read(name, options), options.skip_bad):
             if len(files) > 1:
                 contig = query.contig and f"{prefix}:{query.contig}"
                 query = replace(query, id=f"{prefix}:{query.id}", contig=contig)
@@ -120,26 +120,6 @@ def _called(handle: BinaryIO, name: str, options: ReadingOptions) -> Iterator[Qu
             gene.strand,
             ("partial_gene",) if gene.partial else (),
         )
-
-
-def _distinct(queries: Iterator[Query], options: ReadingOptions) -> Iterator[Query]:
-    """Refuses an id that comes twice, or that would break the row it is written into.
-
-    Hashes of 64 bits take less memory than ids.
-    """
-    seen: set[int] = set()
-    for query in queries:
-        fault = ""
-        if hash(query.id) in seen:
-            fault = "comes a second time in this file; make ids (a header's first word) differ"
-        elif CONTROL.search(f"{query.id}{query.contig or ''}"):
-            fault = "or its contig's name holds a control character; remove it"
-        with skipping(options.skip_bad):
-            if fault:
-                raise UserError(f"{query.where}: the id {query.id!r} {fault}.")
-        if not fault:
-            seen.add(hash(query.id))
-            yield query
 
 
 def _files(name: str, genome: bool) -> list[str]:
