@@ -63,6 +63,6 @@ doctor: setup
 	@$(PY) -m arg_utils doctor
 
 clean:
-	rm -rf .pytest_cache .ruff_cache .mypy_cache build arg_utils.egg-info runs/test
+	rm -rf .pytest_cache .hypothesis .ruff_cache .mypy_cache build arg_utils.egg-info runs/test
 	find . -path ./.venv -prune -o -type d \
 	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

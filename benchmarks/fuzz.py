@@ -11,6 +11,7 @@ input is then in the folder that is named, to become a test.
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -72,6 +73,8 @@ def fuzz(name: str, inputs: int, seed: int) -> dict:
     if not (folder / "counts").is_file():
         raise SystemExit(f"Atheris did not run on {name}:\n{said[-2000:]}")
     read, refused = np.memmap(folder / "counts", np.int64, "r", shape=(2,)).tolist()
+    if not done.returncode:
+        shutil.rmtree(folder)
     fault = re.search(r"Uncaught Python exception: ===\n(.*)", said)
     return {
         "parser": name, "inputs": read + refused, "read": read, "refused": refused,
