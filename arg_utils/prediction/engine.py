@@ -78,8 +78,8 @@ def predict_files(
         from arg_utils.prediction.report import Report  # here: drawing takes a second to import
 
         references = model.references.table if model.references else None
-        names = [Path(name).name or name for name in inputs]
-        title = ", ".join(names) if len(names) < 5 else f"{len(names):,} files"
+        title = ", ".join(Path(name).name or name for name in inputs)
+        title = title if len(inputs) < 5 else f"{len(inputs):,} inputs"
         page = Report(title, context, references)
         options["listener"] = page.add
     done = predict_stream(model, chain([first] if first else [], queries), context, **options)

@@ -8,7 +8,7 @@ import pandas as pd
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
-from arg_utils.data.fasta import Entry, ResidueReader
+from arg_utils.data.fasta import CONTROL, Entry, ResidueReader
 from arg_utils.errors import SkipBad, UserError, skipping
 
 
@@ -37,16 +37,23 @@ class Query:
 
 
 def distinct(queries: Iterable[Query], skip_bad: SkipBad = None) -> Iterator[Query]:
-    """Refuses an id that comes twice; hashes of 64 bits take less memory than ids."""
+    """Refuses an id that comes twice, or that would break the row it is written into.
+
+    Hashes of 64 bits take less memory than ids.
+    """
     seen: set[int] = set()
     for query in queries:
-        if hash(query.id) not in seen:
+        fault = ""
+        if hash(query.id) in seen:
+            fault = "comes a second time; make ids (a header's first word) differ"
+        elif CONTROL.search(f"{query.id}{query.contig or ''}"):
+            fault = "or its contig's name holds a control character; remove it"
+        with skipping(skip_bad):
+            if fault:
+                raise UserError(f"{query.where}: the id {query.id!r} {fault}.")
+        if not fault:
             seen.add(hash(query.id))
             yield query
-            continue
-        with skipping(skip_bad):
-            what = f"{query.where}: the id {query.id!r} comes a second time"
-            raise UserError(f"{what}; make ids (a header's first word) differ.")
 
 
 @dataclass(frozen=True)
