@@ -198,9 +198,7 @@ def hmmscan(folder: Path, options: argparse.Namespace) -> Numbers:
 
     from arg_utils.prediction.model import load_model
 
-    references = load_model().references
-    assert references
-    assert references.profiles
+    references: Any = load_model().references
     database, grouped = (references.profiles.with_name(n) for n in ("references", "families"))
     alignments, models = folder / "families.sto", folder / "families.hmm"
     align = (database, database, grouped, alignments, "--msa-format-mode", "4", "-v", "1")

@@ -78,7 +78,9 @@ def predict_files(
         from arg_utils.prediction.report import Report  # here: drawing takes a second to import
 
         references = model.references.table if model.references else None
-        page = Report(", ".join(inputs), context, references)
+        title = ", ".join(Path(name).name or name for name in inputs)
+        title = title if len(inputs) < 5 else f"{len(inputs):,} inputs"
+        page = Report(title, context, references)
         options["listener"] = page.add
     done = predict_stream(model, chain([first] if first else [], queries), context, **options)
     if report:

@@ -97,6 +97,15 @@ _ENZYME = re.compile(r"((?:AAC|ANT|APH)\(\d+'*\))-[IVX]+[a-z]*(?:-[A-Za-z]+)?\d*
 _ALLELE = re.compile(r"(?<=[A-Za-z)])-?\d+[a-z]?$|(?<=-\d)-\d+$|(?<=\d)\.\d+$|(?<=-\d)\d+$")
 
 
+def short_name(gene: str) -> str:
+    """A gene's name without species and notes.
+
+    >>> short_name("Escherichia_coli_acrA"), short_name("ACC-1_beta-lactamase")
+    ('acrA', 'ACC-1')
+    """
+    return _NOTE.sub("", _SPECIES.sub("", gene))
+
+
 def gene_family(gene: str) -> str:
     """The family of a gene: its name without species, allele and variant.
 
@@ -105,7 +114,7 @@ def gene_family(gene: str) -> str:
     >>> [gene_family(name) for name in ("Escherichia_coli_acrA", "tet(A)", "QnrB19", "y56")]
     ['acrA', 'tet(A)', 'QnrB', 'y56']
     """
-    name = _NOTE.sub("", _SPECIES.sub("", gene))
+    name = short_name(gene)
     if enzyme := _ENZYME.fullmatch(name):
         return enzyme[1]
     short = _ALLELE.sub("", name)
@@ -118,6 +127,6 @@ def cautions(gene: str, identity: float) -> list[str]:
     >>> cautions("dfrA1", 0.35), cautions("dfrA1", 0.99), cautions("vanXA", 0.99)
     (['housekeeping_relative'], [], ['accessory'])
     """
-    name = _NOTE.sub("", _SPECIES.sub("", gene))
+    name = short_name(gene)
     holding = [c for c in CAUTIONS if identity < c.below]
     return list(dict.fromkeys(c.flag for c in holding if c.names.fullmatch(name)))

@@ -21,6 +21,7 @@ from matplotlib.patches import Patch
 
 from arg_utils.files import write_text
 from arg_utils.labels import CLASSES, DISPLAY_NAMES, NONARG
+from arg_utils.prediction.genes import short_name
 from arg_utils.prediction.query import Query
 from arg_utils.prediction.writing import Context
 
@@ -52,7 +53,8 @@ class Report:
     context: Context
     references: pd.DataFrame | None = None
     counts: Counter[str] = field(default_factory=Counter)  # class: proteins
-    uncertain: int = 0
+    uncertain: int = 0  # proteins, of which ARGs:
+    uncertain_args: int = 0
     bins: np.ndarray = field(default_factory=lambda: np.zeros((2, BINS), np.int64))  # ARGs, others
     rows: list[dict[str, Any]] = field(default_factory=list)
     others: list[dict[str, Any]] = field(default_factory=list)  # rows while proteins are few
@@ -71,6 +73,7 @@ class Report:
         ):
             uncertain = row["uncertain"] == "yes"
             self.uncertain += uncertain
+            self.uncertain_args += uncertain and arg
             position += 1
             row |= {"position": position, "sequence": query.sequence, "probabilities": p}
             if arg or uncertain:
@@ -212,26 +215,30 @@ def _svg(genes: list[dict[str, Any]], start: int, length: int) -> str:
 def _draw(
     axes: Axes, genes: list[dict[str, Any]], start: int, length: int, ink: str, paper: str
 ) -> None:
-    """``genes`` on a line from base ``start`` on, of a contig of this length."""
+    """``genes`` on a line from base ``start`` on, of a contig of this length.
+
+    Arrows of uncertain ones are empty.
+    """
     from dna_features_viewer import GraphicFeature, GraphicRecord  # here: it takes a second
 
     width = min(LINE, length)
-    features = [
-        GraphicFeature(
+    features = []
+    for gene in genes:
+        colour, sure = COLOURS[CLASSES.index(gene["class"])], gene["uncertain"] == "no"
+        arrow = GraphicFeature(
             start=gene["start"] - 1,
             end=max(gene["end"], gene["start"] + width // 150),  # to be seen at all
             strand=1 if gene["strand"] == "+" else -1,
-            label=gene["nearest_gene"] or gene["class"],
-            color=COLOURS[CLASSES.index(gene["class"])],
+            label=short_name(gene["nearest_gene"]) or gene["class"],
+            color=colour if sure else paper,
             fontdict={"color": ink, "fontsize": 9},
-            linecolor=ink,
-            linewidth=0.5,
+            linecolor=ink if sure else colour,
+            linewidth=0.5 if sure else 1,
             box_color=paper,
             box_linewidth=0,
             label_link_color=ink,
         )
-        for gene in genes
-    ]
+        features.append(arrow)
     record = GraphicRecord(min(LINE, length - start), features=features, first_index=start)
     record.plot(ax=axes, ruler_color=ink, x_lim=(start, start + width))
     axes.xaxis.set_major_formatter("{x:,.0f}")

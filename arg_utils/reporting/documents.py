@@ -17,7 +17,7 @@ from arg_utils.errors import UserError
 from arg_utils.labels import CLASSES, DISPLAY_NAMES
 from arg_utils.methods import METHODS
 from arg_utils.reporting import tables
-from arg_utils.reporting.costs import costs_table
+from arg_utils.reporting.costs import costs_table, predict_table
 from arg_utils.reporting.tables import (
     COLUMNS,
     GAIN,
@@ -283,7 +283,10 @@ BLOCKS: dict[str, tuple[Block, ...]] = {
         Block("load", "speed.json", "make bench", load_table),
         Block("speed", "speed.json", "make bench", speed_table),
     ),
-    "docs/scale.md": (Block("costs", "speed.json", "make bench", costs_table),),
+    "docs/scale.md": (
+        Block("predict", "predict.json", "python -m benchmarks.predict", predict_table),
+        Block("costs", "speed.json", "make bench", costs_table),
+    ),
     "MODEL_CARD.md": (
         Block("bins", "ladder.json", "make ladder", bins_table),
         Block("external", "external.json", "python -m benchmarks.external", external_table),
