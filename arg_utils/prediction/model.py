@@ -111,18 +111,19 @@ class HybridScorer:
     """The hybrid's probabilities, such that a protein's do not depend on the others of its block.
 
     A matrix product may sum in another order when it has other rows; these sums do not, and are in
-    double precision. See `hybrid` for what is computed.
+    double precision. See `hybrid` for what is computed. ``cached`` keeps features on disk.
     """
 
     parameters: dict[str, np.ndarray]
     references: References
     weights: Weights
+    cached: bool = False
 
     def __call__(self, sequences: Sequence[str], progress: Progress) -> Scores:
         parts = []
         for start in range(0, len(sequences), AT_ONCE):
             some = sequences[start : start + AT_ONCE]
-            parts.append(embed(some, FEATURES, self.weights, progress=False, cached=False))
+            parts.append(embed(some, FEATURES, self.weights, progress=False, cached=self.cached))
             progress(len(some))
         log_p = self.log_probabilities(np.concatenate(parts))
         hits = self.references.hits(sequences)
@@ -158,10 +159,11 @@ def blocks(queries: Iterable[Query]) -> Iterator[list[Query]]:
         yield block
 
 
-def load_model(folder: Path | str | None = None) -> Model:
+def load_model(folder: Path | str | None = None, cached: bool = False) -> Model:
     """The model that comes with the library, or another that ``make model`` wrote.
 
     Its references are built on first use, from the open data (minutes); then they are reused.
+    With ``cached``, so are ESM-2's features of the proteins it is asked about (4 kB each on disk).
 
     Raises
     ------
@@ -174,7 +176,7 @@ def load_model(folder: Path | str | None = None) -> Model:
     weights, data = manifest["weights"], manifest["data"]
     references = open_references(references_key(data["sha256"]), lambda: _fitted_on(data))
     scorer = HybridScorer(
-        parameters, references, weights_with_sha256(weights["sha256"], weights["name"])
+        parameters, references, weights_with_sha256(weights["sha256"], weights["name"]), cached
     )
     return Model(
         f"{manifest['method']} {manifest['version']}",

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from arg_utils.errors import UserError
 from arg_utils.esm2 import weights as weights_module
+from arg_utils.esm2.store import cache_size
 from arg_utils.esm2.weights import Weights
 from arg_utils.labels import CLASSES, NONARG
 from arg_utils.methods.baselines import BestHit, Majority
@@ -94,6 +96,16 @@ def test_a_genome_keeps_its_places(model, queries, together, monkeypatch):
     assert screened["start"].tolist() == [7 * i + 1 for i in range(len(queries))]
     assert set(screened["contig"] + screened["strand"]) == {"contig-"}
     assert model.screen([]).columns.tolist() == screened.columns.drop("best_hit").tolist()
+
+
+def test_features_are_kept_on_disk_if_asked_for(model, work):
+    new = ["".join(work.test.sequences[3:5])]
+    before = cache_size()
+    answers = model.predict(new)
+    assert cache_size() == before
+    keeping = replace(model, scorer=replace(model.scorer, cached=True))
+    assert keeping.predict(new).equals(answers)
+    assert cache_size() > before
 
 
 def test_the_best_hit_is_that_of_the_method(model, queries, work):
