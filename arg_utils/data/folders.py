@@ -22,6 +22,8 @@ from arg_utils.homology.splits import PARTS, read_splits, split_table, write_spl
 from arg_utils.labels import CLASSES
 
 KEY = "test_key.csv"
+# Where the competition's files are mounted in a kernel on Kaggle, once they are added as its input.
+KAGGLE_INPUT = Path("/kaggle/input/aist4010-spring2024-a2")
 
 
 @dataclass(frozen=True)
@@ -37,19 +39,25 @@ class DataSet:
     identity: str  # SHA-256 over the loaded files, 64 hex digits: results carry it
 
 
+def kaggle_folder() -> Path:
+    """Where the competition's files lie, or should: ``data/kaggle``, or else `KAGGLE_INPUT`."""
+    own = DATA / "kaggle"
+    return KAGGLE_INPUT if len(_missing(own)) == len(PARTS) and not _missing(KAGGLE_INPUT) else own
+
+
 def chosen_folder() -> Path:
     """The data folder to use, whether or not it has been built.
 
     ``ARG_DATA`` (``open``, ``kaggle``, or a folder) decides; else ``data/kaggle`` once its three
-    files are there; else ``data/open``.
+    files are there, or those of `KAGGLE_INPUT`; else ``data/open``.
 
     Raises
     ------
     UserError
         If ``data/kaggle`` holds some of its files only, or ``ARG_DATA`` names no folder.
     """
-    choice, kaggle = os.environ.get("ARG_DATA", "").strip(), DATA / "kaggle"
-    missing = [f"{part}.fasta" for part in PARTS if not (kaggle / f"{part}.fasta").is_file()]
+    choice, kaggle = os.environ.get("ARG_DATA", "").strip(), kaggle_folder()
+    missing = _missing(kaggle)
     if choice == "kaggle" or (not choice and len(missing) < len(PARTS)):
         if missing:
             raise UserError(
@@ -62,6 +70,10 @@ def chosen_folder() -> Path:
     if not Path(choice).is_dir():
         raise UserError(f"ARG_DATA={choice} is no folder; name one, or 'open', or 'kaggle'.")
     return Path(choice)
+
+
+def _missing(folder: Path) -> list[str]:
+    return [f"{part}.fasta" for part in PARTS if not (folder / f"{part}.fasta").is_file()]
 
 
 def resolve_data_dir() -> Path:
@@ -93,6 +105,7 @@ def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS)
         test_labels = read_key(key, [record.id for record in test])
         digest.update(key.name.encode() + b"\0" + sha256(key.read_bytes()).digest())
     known = {(DATA / name).resolve(): name for name in ("open", "kaggle")}
+    known[KAGGLE_INPUT] = "kaggle"
     return DataSet(
         name=known.get(folder.resolve(), folder.resolve().name),
         folder=folder,

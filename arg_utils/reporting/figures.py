@@ -191,8 +191,11 @@ def methods_comparison(rows: Sequence[Mapping]) -> Figure:
     """Macro-F1 of methods, a panel per split, in each the methods measured there, best on top.
 
     ``rows`` has one entry per split and method: split, title, macro_f1 and, if known, ci_low
-    and ci_high, drawn as a line.
+    and ci_high, drawn as a line. Of the homology split, methods that were tested on fewer folds
+    than others are not drawn: their scores are of other proteins.
     """
+    folds = max(len(row.get("folds", ())) for row in rows)
+    rows = [row for row in rows if len(row.get("folds", ())) in (0, folds)]
     results = pd.DataFrame(rows).reindex(
         columns=["split", "title", "macro_f1", "ci_low", "ci_high"]
     )
