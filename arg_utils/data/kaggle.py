@@ -25,10 +25,7 @@ FAULTS = {
     ("max retries", "connection", "resolve", "timed out"): (
         "Kaggle cannot be reached from here; try again with a network, or use its pages"
     ),
-    (
-        "forbidden",
-        "accept",
-    ): f"Kaggle refuses; accept the competition's rules on {PAGE}/rules first",
+    ("forbidden", "must accept"): f"Kaggle refuses; first accept the rules on {PAGE}/rules",
     ("authenticat", "kaggle.json", "unauthorized"): (
         "Kaggle does not know who you are; make an API token on https://www.kaggle.com/settings "
         "and keep it where it says there"

@@ -113,9 +113,9 @@ def test_a_submission_is_checked_then_uploaded(client, tmp_path, capsys):
     [
         (
             "403 Client Error: Forbidden for url: https://api.kaggle.com/v1/x",
-            "accept the competition's rules on",
+            "accept the rules on",
         ),
-        ("403 - Forbidden - You must accept this competition's rules before", "/rules first"),
+        ("403 - Forbidden - You must accept this competition's rules before", "a2/rules."),
         ("Authentication required to call the Kaggle API.\n\nFirst, you", "make an API token"),
         ("OSError: Could not find kaggle.json. Make sure it's located in", "make an API token"),
         ("HTTPSConnectionPool(host='api.kaggle.com', port=443): Max retries", "cannot be reached"),
