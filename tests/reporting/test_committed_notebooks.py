@@ -102,7 +102,7 @@ def test_what_does_not_change_with_the_profile_is_compared(path):
     assert set(tags) <= {"nbval-ignore-output"}
     compared = [cell for cell in cells if not cell.metadata.get("tags")]
     texts = [kind for cell in compared for output in cell.outputs for kind in texts_of(output)]
-    assert len(texts) >= 3, "these cells show nothing that could be compared"
+    assert texts, "these cells show nothing that could be compared"
     assert all(output.get("name") != "stderr" for cell in compared for output in cell.outputs)
 
 

@@ -55,7 +55,7 @@ def hit(identity=0.4, query=0.9, target=0.9):
         ("tetR", "tetracycline", "tetracycline", hit(), "regulator"),
         ("x", "MLS", "multidrug", hit(0.95), "label questionable: nearly the same protein"),
         ("ugd", "polymyxin", "not an ARG", hit(np.nan), "label questionable: genomes carry"),
-        ("tolC", "multidrug", "multidrug", hit(), "accessory"),
+        ("vanXA", "glycopeptide", "glycopeptide", hit(), "accessory"),
         ("x", "not an ARG", "not an ARG", hit(np.nan), "no relative: by that alone"),
         ("dfrA1", "trimethoprim", "not an ARG", hit(np.nan), "no relative to recognise it by"),
         ("x", "MLS", "quinolone", hit(query=0.36), "fusion? the relative is 36% of it"),
