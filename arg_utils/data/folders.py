@@ -22,8 +22,11 @@ from arg_utils.homology.splits import PARTS, read_splits, split_table, write_spl
 from arg_utils.labels import CLASSES
 
 KEY = "test_key.csv"
-# Where the competition's files are mounted in a kernel on Kaggle, once they are added as its input.
-KAGGLE_INPUT = Path("/kaggle/input/aist4010-spring2024-a2")
+# Where a kernel on Kaggle finds the competition's files, once they are added as its input.
+KAGGLE_INPUTS = (
+    Path("/kaggle/input/competitions/aist4010-spring2024-a2"),
+    Path("/kaggle/input/aist4010-spring2024-a2"),  # the older place
+)
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,18 @@ class DataSet:
 
 
 def kaggle_folder() -> Path:
-    """Where the competition's files lie, or should: ``data/kaggle``, or else `KAGGLE_INPUT`."""
+    """``data/kaggle``, or the one of `KAGGLE_INPUTS` that is whole where that has no file."""
     own = DATA / "kaggle"
-    return KAGGLE_INPUT if len(_missing(own)) == len(PARTS) and not _missing(KAGGLE_INPUT) else own
+    if len(_missing(own)) < len(PARTS):
+        return own
+    return next((folder for folder in KAGGLE_INPUTS if not _missing(folder)), own)
 
 
 def chosen_folder() -> Path:
     """The data folder to use, whether or not it has been built.
 
     ``ARG_DATA`` (``open``, ``kaggle``, or a folder) decides; else ``data/kaggle`` once its three
-    files are there, or those of `KAGGLE_INPUT`; else ``data/open``.
+    files are there, or one of `KAGGLE_INPUTS`; else ``data/open``.
 
     Raises
     ------
@@ -105,7 +110,7 @@ def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS)
         test_labels = read_key(key, [record.id for record in test])
         digest.update(key.name.encode() + b"\0" + sha256(key.read_bytes()).digest())
     known = {(DATA / name).resolve(): name for name in ("open", "kaggle")}
-    known[KAGGLE_INPUT] = "kaggle"
+    known |= dict.fromkeys(KAGGLE_INPUTS, "kaggle")
     return DataSet(
         name=known.get(folder.resolve(), folder.resolve().name),
         folder=folder,

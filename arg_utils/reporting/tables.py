@@ -137,7 +137,7 @@ def titled(rows: Sequence[Mapping]) -> pd.DataFrame:
     """`score_frame`, best first, with the methods' titles, narrow enough for a notebook."""
     frame = score_frame(best_first(rows))
     frame["method"] = [METHODS[name].title for name in frame["method"]]
-    narrow = ["profile", "proteins", "reference proteins", "trained parameters"]
+    narrow = ["profile", "proteins", "trained parameters"]
     return frame.drop(columns=narrow, errors="ignore").set_index(["split", "method"])
 
 

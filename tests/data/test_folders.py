@@ -111,7 +111,7 @@ def test_a_faulty_key_is_refused(folder, text, words):
 def test_in_a_kernel_the_input_is_found(root, tmp_path, monkeypatch):
     mounted = tmp_path / "input"
     mounted.mkdir()
-    monkeypatch.setattr(folders, "KAGGLE_INPUT", mounted)
+    monkeypatch.setattr(folders, "KAGGLE_INPUTS", (tmp_path / "elsewhere", mounted))
     for part in ("train", "val"):
         (mounted / f"{part}.fasta").write_text(entry("P", 0, "MKV"))
         assert resolve_data_dir() == root / "open"  # not whole yet
