@@ -68,7 +68,7 @@ def likely_reason(
     """Why a protein may have been taken for another class: from its name and its best hit.
 
     ``nearest`` is the best hit's class, ``hit`` a row of `best_hits`, all NaN without one. What a
-    name says of a gene is in `prediction.genes`. A label is questionable where nearly the same
+    name says of a gene is in `prediction.genes`. A label is doubtful where nearly the same
     protein (`SAME_GENE`) carries another, or where genomes carry the gene whether or not they
     resist. An alignment that covers one protein and only part of the other suggests a fusion or a
     fragment.
@@ -81,13 +81,13 @@ def likely_reason(
         (REGULATOR in flags, "regulator, not the resistance protein itself"),
         (
             nearest != true and identity >= SAME_GENE,
-            f"label questionable: nearly the same protein is labelled {nearest}",
+            f"label doubtful: its near-copy is {nearest}",
         ),
         (
             RELATIVE in flags,
-            "label questionable: genomes carry this gene whether or not they resist",
+            "label doubtful: genomes have it, resistant or not",
         ),
-        (ACCESSORY in flags, "accessory: a part of a pump or operon, as other classes have"),
+        (ACCESSORY in flags, "accessory: part of a pump or operon"),
         (np.isnan(identity) and nearest == true, "no relative: by that alone, not an ARG"),
         (np.isnan(identity), "no relative to recognise it by"),
         (of_query < PART and of_target >= WHOLE, f"fusion? the relative is {of_query:.0%} of it"),
@@ -95,8 +95,8 @@ def likely_reason(
             of_target < PART and of_query >= WHOLE,
             f"fragment? {of_target:.0%} of the relative",
         ),
-        (nearest == true, "overlooked by the model: a relative of its class is known"),
-        (nearest == predicted, f"superfamily: the nearest relative is labelled {predicted}"),
+        (nearest == true, "overlooked: a relative of its class is known"),
+        (nearest == predicted, f"superfamily: its relative is {predicted}"),
         (True, "no near relative of either class"),
     )
     return next(reason for holds, reason in reasons if holds)
