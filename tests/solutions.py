@@ -2,7 +2,8 @@
 
 ``python tests/solutions.py FROM TO`` writes a copy of each notebook of a folder into another one.
 A solution stands folded in a Markdown cell (``<details>``), its code between fences; in the copy it
-comes right after that cell, its output not compared.
+comes right after that cell, its output not compared. Nor are those of cells that are tagged so, or,
+in a notebook that tags the cells to compare (``nbval-check-output``), those of all others.
 """
 
 import re
@@ -13,6 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 SOLUTION = re.compile(r"<details><summary>Solution</summary>\n(.*?)</details>", re.DOTALL)
+IGNORED, CHECKED = "nbval-ignore-output", "nbval-check-output"
 CODE = re.compile(r"^```python\n(.*?)\n```$", re.DOTALL | re.MULTILINE)
 
 
@@ -21,15 +23,24 @@ def solutions(cell: NotebookNode) -> list[str]:
     return SOLUTION.findall(cell.source) if cell.cell_type == "markdown" else []
 
 
+def compared(notebook: NotebookNode) -> list[NotebookNode]:
+    """The code cells whose outputs are compared."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    checked = [cell for cell in cells if CHECKED in cell.metadata.get("tags", [])]
+    return checked or [cell for cell in cells if IGNORED not in cell.metadata.get("tags", [])]
+
+
 def with_solutions(notebook: NotebookNode) -> NotebookNode:
     """The notebook with a code cell per solution that has code."""
-    cells = []
+    cells, same = [], {cell.id for cell in compared(notebook)}
     for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.id not in same:
+            cell.metadata["tags"] = [IGNORED]
         cells.append(cell)
         for text in solutions(cell):
             for code in CODE.findall(text):
                 added = nbformat.v4.new_code_cell(code)
-                added.metadata["tags"] = ["nbval-ignore-output"]
+                added.metadata["tags"] = [IGNORED]
                 cells.append(added)
     notebook.cells = cells
     return notebook

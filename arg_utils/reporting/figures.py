@@ -243,7 +243,7 @@ def f1_by_identity_bin(tables: Mapping[str, pd.DataFrame], fewest: int = 50) -> 
         axis.set(ylim=(0, 1.04), xlim=(-0.6, len(drawn) - 0.4), ylabel=label)
         axis.grid(axis="y", color=LINES)
     text = "identity to the nearest reference protein"
-    right.set_xlabel(f"{text} (not drawn: bins of fewer than {fewest}, {left_out:,} proteins)")
+    right.set_xlabel(f"{text}\n(bins of fewer than {fewest} are not drawn: {left_out:,} in all)")
     legend_below(fig, columns=min(len(tables), 4))
     return fig
 

@@ -99,8 +99,8 @@ def test_what_does_not_change_with_the_profile_is_compared(path):
     """nbval ignores a misspelt tag silently, and compares nothing where there is no output."""
     cells = code_cells(path)
     tags = [tag for cell in cells for tag in cell.metadata.get("tags", [])]
-    assert set(tags) <= {"nbval-ignore-output"}
-    compared = [cell for cell in cells if not cell.metadata.get("tags")]
+    assert set(tags) <= {solutions.IGNORED, solutions.CHECKED}
+    compared = solutions.compared(read(path))
     texts = [kind for cell in compared for output in cell.outputs for kind in texts_of(output)]
     assert texts, "these cells show nothing that could be compared"
     assert all(output.get("name") != "stderr" for cell in compared for output in cell.outputs)
