@@ -31,14 +31,17 @@ def confused_with_genes(
     scored = getattr(work, part).sequences
     header_of = {record.sequence: record.header for record in work.labelled[0]}
     answers = outcome.labels[part], outcome.predictions(part), outcome.probabilities[part]
-    wrong = confused_proteins(*answers, range(len(scored)), pairs=pairs, per_pair=per_pair)
-    hits = best_hits([scored[i] for i in wrong["id"]], references.sequences).set_index("query")
+    positions = [str(position) for position in range(len(scored))]
+    wrong = confused_proteins(*answers, positions, pairs=pairs, per_pair=per_pair)
+    sequences = [scored[int(position)] for position in wrong["id"]]
+    hits = best_hits(sequences, references.sequences).set_index("query")
     hits = hits.reindex(range(len(wrong)))
     rows = []
-    for (position, true, predicted, probability, _), hit in zip(
-        wrong.itertuples(index=False, name=None), hits.to_dict("records"), strict=True
+    mistakes = wrong.drop(columns=["id", "p_true"]).itertuples(index=False, name=None)
+    for sequence, (true, predicted, probability), hit in zip(
+        sequences, mistakes, hits.to_dict("records"), strict=True
     ):
-        gene = _name(header_of.get(scored[position], ""))
+        gene = _name(header_of.get(sequence, ""))
         nearest, answer = "–", DISPLAY_NAMES[NONARG]
         if not np.isnan(hit["target"]):
             target = int(hit["target"])
