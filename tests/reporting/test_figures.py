@@ -236,7 +236,7 @@ def test_bins_of_few_proteins_are_not_drawn_and_accuracies_have_intervals():
     assert f1.lines[1].get_ydata() == pytest.approx(table["macro_f1"][enough])
     sizes = [f"n = {count:,}" for count in table["n"][enough]]
     assert [name.splitlines()[1] for name in ticks(right.get_xticklabels())] == sizes
-    assert f"{table['n'][~enough].sum()} in all, are not drawn" in right.get_xlabel()
+    assert f"are not drawn: {table['n'][~enough].sum()} in all" in right.get_xlabel()
     assert not enough.all()
     assert all(line.get_linestyle() == "None" for line in f1.lines)
     for segment, accuracy in zip(
