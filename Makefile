@@ -2,14 +2,15 @@
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab lint format publish ladder model bench precision doctor clean kaggle-data kaggle-submit \
-  wheels
+.PHONY: help setup run test lab lint format lock publish ladder model bench precision doctor clean \
+  kaggle-data kaggle-submit wheels
 
 help:  ## this list
 	@echo "make run      install, run all notebooks, write submissions/submission.csv"
 	@echo "make lab      open the notebooks in JupyterLab"
 	@echo "make test     install, check style and types, run unit tests and every notebook on few data"
 	@echo "make lint     check style and types;  make format  mend it"
+	@echo "make lock     after a change of requirements.txt: requirements.lock anew (needs uv)"
 	@echo "make publish  put the outputs of the last run where they are committed"
 	@echo "make ladder   all methods on both splits, into results/ladder.json"
 	@echo "make model    the model that predict uses, made anew"
@@ -41,6 +42,9 @@ lint: setup
 
 format: setup
 	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
+
+lock:
+	@bash .ci/lock
 
 publish: setup
 	@$(PY) -m arg_utils notebooks publish && $(PY) -m arg_utils tables

@@ -129,6 +129,38 @@ def test_the_map_shows_contigs_with_args_in_the_same_bytes(tmp_path):
     assert "Along the genome" not in page(tmp_path, proteins).text
 
 
+def texts(figure):
+    """What stands in each panel of a figure: its title, and the names of its genes."""
+    return [
+        [axes.get_title(loc="left"), *(text.get_text() for text in axes.texts)]
+        for axes in figure.axes
+    ]
+
+
+def test_a_picture_of_the_contigs_with_most_args():
+    blocks = [block(4, known=known, contig=name) for name, known in
+              (("one", [1]), ("two", [0, 2, 3]), ("none", []), ("$x$", [1, 2]))]  # fmt: skip
+    rows = pd.concat([frame for _, frame, _ in blocks], ignore_index=True)
+    figure = report.contig_maps(rows, most=2)
+    figure.draw_without_rendering()
+    two, last = texts(figure)
+    assert two == ["two, to base 2,751", *["tet(A)"] * 3]
+    assert last == ["$x$, to base 2,751", *["tet(A)"] * 2]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["tetracycline"]
+
+
+def test_a_long_contig_has_a_panel_per_stretch_with_args(monkeypatch):
+    monkeypatch.setattr(report, "LINE", 1000)
+    rows = block(5, known=[0, 1, 4])[1]
+    assert [len(panel) - 1 for panel in texts(report.contig_maps(rows))] == [2, 1]
+
+
+def test_a_picture_without_args_is_empty():
+    figure = report.contig_maps(block(3)[1])
+    figure.draw_without_rendering()
+    assert texts(figure) == [[""]]
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_hardly_any_proteins(tmp_path, count):
     queries, frame, p = block(1)
