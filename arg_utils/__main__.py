@@ -59,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     check = command(_check, "check a submission against test.fasta")
     check.add_argument("file", metavar="FILE", type=Path)
     _data_option(check)
+    kaggle = command(_kaggle, "fetch the competition's files, or upload a checked submission")
+    kaggle.add_argument("action", choices=("data", "submit"))
+    kaggle.add_argument("--file", metavar="FILE", type=Path, help="else submissions/submission.csv")
+    kaggle.add_argument("--message", default="ESM-2 8M", help="shown beside the submission")
     cache = command(_cache, "show the size of the embedding cache, or clear it")
     cache.add_argument("--clear", action="store_true", help="remove all cached embeddings")
     notebooks = command(_notebooks, "run all notebooks, or publish (commit) what a run made")
@@ -226,6 +230,16 @@ def _check(options: Options) -> None:
     ids = [record.id for record in load_dataset(options.data, parts=("test",)).test]
     check_submission(options.file, ids)
     print(f"check: {options.file} is a valid submission ({len(ids):,} proteins)")
+
+
+def _kaggle(options: Options) -> None:
+    from arg_utils.data import kaggle
+    from arg_utils.settings import submission_path
+
+    if options.action == "data":
+        print(f"data: {kaggle.fetch()}")
+    else:
+        print(kaggle.upload(options.file or submission_path(), options.message))
 
 
 def _cache(options: Options) -> None:

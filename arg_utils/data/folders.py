@@ -23,6 +23,11 @@ from arg_utils.labels import CLASSES
 
 KEY = "test_key.csv"
 ENDINGS = {"fasta", "fa", "faa", "fas", "pep", "txt"}  # that proteins may come with elsewhere
+# Where a kernel on Kaggle finds the competition's files, once they are added as its input.
+KAGGLE_INPUTS = (
+    Path("/kaggle/input/competitions/aist4010-spring2024-a2"),
+    Path("/kaggle/input/aist4010-spring2024-a2"),  # the older place
+)
 
 
 @dataclass(frozen=True)
@@ -38,19 +43,27 @@ class DataSet:
     identity: str  # SHA-256 over the loaded files, 64 hex digits: results carry it
 
 
+def kaggle_folder() -> Path:
+    """``data/kaggle``, or the one of `KAGGLE_INPUTS` that is whole where that has no file."""
+    own = DATA / "kaggle"
+    if len(_missing(own)) < len(PARTS):
+        return own
+    return next((folder for folder in KAGGLE_INPUTS if not _missing(folder)), own)
+
+
 def chosen_folder() -> Path:
     """The data folder to use, whether or not it has been built.
 
     ``ARG_DATA`` (``open``, ``kaggle``, or a folder) decides; else ``data/kaggle`` once its three
-    files are there; else ``data/open``.
+    files are there, or one of `KAGGLE_INPUTS`; else ``data/open``.
 
     Raises
     ------
     UserError
         If ``data/kaggle`` holds some of its files only, or ``ARG_DATA`` names no folder.
     """
-    choice, kaggle = os.environ.get("ARG_DATA", "").strip(), DATA / "kaggle"
-    missing = [f"{part}.fasta" for part in PARTS if not (kaggle / f"{part}.fasta").is_file()]
+    choice, kaggle = os.environ.get("ARG_DATA", "").strip(), kaggle_folder()
+    missing = _missing(kaggle)
     if choice == "kaggle" or (not choice and len(missing) < len(PARTS)):
         if missing:
             remedy = _remedy(kaggle, missing, "put the competition's file there")
@@ -64,6 +77,10 @@ def chosen_folder() -> Path:
     if not (folder := Path(choice).expanduser()).is_dir():
         raise UserError(f"ARG_DATA={choice} is no folder; name one, or 'open', or 'kaggle'.")
     return folder
+
+
+def _missing(folder: Path) -> list[str]:
+    return [f"{part}.fasta" for part in PARTS if not (folder / f"{part}.fasta").is_file()]
 
 
 def resolve_data_dir() -> Path:
@@ -99,6 +116,7 @@ def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS)
         test_labels = read_key(key, [record.id for record in test])
         digest.update(key.name.encode() + b"\0" + sha256(key.read_bytes()).digest())
     known = {(DATA / name).resolve(): name for name in ("open", "kaggle")}
+    known |= dict.fromkeys(KAGGLE_INPUTS, "kaggle")
     return DataSet(
         name=known.get(folder.resolve(), folder.resolve().name),
         folder=folder,

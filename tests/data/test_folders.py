@@ -129,6 +129,23 @@ def test_a_faulty_key_is_refused(folder, text, words):
         load_dataset(folder)
 
 
+def test_in_a_kernel_the_input_is_found(root, tmp_path, monkeypatch):
+    mounted = tmp_path / "input"
+    mounted.mkdir()
+    monkeypatch.setattr(folders, "KAGGLE_INPUTS", (tmp_path / "elsewhere", mounted))
+    for part in ("train", "val"):
+        (mounted / f"{part}.fasta").write_text(entry("P", 0, "MKV"))
+        assert resolve_data_dir() == root / "open"  # not whole yet
+    (mounted / "test.fasta").write_text(">SEQ0\nMKV\n")
+    assert resolve_data_dir() == mounted
+    assert load_dataset().name == "kaggle"
+    monkeypatch.setenv("ARG_DATA", "kaggle")
+    assert resolve_data_dir() == mounted
+    (root / "kaggle" / "train.fasta").write_text(entry("P", 0, "MKV"))  # what you put there wins
+    with pytest.raises(UserError, match=r"data/kaggle lacks val\.fasta, test\.fasta"):
+        resolve_data_dir()
+
+
 def test_kaggles_data_win_once_complete(root, monkeypatch):
     (root / "kaggle" / "README.md").write_text("placeholder")
     assert resolve_data_dir() == root / "open"

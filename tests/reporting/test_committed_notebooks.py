@@ -6,12 +6,12 @@ import re
 
 import nbformat
 import pytest
+import solutions
 
 from arg_utils import files
 from arg_utils.files import cells_fingerprint, code_fingerprint
 
 PATHS = sorted(files.NOTEBOOKS.glob("*.ipynb"))
-TAGS = {"nbval-ignore-output", "nbval-check-output"}
 NAMES = {"01_eda_class_imbalance", "02_build_dataset", "03_train_esm2_lora", "04_evaluate",
          "05_kaggle_submission", "06_screen_a_genome"}  # fmt: skip
 # Numbers in prose that no cell prints: of classes, of ESM-2's tokens, width and longest input, and,
@@ -132,14 +132,35 @@ def numbers(text):
 
 
 @each_notebook
-def test_tags_are_those_nbval_knows(path):
-    """nbval ignores a misspelt tag silently, and then compares nothing."""
-    tags = [tag for cell in read(path).cells for tag in cell.metadata.get("tags", [])]
-    assert set(tags) <= TAGS
-    checked = [
-        cell for cell in code_cells(path) if "nbval-check-output" in cell.metadata.get("tags", [])
-    ]
-    assert checked
-    for cell in checked:
-        assert cell.outputs, "nothing to compare"
-        assert all(output.get("name") != "stderr" for output in cell.outputs)
+def test_what_does_not_change_with_the_profile_is_compared(path):
+    """nbval ignores a misspelt tag silently, and compares nothing where there is no output."""
+    cells = code_cells(path)
+    tags = [tag for cell in cells for tag in cell.metadata.get("tags", [])]
+    assert set(tags) <= {solutions.IGNORED, solutions.CHECKED}
+    compared = solutions.compared(read(path))
+    texts = [kind for cell in compared for output in cell.outputs for kind in texts_of(output)]
+    assert texts, "these cells show nothing that could be compared"
+    assert all(output.get("name") != "stderr" for cell in compared for output in cell.outputs)
+
+
+def texts_of(output):
+    """The texts of an output that are not only the name of a picture's type."""
+    if output.output_type == "stream":
+        return [output.text]
+    return [] if "image/png" in output.data else [output.data["text/plain"]]
+
+
+@each_notebook
+def test_three_to_five_exercises_each_with_a_solution_that_is_python(path):
+    cells = [cell for cell in read(path).cells if "## Exercises" in cell.source]
+    if path.stem in NAMES:
+        assert len(cells) == 1
+    for cell in cells:
+        asked = re.findall(r"^\d\. \*\*", cell.source, re.MULTILINE)
+        assert len(solutions.solutions(cell)) == len(asked)
+        assert 3 <= len(asked) <= 5
+    for cell in solutions.with_solutions(read(path)).cells:
+        if cell.cell_type == "code":
+            ast.parse(cell.source)
+    run = len(solutions.with_solutions(read(path)).cells) - len(read(path).cells)
+    assert run >= 3 or path.stem > "06"  # those of the later notebooks take longer than a test may
