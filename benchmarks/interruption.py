@@ -10,6 +10,7 @@ folder of results unless it is a prediction, which has a file of its own.
 """
 
 import argparse
+import csv
 import json
 import os
 import shutil
@@ -126,6 +127,9 @@ def results(folder: Path, pattern: str) -> dict[str, bytes]:
         content = path.read_bytes()
         if path.suffix == ".json":
             content = json.dumps(_timeless(json.loads(content))).encode()
+        elif path.suffix == ".csv":
+            rows = csv.DictReader(content.decode().splitlines())
+            content = json.dumps([_timeless(row) for row in rows]).encode()
         made[path.name] = content
     return made
 
