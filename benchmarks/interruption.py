@@ -205,11 +205,11 @@ def measure(work: str, kills: int, seed: int) -> dict:
     together = results(folders[-1], pattern)
     for folder in (template, *folders):
         shutil.rmtree(folder)
+    same = all(content == wanted[name.replace("-2", "")] for name, content in together.items())
     return {
         "work": work, "seed": seed, "undisturbed_seconds": round(length, 1),
-        "killed_after_seconds": moments, "kills": kills, "equal_afterwards": equal, "two_at_once_equal": len(together) > 0 and all(
-            content == wanted[name.replace("-2", "")] for name, content in together.items()
-        ),
+        "killed_after_seconds": moments, "kills": kills, "equal_afterwards": equal,
+        "two_at_once_equal": same and len(together) > 0,
     }  # fmt: skip
 
 
