@@ -13,7 +13,7 @@ from arg_utils.files import cells_fingerprint, code_fingerprint
 PATHS = sorted(files.NOTEBOOKS.glob("*.ipynb"))
 TAGS = {"nbval-ignore-output", "nbval-check-output"}
 NAMES = {"01_eda_class_imbalance", "02_build_dataset", "03_train_esm2_lora", "04_evaluate",
-         "05_kaggle_submission"}  # fmt: skip
+         "05_kaggle_submission", "07_what_the_model_looks_at"}  # fmt: skip
 each_notebook = pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
 
 
@@ -63,6 +63,15 @@ def test_nothing_of_the_machine_it_ran_on(path):
     assert not re.findall(r"/(?:home|root|Users|tmp|work|opt|mnt|workspace)/\w[^\s\"\\]*", text)
     assert str(files.ROOT) not in text
     assert "\\r" not in text.replace("\\\\r", "")
+
+
+@each_notebook
+def test_scores_in_prose_stand_in_an_output(path):
+    """What is typed goes stale: a decimal number outside code and links is one that was printed."""
+    cells, printed = read(path).cells, json.dumps([cell.outputs for cell in code_cells(path)])
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    prose = re.sub(r"\(https?://[^)]*\)|\[(?:doi|arXiv):[^\]]*\]|`[^`]*`", "", prose)
+    assert all(number in printed for number in re.findall(r"\d+\.\d+", prose))
 
 
 @each_notebook
