@@ -116,7 +116,8 @@ def integrated_gradients(
     path is cut into pieces, and a piece is halved while its gradients miss the change of the score
     along it by more than ``tolerance``; the rest of the path needs few points.
     """
-    gradients, known = IntegratedGradients(score, multiply_by_inputs=True), {}
+    gradients = IntegratedGradients(score, multiply_by_inputs=True)
+    known: dict[float, float] = {}  # the score at places of the path
     total, at_once = np.zeros(len(inputs)), max(1, BATCH_TOKENS // len(inputs))
 
     def points(places: Sequence[float]) -> torch.Tensor:
