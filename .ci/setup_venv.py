@@ -1,6 +1,9 @@
 """Make .venv hold what requirements.txt asks for, whatever state it is in. Standard library only.
 
-A stamp records the folder, the Python and the two files it was made from: if they still agree
+What requirements.lock lists, everything but PyTorch, is installed first, each file of the SHA-256
+that is noted there or not at all; then the rest.
+
+A stamp records the folder, the Python and the files it was made from: if they still agree
 there is nothing to do, and no network is needed. A mark lies in .venv while it is being changed;
 found at the start, it says that an earlier attempt was interrupted, and .venv is made anew.
 """
@@ -14,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("requirements.txt", "pyproject.toml")
+SOURCES = ("requirements.txt", "requirements.lock", "pyproject.toml")
 
 
 def version_of(python: Path) -> str | None:
@@ -66,6 +69,8 @@ def prepare(root: Path, exactly: bool = False) -> None:
     print("Installing requirements.txt into .venv (the first time takes minutes) …", flush=True)
     pip = (str(python), "-m", "pip", "install", "--disable-pip-version-check")
     quiet = () if sys.stdout.isatty() else ("--quiet",)  # a person sees how far it is
+    hashed = ("--no-deps", "--require-hashes", "-r", str(root / "requirements.lock"))
+    call(*pip, *quiet, *hashed)
     call(*pip, *quiet, "-r", str(root / "requirements.txt"))
     call(*pip, "--quiet", "--no-deps", "--no-build-isolation", "-e", str(root))
     stamp = wanted(root, version_of(python) or "")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
 from arg_utils.errors import exit_code
 
@@ -23,8 +23,15 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_code(lambda: options.run(options), getattr(options, "out", None) or "system")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, as all of this library does."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m arg_utils",
         description="Antibiotic resistance class of proteins, by ESM-2 and LoRA.",
     )
@@ -52,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     check = command(_check, "check a submission against test.fasta")
     check.add_argument("file", metavar="FILE", type=Path)
     _data_option(check)
+    kaggle = command(_kaggle, "fetch the competition's files, or upload a checked submission")
+    kaggle.add_argument("action", choices=("data", "submit"))
+    kaggle.add_argument("--file", metavar="FILE", type=Path, help="else submissions/submission.csv")
+    kaggle.add_argument("--message", default="ESM-2 8M", help="shown beside the submission")
     cache = command(_cache, "show the size of the embedding cache, or clear it")
     cache.add_argument("--clear", action="store_true", help="remove all cached embeddings")
     notebooks = command(_notebooks, "run all notebooks, or publish (commit) what a run made")
@@ -116,7 +127,7 @@ def _data_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: Options) -> int:
-    from arg_utils.prediction.engine import predict_files
+    from arg_utils.prediction.engine import check_request, predict_files
     from arg_utils.prediction.model import load_model, model_of
     from arg_utils.prediction.reading import ReadingOptions
 
@@ -131,6 +142,9 @@ def _predict(options: Options) -> int:
         options.genome, options.gff, options.mode, options.genetic_code, options.closed,
         skip_bad if options.skip_bad else None,
     )  # fmt: skip
+    check_request(
+        options.input, reading, options.report, options.format, options.out, options.resume
+    )  # before the model is loaded, which takes seconds
     if options.fitted:
         from arg_utils.experiments.runs import load_run
 
@@ -218,6 +232,16 @@ def _check(options: Options) -> None:
     print(f"check: {options.file} is a valid submission ({len(ids):,} proteins)")
 
 
+def _kaggle(options: Options) -> None:
+    from arg_utils.data import kaggle
+    from arg_utils.settings import submission_path
+
+    if options.action == "data":
+        print(f"data: {kaggle.fetch()}")
+    else:
+        print(kaggle.upload(options.file or submission_path(), options.message))
+
+
 def _cache(options: Options) -> None:
     from arg_utils.esm2.store import cache_size, clear_cache
     from arg_utils.files import cache_dir
@@ -254,8 +278,11 @@ def _tables(options: Options) -> int:
 
 def _ladder(options: Options) -> None:
     from arg_utils.experiments.outcomes import run_ladder
+    from arg_utils.files import check_writable
     from arg_utils.reporting.tables import best_first, score_frame
 
+    if options.out:
+        check_writable(options.out)
     rows = run_ladder(options.methods, options.out)
     print(score_frame(best_first(rows)).to_string(index=False))
 

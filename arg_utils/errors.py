@@ -1,5 +1,7 @@
 """The one exception a user is meant to read, and the exit codes of commands."""
 
+import errno
+import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,12 @@ class UserError(Exception):
     The command line prints it and exits with code 2; a notebook shows it as the last line.
     """
 
+
+# What to do where the system refuses, by its number for why.
+_REMEDIES = {
+    (errno.ENOSPC, errno.EDQUOT): "free some space, or name another folder (the cache: ARG_CACHE)",
+    (errno.EACCES, errno.EPERM, errno.EROFS): "name another place, or correct its permissions",
+}
 
 SkipBad = Callable[[str], None] | None
 
@@ -33,10 +41,18 @@ def skipping(skip_bad: SkipBad) -> Iterator[None]:
 def exit_code(command: Callable[[], int | None], place: Path | str = "system") -> int:
     """Run a command: its own code or 0, 2 after a sentence about a faulty input, 130 when stopped.
 
-    ``place`` is named where the system does not say which file or folder it refuses.
+    ``place`` is named where the system does not say which file or folder it refuses. What is
+    printed is UTF-8 whatever the terminal's encoding, as in files: ids come out as they went in.
     """
+    if sys.stdout is None:
+        print("error: Standard output is closed; leave it open.", file=sys.stderr)
+        return 2
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
-        return command() or 0
+        code = command() or 0
+        sys.stdout.flush()  # here, not at the end of Python, a full disk is said in a sentence
+        return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -46,6 +62,8 @@ def exit_code(command: Callable[[], int | None], place: Path | str = "system") -
     except BrokenPipeError:  # the reader of our output (head, say) has gone
         sys.stderr.close()
     except OSError as error:  # a folder that may not be written to, a full disk
-        print(f"error: {error.filename or place}: {error.strerror or error}", file=sys.stderr)
+        remedies = [f"; {text}" for numbers, text in _REMEDIES.items() if error.errno in numbers]
+        what = f"{error.filename or place}: {error.strerror or error}"
+        print(f"error: {what}{''.join(remedies)}", file=sys.stderr)
         return 2
     return 0

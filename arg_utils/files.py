@@ -37,11 +37,32 @@ def cache_dir(*parts: str) -> Path:
     """The folder for downloads and embeddings, made if missing.
 
     ``ARG_CACHE`` names it; else ``$XDG_CACHE_HOME/arg-utils``, else ``~/.cache/arg-utils``.
+    `UserError` if it cannot be made or written to.
     """
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get("ARG_CACHE") or Path(home) / "arg-utils").joinpath(*parts)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = os.environ.get("ARG_CACHE") or Path(home) / "arg-utils"
+    return writable_folder(folder, "ARG_CACHE", *parts)
+
+
+def writable_folder(folder: Path | str, variable: str, *parts: str) -> Path:
+    """A folder, made if missing; ``~`` is the home folder, ``variable`` what may name another.
+
+    Raises
+    ------
+    UserError
+        If it cannot be made or written to.
+    """
+    reason = ""
+    try:
+        folder = Path(folder).expanduser().joinpath(*parts)
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home folder
+        reason = getattr(error, "strerror", None) or str(error)
+    if not reason and not os.access(folder, os.W_OK | os.X_OK):
+        reason = "it may not be written to"
+    if reason:
+        raise UserError(f"{folder} cannot be used ({reason}); name another folder in {variable}.")
+    return Path(folder)
 
 
 def cores() -> int:
@@ -88,14 +109,12 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     Raises
     ------
     UserError
-        If ``target`` is a folder, or anything else that is no file.
+        If ``target`` is a folder, or anything else that is no file, or may not be written.
     """
     target = Path(target)
+    check_writable(target)
     before = target.stat().st_mode if target.exists() else stat.S_IFREG | 0o644
-    stream = stat.S_ISCHR(before) or stat.S_ISFIFO(before)
-    if not stream and not stat.S_ISREG(before):
-        what = "a folder" if stat.S_ISDIR(before) else "no file"
-        raise UserError(f"{target} is {what}; name a file to write.")
+    stream = not stat.S_ISREG(before)
     place = Path(tempfile.gettempdir(), "output") if stream else Path(os.path.realpath(target))
     place.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
@@ -109,8 +128,36 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
         else:
             os.chmod(temporary, stat.S_IMODE(before))  # mkstemp gives 0600
             os.replace(temporary, place)
+    except OSError as error:  # a full disk, say: of the file, not of one nobody has heard of
+        error.filename = str(target) if error.filename in (None, name) else error.filename
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(target: Path | str) -> None:
+    """Whether a file can be written there; asked before the work whose result it is to hold.
+
+    Raises
+    ------
+    UserError
+        If it is a folder, or anything else that is no file, or may not be written.
+    """
+    place = Path(os.path.realpath(target))
+    if place.exists():
+        mode = place.stat().st_mode
+        stream = stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
+        if not stream and not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "no file"
+            raise UserError(f"{target} is {what}; name a file to write.")
+        if stream and os.access(place, os.W_OK):
+            return
+    there = next(folder for folder in place.parents if folder.exists())
+    if not there.is_dir():
+        raise UserError(f"{target} cannot be written: {there} is a file; name another place.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        what = f"{target} cannot be written: {there} may not be written to"
+        raise UserError(f"{what}; name a file elsewhere, or correct its permissions.")
 
 
 def write_text(target: Path | str, text: str) -> Path:

@@ -125,6 +125,4 @@ def submission_path() -> Path:
 
 
 def _output(default: Path) -> Path:
-    folder = Path(os.environ.get("ARG_OUTPUT") or default)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return files.writable_folder(os.environ.get("ARG_OUTPUT") or default, "ARG_OUTPUT")

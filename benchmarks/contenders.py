@@ -72,11 +72,12 @@ class Contender:
         def work(batch: np.ndarray) -> np.ndarray:
             return self.work([sequences[i] for i in batch], labels[batch]).float().cpu().numpy()
 
-        results = in_parallel(work, batches) if self.side_by_side else map(work, batches)
-        for batch, result in zip(batches, results, strict=True):
-            if result.ndim == 2:
-                out = np.empty((len(sequences), WIDTH), np.float32) if out is None else out
-                out[batch] = result
+        with kernel_of(self.name):  # once: threads that each restore it would leave it off
+            results = in_parallel(work, batches) if self.side_by_side else map(work, batches)
+            for batch, result in zip(batches, results, strict=True):
+                if result.ndim == 2:
+                    out = np.empty((len(sequences), WIDTH), np.float32) if out is None else out
+                    out[batch] = result
         return out
 
 
@@ -141,7 +142,7 @@ def features_contender(name: str, weights: Weights) -> Contender:
     model = Esm2(weights, getattr(torch, precision_of(name, device))).to(device)
 
     def work(sequences, labels):
-        with torch.inference_mode(), kernel_of(name):
+        with torch.inference_mode():
             tokens, packing = model.pack(sequences)
             return pool(model(tokens, packing)[0], packing, "mean")
 
@@ -182,12 +183,11 @@ def training_contender(name: str, weights: Weights, seed: int = 0) -> Contender:
     model.train()
 
     def work(sequences, labels):
-        with kernel_of(name):
-            proteins = Proteins(sequences, labels.numpy())
-            loss = set_gradients(model, proteins, np.arange(len(sequences)), shift, trained)
-            nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            return torch.tensor(loss)
+        proteins = Proteins(sequences, labels.numpy())
+        loss = set_gradients(model, proteins, np.arange(len(sequences)), shift, trained)
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        return torch.tensor(loss)
 
     def batches(lengths):
         return shuffled_batches(lengths, settings.batch_tokens, np.random.default_rng(seed))

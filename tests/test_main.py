@@ -1,5 +1,6 @@
 """The command line: exit codes, one line of error, and nothing written when something is wrong."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -129,7 +130,9 @@ def test_a_folder_that_is_not_there(run, tmp_path, capsys, command):
         "submit": ["--run", run, "--out", tmp_path / "new"],
         "check": [tmp_path / "new"],
     }.get(command, [])
-    assert "nowhere lacks" in fails(capsys, command, *arguments, "--data", tmp_path / "nowhere")
+    assert "nowhere is not there; name" in fails(
+        capsys, command, *arguments, "--data", tmp_path / "nowhere"
+    )
     assert not (tmp_path / "new").exists()
     assert not (tmp_path / "nowhere").exists()
 
@@ -176,7 +179,7 @@ def test_wrong_usage_is_explained(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments.split())
     assert stopped.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: python -m arg_utils")
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 @pytest.mark.parametrize(("stale", "code"), [([], 0), (["README.md"], 1)])
@@ -207,8 +210,18 @@ def test_the_ladder_is_asked_for_the_methods_named(monkeypatch, capsys):
     ("error", "code", "words"),
     [
         (UserError("a.fasta is empty; give another."), 2, "error: a.fasta is empty; give another."),
-        (OSError(28, "No space left on device"), 2, "error: results: No space left on device"),
-        (PermissionError(13, "Permission denied", "x.csv"), 2, "error: x.csv: Permission denied"),
+        (
+            OSError(28, "No space left on device"),
+            2,
+            "error: results: No space left on device; free "
+            "some space, or name another folder (the cache: ARG_CACHE)",
+        ),
+        (
+            PermissionError(13, "Permission denied", "x.csv"),
+            2,
+            "error: x.csv: Permission denied; name another place, or correct its permissions",
+        ),
+        (OSError(5, "Input/output error", "x"), 2, "error: x: Input/output error"),
         (KeyboardInterrupt(), 130, "stopped; the same command goes on where it was"),
     ],
 )
@@ -222,6 +235,14 @@ def test_a_fault_is_one_line_and_other_errors_are_not_hidden(capsys, error, code
         exit_code(lambda: fail(ZeroDivisionError()))
 
 
+def test_output_is_utf8_whatever_the_terminal_is(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii", errors="strict"))
+    name = os.fsdecode(b"\xff")  # a file name that is not UTF-8 comes out as it is
+    assert exit_code(lambda: print("β-lactamase", name, flush=True)) == 0
+    assert raw.getvalue() == "β-lactamase ".encode() + b"\xff\n"
+
+
 def test_as_a_program(run, tmp_path):
     """Run as a user does, from another folder, relative paths and all."""
     command = [sys.executable, "-m", "arg_utils"]
@@ -233,3 +254,23 @@ def test_as_a_program(run, tmp_path):
     done = subprocess.run([*command, "check", "none.csv", "--data", "data"], **options)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("error: none.csv cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "words"),
+    [
+        ("> /dev/full", "No space left on device; free some space"),
+        (">&-", "Standard output is closed"),
+        ("<&-", "Standard input is closed; name a file"),
+    ],
+)
+def test_a_stream_that_is_full_or_closed(run, tmp_path, redirection, words):
+    command = f"'{sys.executable}' -m arg_utils predict - --run run {redirection}"
+    done = subprocess.run(
+        ["sh", "-c", f"printf '>s\\nMKV\\n' | {command}"] if "<" not in redirection
+        else ["sh", "-c", command],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

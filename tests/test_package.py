@@ -70,6 +70,15 @@ def test_the_layout_names_every_module_once_in_its_room():
     assert drawn == {room: sorted(modules) for room, modules in rooms.items()}
 
 
+def test_readme_is_short_and_its_badges_are_true():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 150
+    version = re.search(r'requires-python = ">=(.*)"', (ROOT / "pyproject.toml").read_text())
+    assert f"badge/python-%E2%89%A5%20{version[1]}-" in readme
+    assert "badge/licence-MIT-" in readme
+    assert "MIT" in (ROOT / "LICENSE").read_text()
+
+
 def test_only_one_module_reads_arguments():
     """No other module of the package is a program of its own."""
     for path in PACKAGE.rglob("*.py"):

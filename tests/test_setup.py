@@ -4,6 +4,7 @@ import errno
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ def clone(tmp_path, monkeypatch):
     """A clone in a folder with spaces, where installing only notes its commands."""
     root = tmp_path / "my clone"
     shutil.copytree(ROOT / ".ci", root / ".ci")
-    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+    for name in ("Makefile", "requirements.txt", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, root / name)
     commands = []
 
@@ -41,18 +42,20 @@ def test_made_once_then_left_alone_until_requirements_change(clone):
     root, commands = clone
     assert setup_venv.state(root) == "unusable"
     setup_venv.prepare(root)
-    assert [command[2] for command in commands] == ["venv", "pip", "pip"]
-    assert commands[1][-1] == str(root / "requirements.txt")
+    assert [command[2] for command in commands] == ["venv", "pip", "pip", "pip"]
+    assert commands[1][-2:] == ("-r", str(root / "requirements.lock"))
+    assert "--require-hashes" in commands[1]
+    assert commands[2][-1] == str(root / "requirements.txt")
     assert not (root / ".venv/.changing").exists()
     setup_venv.prepare(root)
-    assert len(commands) == 3
-    for name in ("requirements.txt", "pyproject.toml"):
+    assert len(commands) == 4
+    for name in ("requirements.txt", "requirements.lock", "pyproject.toml"):
         (root / name).write_text("changed")
         assert setup_venv.state(root) == "outdated"
         setup_venv.prepare(root)
-        assert [command[2] for command in commands[-2:]] == ["pip", "pip"]
+        assert [command[2] for command in commands[-3:]] == ["pip", "pip", "pip"]
         assert setup_venv.state(root) == "ready"
-    assert len(commands) == 7
+    assert len(commands) == 13
 
 
 @pytest.mark.parametrize("when", ["venv", "-r", "-e"])
@@ -74,9 +77,28 @@ def test_an_interrupted_attempt_is_made_anew(clone, monkeypatch, when):
     monkeypatch.setattr(setup_venv, "call", working)
     commands.clear()
     setup_venv.prepare(root)
-    assert [command[2] for command in commands] == ["venv", "pip", "pip"]
+    assert [command[2] for command in commands] == ["venv", "pip", "pip", "pip"]
     assert not left.exists()
     assert setup_venv.state(root) == "ready"
+
+
+def test_every_pin_but_pytorch_s_is_locked_with_hashes():
+    """requirements.lock is of requirements.txt as it is now."""
+    pin = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
+
+    def pins(name):
+        return [
+            (re.sub("[._]", "-", n), v) for n, v in pin.findall((ROOT / name).read_text().lower())
+        ]
+
+    wanted, locked = set(pins("requirements.txt")), pins("requirements.lock")
+    pytorch = {entry for entry in wanted if entry[0] == "torch"}
+    assert len(pytorch) == 1
+    assert wanted - pytorch <= set(locked)
+    entries = re.split(r"\n(?=\w)", (ROOT / "requirements.lock").read_text())[1:]
+    assert len(entries) == len(locked)
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}$", entry.strip()) for entry in entries)
+    assert not any(name.startswith(("torch", "nvidia", "triton")) for name, _ in locked)
 
 
 def test_what_has_happened_to_it_is_noticed(clone, monkeypatch):

@@ -3,7 +3,7 @@
 `sources` opens a user's files, `fasta` reads and checks proteins and hands them on as sequences and
 classes, `submission` the answers to them; `genes` finds the proteins of an assembly; `open_data`
 builds the open data set from a pinned file that `downloads` fetches, `aro` names the terms of its
-ARGs; `folders` decides which data are used and loads them.
+ARGs, `genomes` has genomes to screen; `folders` decides which data are used and loads them.
 May import the ground (`errors`, `labels`, `files`, `settings`) and `homology`, which the open data
 and the splits of a folder are made with.
 

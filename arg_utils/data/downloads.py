@@ -145,9 +145,9 @@ class PinnedWheel:
 def _download(url: str, size: int, part: Path) -> None:
     """Stream ``url`` into ``part``, with a progress bar."""
     try:
-        request = urllib.request.Request(url, headers={"User-Agent": "arg-utils"})
+        request = urllib.request.Request(url, headers={"User-Agent": "arg-utils"})  # noqa: S310
         with (
-            urllib.request.urlopen(request, timeout=TIMEOUT) as reply,
+            urllib.request.urlopen(request, timeout=TIMEOUT) as reply,  # noqa: S310, pinned
             open(part, "wb") as handle,
             tqdm(total=size, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True) as bar,
         ):

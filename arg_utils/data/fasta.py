@@ -6,6 +6,7 @@ protein's id is its header's first word (``>SEQ0``). Methods get labelled protei
 """
 
 import re
+import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from arg_utils.labels import NUM_CLASSES, class_index, header_class, unknown_cla
 from arg_utils.settings import Profile
 
 NOT_A_RESIDUE = re.compile(r"[^A-Za-z*.]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # and what ends a line elsewhere
 REMEDIES = {  # for characters that are no residue
     "-": "is a gap, so this file is an alignment; remove the gaps from its sequences",
     ">": "inside a line, as where files were joined without a line end; break the line before it",
@@ -150,7 +152,7 @@ def iterate_fasta(
     """
     seen: dict[str, tuple[int, str]] = {}  # id: line and header
     unknown: dict[str, list[int]] = {}  # name of a class: lines
-    nucleotides, proteins = "", 0
+    reader, ambiguous = ResidueReader(), 0
     for entry in iterate_entries(handle, name, skip_bad):
         record = None
         with skipping(skip_bad):
@@ -159,16 +161,36 @@ def iterate_fasta(
                 accession, label = _accession_and_label(entry, unknown)
             elif unique:
                 _refuse_twice(entry, seen)
-            sequence = _residues(entry)
-            nucleotides = nucleotides + sequence if _could_be_dna(sequence) else ""
-            if len(nucleotides) >= DNA_LENGTH and _has_all_bases(nucleotides):
-                _refuse_nucleotides(entry, nucleotides, mixed=proteins > 0)
-            proteins += not nucleotides
+            sequence = reader.residues(entry)
             record = Record(accession, entry.header, sequence, label, entry.line)
+            ambiguous += "J" in entry.letters or "j" in entry.letters
         if record and (label is not None or not labelled):
             yield record
+    if ambiguous:
+        what = "J (leucine or isoleucine), which ESM-2 does not know, was read as X"
+        print(f"note: {name}: {what} in {ambiguous:,} proteins", file=sys.stderr)
     if unknown:
         raise unknown_classes(name, "headers name no known class in their fourth field", unknown)
+
+
+class ResidueReader:
+    """Residues of one entry after another; what is no protein is refused.
+
+    Short entries in a row that could be DNA, such as reads, are judged together.
+    """
+
+    def __init__(self) -> None:
+        self._nucleotides, self._proteins = "", 0
+
+    def residues(self, entry: Entry) -> str:
+        """An entry's residues in ESM's alphabet; a `UserError` names entry, fault and remedy."""
+        sequence = _residues(entry)
+        could_be_dna = _could_be_dna(sequence)
+        self._nucleotides = self._nucleotides + sequence if could_be_dna else ""
+        if len(self._nucleotides) >= DNA_LENGTH and _has_all_bases(self._nucleotides):
+            _refuse_nucleotides(entry, self._nucleotides, mixed=self._proteins > 0)
+        self._proteins += not self._nucleotides
+        return sequence
 
 
 def iterate_entries(handle: BinaryIO, name: str, skip_bad: SkipBad = None) -> Iterator[Entry]:
@@ -186,6 +208,9 @@ def iterate_entries(handle: BinaryIO, name: str, skip_bad: SkipBad = None) -> It
         with skipping(skip_bad):
             if not header:
                 entry.refuse("the header is empty; write an id after the '>'")
+            if control := CONTROL.search(entry.id):
+                what = f"the id {entry.id[:60]!r} holds the control character {control[0]!r}"
+                entry.refuse(f"{what}; remove it, or put a blank before it")
             if byte := re.search("[\udc80-\udcff]", "".join([header, *lines])):
                 below = byte[0] if byte[0] not in header else ""
                 entry.refuse(

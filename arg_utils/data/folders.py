@@ -22,6 +22,12 @@ from arg_utils.homology.splits import PARTS, read_splits, split_table, write_spl
 from arg_utils.labels import CLASSES
 
 KEY = "test_key.csv"
+ENDINGS = {"fasta", "fa", "faa", "fas", "pep", "txt"}  # that proteins may come with elsewhere
+# Where a kernel on Kaggle finds the competition's files, once they are added as its input.
+KAGGLE_INPUTS = (
+    Path("/kaggle/input/competitions/aist4010-spring2024-a2"),
+    Path("/kaggle/input/aist4010-spring2024-a2"),  # the older place
+)
 
 
 @dataclass(frozen=True)
@@ -37,31 +43,44 @@ class DataSet:
     identity: str  # SHA-256 over the loaded files, 64 hex digits: results carry it
 
 
+def kaggle_folder() -> Path:
+    """``data/kaggle``, or the one of `KAGGLE_INPUTS` that is whole where that has no file."""
+    own = DATA / "kaggle"
+    if len(_missing(own)) < len(PARTS):
+        return own
+    return next((folder for folder in KAGGLE_INPUTS if not _missing(folder)), own)
+
+
 def chosen_folder() -> Path:
     """The data folder to use, whether or not it has been built.
 
     ``ARG_DATA`` (``open``, ``kaggle``, or a folder) decides; else ``data/kaggle`` once its three
-    files are there; else ``data/open``.
+    files are there, or one of `KAGGLE_INPUTS`; else ``data/open``.
 
     Raises
     ------
     UserError
         If ``data/kaggle`` holds some of its files only, or ``ARG_DATA`` names no folder.
     """
-    choice, kaggle = os.environ.get("ARG_DATA", "").strip(), DATA / "kaggle"
-    missing = [f"{part}.fasta" for part in PARTS if not (kaggle / f"{part}.fasta").is_file()]
+    choice, kaggle = os.environ.get("ARG_DATA", "").strip(), kaggle_folder()
+    missing = _missing(kaggle)
     if choice == "kaggle" or (not choice and len(missing) < len(PARTS)):
         if missing:
+            remedy = _remedy(kaggle, missing, "put the competition's file there")
             raise UserError(
-                f"{kaggle} lacks {', '.join(missing)}; put the competition's file there, or set "
-                f"ARG_DATA=open to work on the open data."
+                f"{kaggle} lacks {', '.join(missing)}; {remedy}, or set ARG_DATA=open to work on "
+                f"the open data."
             )
         return kaggle
     if choice in ("", "open"):
         return DATA / "open"
-    if not Path(choice).is_dir():
+    if not (folder := Path(choice).expanduser()).is_dir():
         raise UserError(f"ARG_DATA={choice} is no folder; name one, or 'open', or 'kaggle'.")
-    return Path(choice)
+    return folder
+
+
+def _missing(folder: Path) -> list[str]:
+    return [f"{part}.fasta" for part in PARTS if not (folder / f"{part}.fasta").is_file()]
 
 
 def resolve_data_dir() -> Path:
@@ -81,9 +100,13 @@ def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS)
         If a needed file is missing or at fault; the message names file, line and remedy.
     """
     folder = Path(folder) if folder is not None else resolve_data_dir()
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "is not there"
+        raise UserError(f"{folder} {what}; name the folder that holds {', '.join(parts)}.fasta.")
     files = {part: folder / f"{part}.fasta" for part in PARTS if part in parts}
     if missing := [path.name for path in files.values() if not path.is_file()]:
-        raise UserError(f"{folder} lacks {', '.join(missing)}; put what is missing there.")
+        remedy = _remedy(folder, missing, "put what is missing there")
+        raise UserError(f"{folder} lacks {', '.join(missing)}; {remedy}.")
     loaded = {part: read_fasta(path, labelled=part != "test") for part, path in files.items()}
     key, test, test_labels = folder / KEY, loaded.get("test", []), None
     digest = sha256()
@@ -93,6 +116,7 @@ def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS)
         test_labels = read_key(key, [record.id for record in test])
         digest.update(key.name.encode() + b"\0" + sha256(key.read_bytes()).digest())
     known = {(DATA / name).resolve(): name for name in ("open", "kaggle")}
+    known |= dict.fromkeys(KAGGLE_INPUTS, "kaggle")
     return DataSet(
         name=known.get(folder.resolve(), folder.resolve().name),
         folder=folder,
@@ -102,6 +126,18 @@ def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS)
         test_labels=test_labels,
         identity=digest.hexdigest(),
     )
+
+
+def _remedy(folder: Path, missing: Sequence[str], otherwise: str) -> str:
+    """What to do about files that are missing: rename what is there under a name of its own."""
+    moves = []
+    for name in missing:
+        for path in (p for place in ("*", "*/*") for p in sorted(folder.glob(place))):
+            stem, *endings = path.name.lower().split(".")
+            if stem == Path(name).stem and ENDINGS.intersection(endings) and path.is_file():
+                moves.append(f"rename {path.relative_to(folder)} to {name}")
+                break
+    return " and ".join(moves) or otherwise
 
 
 def leakage_warnings(dataset: DataSet) -> list[str]:

@@ -30,6 +30,15 @@ COMPRESSED: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
     b"\xfd7zXZ\0": ("xz", lzma.LZMAFile),
     b"\x28\xb5\x2f\xfd": ("Zstandard", zstd.ZstdFile),
 }
+# What is often given or saved in the place of a file: first bytes, small letters; what it is, and
+# the remedy.
+NO_FILES = (
+    ((b"<!doctype html", b"<html"),
+     "a web page, not the file that was wanted; fetch it again, signed in if that is asked"),
+    ((b"version https://git-lfs",),
+     "a Git LFS pointer, not the file itself; fetch that with: git lfs pull"),
+    ((b"\xff\xfe", b"\xfe\xff"), "UTF-16 text; save it as UTF-8"),
+)  # fmt: skip
 ARCHIVES = {b"PK\x03\x04": "zip", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar"}
 
 
@@ -69,6 +78,8 @@ def open_source(path: Path | str) -> Iterator[io.BufferedReader]:
         damaged or cut off.
     """
     name = str(path)
+    if name == STANDARD_INPUT and sys.stdin is None:
+        raise UserError("Standard input is closed; name a file.")
     with ExitStack() as stack:
         try:
             stream = sys.stdin.buffer if name == STANDARD_INPUT else open(name, "rb")  # noqa: SIM115
@@ -86,4 +97,8 @@ def open_source(path: Path | str) -> Iterator[io.BufferedReader]:
         if archives or source.head[257:262] == b"ustar":
             kind = archives[0] if archives else "tar"
             raise UserError(f"{name} is a {kind} archive; unpack it and give the files in it.")
+        start = source.head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+        for starts, what in NO_FILES:
+            if start.startswith(starts):
+                raise UserError(f"{name} is {what}.")
         yield io.BufferedReader(source)

@@ -166,6 +166,8 @@ def _check(text: str, ids: Sequence[str], path: str) -> None:
 
 def _fault(row: list[str], line: int, wanted: set[str], seen: dict[str, int]) -> str | None:
     """What is wrong with a row of a submission, and what to do."""
+    if line == 1 and row and row[0].startswith("\ufeff"):
+        return "the file starts with a byte order mark; save it as UTF-8 without"
     if line == 1:
         return None if row == COLUMNS else f"the header is {','.join(row)!r}; write id,label"
     if not "".join(row).strip():

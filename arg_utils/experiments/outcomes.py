@@ -8,12 +8,16 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import torch
+from tqdm import tqdm
 
 from arg_utils.data.fasta import Proteins, Record, cap_per_class, proteins, subset
 from arg_utils.errors import UserError
@@ -22,6 +26,7 @@ from arg_utils.experiments.workspace import Workspace, open_workspace
 from arg_utils.files import (
     RESULTS,
     closure_fingerprint,
+    cores,
     fingerprint,
     load_checkpoint,
     save_checkpoint,
@@ -92,6 +97,27 @@ def fit_fold(work: Workspace, method: str, fold: int) -> tuple[Outcome, FoldPart
     return _cached(work, method, f"{HOMOLOGY}-{fold}", train, val, {"test": test}), parts
 
 
+def fit_folds(
+    work: Workspace, method: str, folds: Sequence[int]
+) -> list[tuple[Outcome, FoldParts]]:
+    """`fit_fold` of several folds, side by side where one fit keeps one core busy.
+
+    Not in profiles that only try things out: there, starting processes takes longer than a fit.
+    """
+    one_core = METHODS[method].trains_on_one_core and work.profile.max_records is None
+    workers = min(cores(), len(folds)) if one_core else 1
+    if workers < 2:
+        return [fit_fold(work, method, fold) for fold in folds]
+    calls = (joblib.delayed(_fit_fold_without_bars)(work, method, fold) for fold in folds)
+    fitted = joblib.Parallel(workers, return_as="generator")(calls)
+    return list(tqdm(fitted, f"{method}, {workers} at a time", len(folds), unit="fold"))
+
+
+def _fit_fold_without_bars(work: Workspace, method: str, fold: int) -> tuple[Outcome, FoldParts]:
+    with redirect_stderr(StringIO()):  # bars of several processes would overwrite each other
+        return fit_fold(work, method, fold)
+
+
 def load_fitted(work: Workspace, method: str) -> Method:
     """The method as `fit_random` left it, to predict anything with."""
     return METHODS[method].load(work.folder / "fits" / RANDOM / method)
@@ -124,7 +150,7 @@ def score_homology(
     existing = set(table["fold"])
     folds = work.tested_folds if folds is None else [fold for fold in folds if fold in existing]
     for method in methods:
-        fitted = [fit_fold(work, method, fold) for fold in folds]
+        fitted = fit_folds(work, method, folds)
         if predictions.empty:
             predictions = pd.concat([_fold_frame(parts, records) for _, parts in fitted])
         predictions[method] = np.concatenate([o.predictions("test") for o, _ in fitted])

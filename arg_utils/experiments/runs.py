@@ -1,6 +1,7 @@
 """A fitted method in a folder: fit one on a data folder, load it, predict a test file with it."""
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from arg_utils.data.fasta import Proteins, capped, proteins
 from arg_utils.data.folders import DataSet, leakage_warnings, load_dataset
 from arg_utils.data.submission import write_answers, write_submission
 from arg_utils.errors import UserError
+from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.esm2.weights import load_weights
-from arg_utils.files import atomic_path, file_sha256, write_text
+from arg_utils.files import atomic_path, check_writable, file_sha256, write_text
 from arg_utils.labels import CLASSES
 from arg_utils.methods import DEFAULT_METHOD, METHODS
 from arg_utils.methods.base import Method
@@ -42,8 +44,7 @@ def fit_run(
     kind = _method(method)
     dataset = data if isinstance(data, DataSet) else _load_for_fit(Path(data))
     _require_examples(dataset)
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; name a folder for the run.")
+    check_writable(out / RUN_FILE)
     weights = load_weights() if kind.uses_esm2 else None
     begun = time.perf_counter()
     train, val = capped(proteins(dataset.train), profile), capped(proteins(dataset.val), profile)
@@ -132,10 +133,15 @@ def submit_run(
     if len({file.resolve() for file in files}) < len(files):
         raise UserError(f"{out} is named for submission and answers; name two files.")
     for file in files:
-        if file.is_dir():
-            raise UserError(f"{file} is a folder; name a file.")
+        check_writable(file)
     dataset, method = load_dataset(Path(data), parts=("test",)), load_run(run)
     ids = [record.id for record in dataset.test]
+    long = sum(len(record.sequence) > MAX_RESIDUES for record in dataset.test)
+    if long and method.uses_esm2:
+        what = (
+            f"note: of {long:,} long proteins ESM-2 sees the first {MAX_RESIDUES:,} residues alone"
+        )
+        print(what, file=sys.stderr)
     probabilities = method.probabilities([record.sequence for record in dataset.test])
     predicted = probabilities.argmax(axis=1)
     write_submission(ids, predicted.tolist(), out)

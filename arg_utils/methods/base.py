@@ -27,6 +27,7 @@ class Method(ABC):
     name: str  # in files and tables
     title: str  # in tables and figures
     uses_esm2: bool = True  # whether its results depend on the backbone's weights
+    trains_on_one_core: bool = False  # so that several fits may run side by side
     # Which labelled proteins it has learned from, or compares with, when it is tested. Whatever
     # chooses nothing on validation is given both parts.
     reference: str = TRAIN

@@ -43,6 +43,7 @@ class FrozenLinear(Method):
     """The course's model: frozen ESM-2, mean of the last layer, one linear layer, staged Adam."""
 
     name, title = "frozen_linear", "frozen ESM-2 + linear"
+    trains_on_one_core = True
 
     @classmethod
     def settings(cls, profile: Profile) -> tuple[Any, ...]:

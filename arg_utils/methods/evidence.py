@@ -58,6 +58,7 @@ class Column(IntEnum):
     LOG_PROBABILITY = 6  # of the model, in `LOG_PROBABILITY_UNIT`
     PROBABILITY = 7  # of the model, 0-1
     NONARG_LOG_PROBABILITY = 8  # "not an ARG" alone: `LOG_PROBABILITY` once more
+    HIT_LOG_PROBABILITY = 9  # `LOG_PROBABILITY` of classes that have a hit, else 0
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,9 @@ def assemble(hits: np.ndarray, log_p: np.ndarray) -> np.ndarray:
     """One vector of evidence for each class of each protein, float32 [n, 15, len(`Column`)].
 
     ``hits`` as of `hit_evidence`, ``log_p`` the model's log-probabilities, float32 [n, 15]. Few
-    columns on purpose: with products of them, the weights learned on some families did worse on
-    others.
+    columns on purpose: with most others, the weights learned on some families did worse on others
+    (benchmarks/ablations). What helps is to trust the model more among classes that have a hit:
+    in a superfamily that serves several classes, hits find all of them, and the model tells which.
     """
     strength = hits[..., Hit.STRENGTH] / STRENGTH_UNIT
     best = strength.max(axis=1, keepdims=True)
@@ -148,6 +150,7 @@ def assemble(hits: np.ndarray, log_p: np.ndarray) -> np.ndarray:
         Column.LOG_PROBABILITY: log_p / LOG_PROBABILITY_UNIT,
         Column.PROBABILITY: np.exp(log_p),
         Column.NONARG_LOG_PROBABILITY: nonarg * log_p / LOG_PROBABILITY_UNIT,
+        Column.HIT_LOG_PROBABILITY: (strength > 0) * log_p / LOG_PROBABILITY_UNIT,
     }
     return np.stack([columns[column] for column in Column], axis=-1).astype(np.float32)
 

@@ -5,6 +5,7 @@ A gene's id is its locus tag, else its protein's id, else the feature's. Pseudog
 (``transl_except``: selenocysteine) is an X.
 """
 
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from io import BytesIO, TextIOWrapper
 from typing import Any, BinaryIO
 from urllib.parse import unquote
 
-from Bio import BiopythonParserWarning, SeqIO
+from Bio import SeqIO
 from Bio.Data.CodonTable import TranslationError, unambiguous_dna_by_id
 from Bio.Seq import Seq
 from Bio.SeqFeature import AfterPosition, BeforePosition
@@ -23,6 +24,7 @@ from arg_utils.errors import SkipBad, UserError, skipping
 from arg_utils.prediction.query import Query
 
 ID_KEYS = ("locus_tag", "protein_id", "ID", "Name")
+DIGITS = re.compile("[0-9]{1,12}")
 PARTIAL_KEYS = ("partial", "start_range", "end_range")
 
 
@@ -53,6 +55,7 @@ def read_gff(
     """
     codings: dict[tuple[str, str], Coding] = {}
     circular: set[str] = set()
+    number = 0
     lines = enumerate(TextIOWrapper(handle, "utf-8", errors="replace"), start=1)
     for number, line in lines:
         if line.startswith("##FASTA"):
@@ -91,7 +94,8 @@ def _note_row(
         circular.add(contig)
     if kind != "CDS" or attributes.get("pseudo") == "true" or "pseudogene" in attributes:
         return
-    if not (start.isdecimal() and end.isdecimal() and 0 < int(start) <= int(end)):
+    digits = DIGITS.fullmatch(start) and DIGITS.fullmatch(end)
+    if not (digits and 0 < int(start) <= int(end)):
         raise UserError(f"{where}: {start}..{end} is no place on a contig; mend or remove it.")
     if strand not in "+-":
         raise UserError(f"{where}: the strand is {strand!r}; write + or -.")
@@ -117,8 +121,10 @@ def _query(
         what = f"{start}..{end} goes beyond the {len(contig)} bases of {coding.contig!r}"
         raise UserError(f"{where}: {what}; give the FASTA that belongs to it.")
     unrolled = contig + contig if end > len(contig) else contig
-    bases = Seq("".join(unrolled[first - 1 : last] for first, last in parts))
-    bases = bases.reverse_complement() if coding.strand == "-" else bases
+    letters = "".join(unrolled[first - 1 : last] for first, last in parts)
+    if not letters.isascii():
+        raise UserError(f"{where}: letters of {coding.contig!r} are no bases; give its DNA.")
+    bases = Seq(letters).reverse_complement() if coding.strand == "-" else Seq(letters)
     table = coding.attributes.get("transl_table", str(code))
     protein, whole = _translate(bases[coding.phase :], table, where)
     partial = any(coding.attributes.get(key, "false") != "false" for key in PARTIAL_KEYS)
@@ -163,9 +169,10 @@ def _contigs(handle: BinaryIO, name: str) -> Iterator[SeqRecord]:
             warnings.filterwarnings("error", "Premature end|Expected sequence length")
             try:
                 contig = next(records, None)
-            except (ValueError, BiopythonParserWarning) as error:
-                what = f"{name} is no whole GenBank file ({error})"
-                raise UserError(f"{what}; write it again.") from None
+            except Exception as error:  # damage makes Biopython fail in any way
+                reason = " ".join(str(error).split())[:120] or type(error).__name__
+                what = f"{name} is no whole GenBank file ({reason})"
+                raise UserError(f"{what}; write it again.") from error
         if contig is None:
             return
         yield contig
@@ -173,16 +180,26 @@ def _contigs(handle: BinaryIO, name: str) -> Iterator[SeqRecord]:
 
 def _feature_query(name: str, contig: SeqRecord, feature: Any, code: int) -> Query:
     words, location = feature.qualifiers, feature.location
-    start, end = int(location.start) + 1, int(location.end)
-    label = next((words[key][0] for key in ID_KEYS if key in words), f"CDS_{start}")
-    where = f"{name}, {label} of {contig.id}"
+    label = next((words[key][0] for key in ID_KEYS if key in words), None)
+    where = f"{name}, {label or 'a CDS'} of {contig.id}"
+    codon_start = words.get("codon_start", ["1"])[0]
+    try:
+        start, end = int(location.start) + 1, int(location.end)
+        offset = ("1", "2", "3").index(codon_start)
+        given = "translation" in words
+        bases = Seq("") if given else feature.extract(contig.seq)[offset:]
+    except (AttributeError, TypeError, ValueError):  # none, unknown, or in another record
+        raise UserError(
+            f"{where}: its place, {location}, or its codon_start, {codon_start}, cannot be read; "
+            f"mend or remove it."
+        ) from None
+    label = label or f"CDS_{start}"
     strand = "-" if location.strand == -1 else "+"
-    offset = ("1", "2", "3").index(words.get("codon_start", ["1"])[0])
-    if "translation" in words:
+    if given:
         protein = words["translation"][0]
     else:
         table = words.get("transl_table", [str(code)])[0]
-        protein, _ = _translate(feature.extract(contig.seq)[offset:], table, where)
+        protein, _ = _translate(bases, table, where)
     partial = isinstance(location.start, BeforePosition) or isinstance(location.end, AfterPosition)
     return Query(
         label,
@@ -202,7 +219,7 @@ def _without(phase: int, start: int, end: int, strand: str) -> tuple[int, int]:
 
 def _translate(bases: Seq, code: str, where: str) -> tuple[str, bool]:
     """The protein with its stop, and whether the gene has both start and stop codon."""
-    table = unambiguous_dna_by_id.get(int(code) if code.isdecimal() else 0)
+    table = unambiguous_dna_by_id.get(int(code) if DIGITS.fullmatch(code) else 0)
     if table is None:
         raise UserError(f"{where}: there is no genetic code {code!r}; write a number of NCBI's.")
     try:

@@ -9,19 +9,21 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from arg_utils.data.sources import STANDARD_INPUT
 from arg_utils.errors import UserError
 from arg_utils.files import fingerprint, write_text
 from arg_utils.labels import CLASSES, NONARG
 from arg_utils.prediction.model import Model, blocks
 from arg_utils.prediction.query import Query
 from arg_utils.prediction.reading import ReadingOptions, count_records, read_queries
-from arg_utils.prediction.writing import Context, writer
+from arg_utils.prediction.writing import Context, known_format, writer
 
 
 @dataclass
@@ -65,8 +67,8 @@ def predict_files(
     UserError
         If the input is at fault, or the options do not go together.
     """
-    if options.get("resume") and (report or not options.get("out")):
-        raise UserError("--resume goes on with the rows of --out FILE; name it, without --report.")
+    names = ("form", "out", "resume")
+    check_request(inputs, reading, report, **{n: options[n] for n in names if n in options})
     queries = read_queries(inputs, reading)
     first = next(queries, None)
     placed = reading.genome or (first is not None and first.contig is not None)
@@ -76,12 +78,60 @@ def predict_files(
         from arg_utils.prediction.report import Report  # here: drawing takes a second to import
 
         references = model.references.table if model.references else None
-        page = Report(", ".join(inputs), context, references)
+        title = ", ".join(Path(name).name or name for name in inputs)
+        title = title if len(inputs) < 5 else f"{len(inputs):,} inputs"
+        page = Report(title, context, references)
         options["listener"] = page.add
     done = predict_stream(model, chain([first] if first else [], queries), context, **options)
     if report:
         page.write(report)
     return done
+
+
+def check_request(
+    inputs: Sequence[str],
+    reading: ReadingOptions,
+    report: Path | None = None,
+    form: str = "tsv",
+    out: Path | None = None,
+    resume: bool = False,
+) -> None:
+    """Refuse options that cannot go together, and files that are not there, before any work.
+
+    Raises
+    ------
+    UserError
+        Saying which, and what to do.
+    """
+    known_format(form)
+    if resume and (report or not out):
+        raise UserError("--resume goes on with the rows of --out FILE; name it, without --report.")
+    if not reading.genome and (reading.closed or reading.mode != "meta"):
+        raise UserError("--mode and --closed are about finding genes; give contigs, and --genome.")
+    files = [name for name in inputs if name != STANDARD_INPUT]
+    for name in files:
+        if not name or not Path(name).exists():
+            what = f"{name or 'A file without a name'} is not there"
+            raise UserError(f"{what}; name a file, a folder, or - (standard input).")
+    written = [path for path in (out, report) if path]
+    for path in written:
+        _check_writable(path)
+        if any(path.exists() and path.samefile(name) for name in files):
+            raise UserError(f"{path} is to be read, and would be written over; name another file.")
+    if len(written) == 2 and written[0].resolve() == written[1].resolve():
+        raise UserError(f"{out} cannot hold both rows and report; name two files.")
+
+
+def _check_writable(path: Path) -> None:
+    if str(path) == STANDARD_INPUT:
+        raise UserError("- is no file to write; leave out --out for standard output.")
+    if not path.parent.is_dir() or (path.exists() and not path.is_file()):
+        raise UserError(f"{path} cannot be written: name a file in a folder that exists.")
+    try:
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); name another.") from None
 
 
 def predict_stream(
@@ -115,7 +165,8 @@ def predict_stream(
         that of the call to be resumed.
     """
     made = writer(form, context)
-    done = Done(fingerprint(model.name, model.data, model.threshold, form, context, args_only))
+    same = (model.name, model.data, model.threshold, form, context, made.header(), args_only)
+    done = Done(fingerprint(*same))
     sink = Sink(out, done.key) if out else None
     if sink and resume:
         done = sink.reopen()
@@ -148,10 +199,10 @@ class Sink:
     """The file of rows, and beside it how far it has come."""
 
     def __init__(self, out: Path, key: str) -> None:
-        if out.is_dir() or not out.parent.is_dir():
-            raise UserError(f"{out} cannot be written: name a file in a folder that exists.")
-        self.out, self.key = out, key
-        self.part, self.state = (out.with_name(out.name + end) for end in (".part", ".part.json"))
+        _check_writable(out)
+        self.out, self.key = Path(os.path.realpath(out)), key
+        endings = (".part", ".part.json")
+        self.part, self.state = (self.out.with_name(self.out.name + end) for end in endings)
 
     def append(self, rows: str, done: Done) -> None:
         """Add rows after the bytes that ``done`` counts, then note that they are there."""

@@ -5,8 +5,11 @@ proteins of every cell that resemble a resistance protein. Names are those of SA
 other databases give to regulators; CARD (doi:10.1093/nar/gkac920) describes each.
 """
 
+import math
 import re
 from typing import NamedTuple
+
+from arg_utils.homology.splits import IDENTITY
 
 ACCESSORY, REGULATOR, RELATIVE = "accessory", "regulator", "housekeeping_relative"
 SAME_GENE = 0.8  # identity from which a protein counts as the gene itself, not as a relative
@@ -15,17 +18,17 @@ SAME_GENE = 0.8  # identity from which a protein counts as the gene itself, not 
 class Caution(NamedTuple):
     """Genes by the pattern of their names, the flag they get, and why.
 
-    ``relative`` cautions hold only below `SAME_GENE`: an acquired gene is itself no caution.
+    It holds ``below`` an identity: an acquired gene is itself no caution, its relatives are.
     """
 
     flag: str
     names: re.Pattern[str]
     reason: str
-    relative: bool = False
+    below: float = math.inf
 
 
-def _caution(flag: str, names: str, reason: str, relative: bool = False) -> Caution:
-    return Caution(flag, re.compile(names, re.IGNORECASE), reason, relative)
+def _caution(flag: str, names: str, reason: str, below: float = math.inf) -> Caution:
+    return Caution(flag, re.compile(names, re.IGNORECASE), reason, below)
 
 
 CAUTIONS = (
@@ -50,26 +53,32 @@ CAUTIONS = (
     ),
     _caution(REGULATOR, r"bla(I|R1?)|mec(I|R\d?)|ampR", "transcription of beta-lactamases, mecA"),
     _caution(REGULATOR, r"(bae|cpx|pho|evg|ade|sme|par|arl)[RS]|cpxA|phoQ|evgA", "two components"),
-    _caution(RELATIVE, r"mec[A-D]", "penicillin-binding proteins", True),
-    _caution(RELATIVE, r"dfr\w*", "dihydrofolate reductase, FolA", True),
-    _caution(RELATIVE, r"sul\d", "dihydropteroate synthase, FolP", True),
+    _caution(RELATIVE, r"mec[A-D]", "penicillin-binding proteins", SAME_GENE),
+    _caution(
+        RELATIVE,  # though a beta-lactamase of a new family looks the same
+        r"(?-i:[A-Z]{2,4}\d*-([A-Z]-)?\d+[a-z]?(-\d+)?)|L1|Bla[12B]|(cph|cfx|ccr|cfi|cep)A\d*|ampC",
+        "penicillin-binding proteins, and hydrolases of either fold",
+        IDENTITY,
+    ),
+    _caution(RELATIVE, r"dfr\w*", "dihydrofolate reductase, FolA", SAME_GENE),
+    _caution(RELATIVE, r"sul\d", "dihydropteroate synthase, FolP", SAME_GENE),
     _caution(
         RELATIVE,
         r"tet\((M|O|Q|S|T|W|32|36|44|O/W|W/N/W)\)|tetB\(P\)|otr\(A\)",
         "elongation factor G, FusA",
-        True,
+        SAME_GENE,
     ),
-    _caution(RELATIVE, r"van[A-GILMNOP]", "D-alanine-D-alanine ligase, Ddl", True),
+    _caution(RELATIVE, r"van[A-GILMNOP]", "D-alanine-D-alanine ligase, Ddl", SAME_GENE),
     _caution(
         RELATIVE,
         r"(lsa|msr|vga|sal|srm|ole|tlr)\(?[A-H].*|optrA|poxtA|vmlR|mel|carA",
         "ABC-F translation factors, Uup",
-        True,
+        SAME_GENE,
     ),
-    _caution(RELATIVE, r"erm.*|rlmA.*", "rRNA methyltransferases, RsmA", True),
-    _caution(RELATIVE, r"mcr-.*|ICR-.*", "phosphoethanolamine transferase, EptA", True),
-    _caution(RELATIVE, r"fos\w+", "glyoxalases", True),
-    _caution(RELATIVE, r"qnr\w+|mfpA", "pentapeptide repeat proteins", True),
+    _caution(RELATIVE, r"erm.*|rlmA.*", "rRNA methyltransferases, RsmA", SAME_GENE),
+    _caution(RELATIVE, r"mcr-.*|ICR-.*", "phosphoethanolamine transferase, EptA", SAME_GENE),
+    _caution(RELATIVE, r"fos\w+", "glyoxalases", SAME_GENE),
+    _caution(RELATIVE, r"qnr\w+|mfpA", "pentapeptide repeat proteins", SAME_GENE),
     # What genomes carry whether or not they resist: the same at any identity.
     _caution(RELATIVE, r"bacA|eptA|arnA|ugd|pmrF|pgpB", "makes the cell's envelope"),
     _caution(RELATIVE, r"ampC|omp\w+", "a chromosome's own beta-lactamase, or porin"),
@@ -88,6 +97,15 @@ _ENZYME = re.compile(r"((?:AAC|ANT|APH)\(\d+'*\))-[IVX]+[a-z]*(?:-[A-Za-z]+)?\d*
 _ALLELE = re.compile(r"(?<=[A-Za-z)])-?\d+[a-z]?$|(?<=-\d)-\d+$|(?<=\d)\.\d+$|(?<=-\d)\d+$")
 
 
+def short_name(gene: str) -> str:
+    """A gene's name without species and notes.
+
+    >>> short_name("Escherichia_coli_acrA"), short_name("ACC-1_beta-lactamase")
+    ('acrA', 'ACC-1')
+    """
+    return _NOTE.sub("", _SPECIES.sub("", gene))
+
+
 def gene_family(gene: str) -> str:
     """The family of a gene: its name without species, allele and variant.
 
@@ -96,7 +114,7 @@ def gene_family(gene: str) -> str:
     >>> [gene_family(name) for name in ("Escherichia_coli_acrA", "tet(A)", "QnrB19", "y56")]
     ['acrA', 'tet(A)', 'QnrB', 'y56']
     """
-    name = _NOTE.sub("", _SPECIES.sub("", gene))
+    name = short_name(gene)
     if enzyme := _ENZYME.fullmatch(name):
         return enzyme[1]
     short = _ALLELE.sub("", name)
@@ -109,6 +127,6 @@ def cautions(gene: str, identity: float) -> list[str]:
     >>> cautions("dfrA1", 0.35), cautions("dfrA1", 0.99), cautions("vanXA", 0.99)
     (['housekeeping_relative'], [], ['accessory'])
     """
-    name = _NOTE.sub("", _SPECIES.sub("", gene))
-    holding = [c for c in CAUTIONS if not (c.relative and identity >= SAME_GENE)]
+    name = short_name(gene)
+    holding = [c for c in CAUTIONS if identity < c.below]
     return list(dict.fromkeys(c.flag for c in holding if c.names.fullmatch(name)))

@@ -1,7 +1,7 @@
 """A fitted model, ready to predict: the one that comes with the library, or a user's own."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,12 @@ from arg_utils.methods.frozen import SHAPES
 from arg_utils.methods.hybrid import Hybrid
 from arg_utils.prediction.query import Query, as_queries
 from arg_utils.prediction.rows import COLUMNS, Scores, result_frame
-from arg_utils.prediction.searches import References, open_references, references_key
+from arg_utils.prediction.searches import (
+    References,
+    best_hit_classes,
+    open_references,
+    references_key,
+)
 
 SHIPPED = Path(__file__).parent / "shipped"
 MANIFEST, FORMAT = "manifest.json", 1
@@ -57,12 +62,12 @@ class Model:
     scorer: Callable[[Sequence[str], Progress], Scores]
     references: References | None = None
 
-    def predict(self, sequences: Sequence[Any]) -> pd.DataFrame:
+    def predict(self, sequences: Iterable[Any] | Mapping[Any, Any]) -> pd.DataFrame:
         """Class, probability and evidence of proteins.
 
         Parameters
         ----------
-        sequences : residues, or pairs of id and residues; of the former the id is the position.
+        sequences : see `as_queries`, such as residues, or pairs of id and residues.
 
         Returns
         -------
@@ -71,17 +76,22 @@ class Model:
         Raises
         ------
         UserError
-            If a sequence is no protein.
+            If a sequence is no protein, or an id comes twice.
         """
-        frames = [self.rows(block)[0] for block in blocks(as_queries(sequences))]
+        return self.screen(as_queries(sequences))[list(COLUMNS)]
+
+    def screen(self, queries: Iterable[Query]) -> pd.DataFrame:
+        """The same of what `reading.read_queries` gives, with all the columns of `rows`."""
+        frames = [self.rows(block)[0] for block in blocks(queries)]
         empty = result_frame([], Scores(np.zeros((0, NUM_CLASSES))), 0, None)
-        return pd.concat(frames or [empty], ignore_index=True)[list(COLUMNS)]
+        return pd.concat(frames or [empty], ignore_index=True)
 
     def rows(
         self, queries: Sequence[Query], progress: Progress = lambda count: None
     ) -> tuple[pd.DataFrame, np.ndarray]:
-        """Rows (`rows.COLUMNS` and `rows.PLACE`) and probabilities float64 [n, 15] of a block.
+        """Rows (of `rows.result_frame`) and probabilities float64 [n, 15] of a block.
 
+        Where there are references, ``best_hit`` is the class that the best hit alone names.
         ``progress`` is told how many proteins are done, each time.
         """
         place = {query.sequence: 0 for query in queries}
@@ -89,7 +99,11 @@ class Model:
         scores = self.scorer(list(place), progress)
         scores = scores.take(np.array([place[query.sequence] for query in queries], dtype=np.int64))
         table = self.references.table if self.references else None
-        return result_frame(queries, scores, self.threshold, table), scores.probabilities
+        frame = result_frame(queries, scores, self.threshold, table)
+        if table is not None and scores.hits is not None:
+            best = best_hit_classes(scores.hits, table["label"].to_numpy(), len(queries))
+            frame["best_hit"] = np.array(CLASSES, dtype=object)[best]
+        return frame, scores.probabilities
 
 
 @dataclass(frozen=True)
@@ -97,18 +111,19 @@ class HybridScorer:
     """The hybrid's probabilities, such that a protein's do not depend on the others of its block.
 
     A matrix product may sum in another order when it has other rows; these sums do not, and are in
-    double precision. See `hybrid` for what is computed.
+    double precision. See `hybrid` for what is computed. ``cached`` keeps features on disk.
     """
 
     parameters: dict[str, np.ndarray]
     references: References
     weights: Weights
+    cached: bool = False
 
     def __call__(self, sequences: Sequence[str], progress: Progress) -> Scores:
         parts = []
         for start in range(0, len(sequences), AT_ONCE):
             some = sequences[start : start + AT_ONCE]
-            parts.append(embed(some, FEATURES, self.weights, progress=False, cached=False))
+            parts.append(embed(some, FEATURES, self.weights, progress=False, cached=self.cached))
             progress(len(some))
         log_p = self.log_probabilities(np.concatenate(parts))
         hits = self.references.hits(sequences)
@@ -144,10 +159,11 @@ def blocks(queries: Iterable[Query]) -> Iterator[list[Query]]:
         yield block
 
 
-def load_model(folder: Path | str | None = None) -> Model:
+def load_model(folder: Path | str | None = None, cached: bool = False) -> Model:
     """The model that comes with the library, or another that ``make model`` wrote.
 
     Its references are built on first use, from the open data (minutes); then they are reused.
+    With ``cached``, so are ESM-2's features of the proteins it is asked about (4 kB each on disk).
 
     Raises
     ------
@@ -160,7 +176,7 @@ def load_model(folder: Path | str | None = None) -> Model:
     weights, data = manifest["weights"], manifest["data"]
     references = open_references(references_key(data["sha256"]), lambda: _fitted_on(data))
     scorer = HybridScorer(
-        parameters, references, weights_with_sha256(weights["sha256"], weights["name"])
+        parameters, references, weights_with_sha256(weights["sha256"], weights["name"]), cached
     )
     return Model(
         f"{manifest['method']} {manifest['version']}",

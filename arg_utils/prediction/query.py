@@ -1,10 +1,15 @@
-"""A protein to be predicted, with where it came from."""
+"""A protein to be predicted, with where it came from; and sequences of Python as such."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
-from arg_utils.errors import UserError
+import pandas as pd
+from Bio.Seq import Seq
+from Bio.SeqRecord import SeqRecord
+
+from arg_utils.data.fasta import CONTROL, Entry, ResidueReader
+from arg_utils.errors import SkipBad, UserError, skipping
 
 
 @dataclass(frozen=True)
@@ -31,24 +36,76 @@ class Query:
     flags: tuple[str, ...] = ()
 
 
-def as_queries(sequences: Sequence[Any]) -> list[Query]:
-    """Sequences, or pairs of id and sequence, as queries; of the former the id is the position.
+def distinct(queries: Iterable[Query], skip_bad: SkipBad = None) -> Iterator[Query]:
+    """Refuses an id that comes twice, or that would break the row it is written into.
+
+    Hashes of 64 bits take less memory than ids.
+    """
+    seen: set[int] = set()
+    for query in queries:
+        fault = ""
+        if hash(query.id) in seen:
+            fault = "comes a second time; make ids (a header's first word) differ"
+        elif CONTROL.search(f"{query.id}{query.contig or ''}"):
+            fault = "or its contig's name holds a control character; remove it"
+        with skipping(skip_bad):
+            if fault:
+                raise UserError(f"{query.where}: the id {query.id!r} {fault}.")
+        if not fault:
+            seen.add(hash(query.id))
+            yield query
+
+
+@dataclass(frozen=True)
+class Item(Entry):
+    """A sequence that Python code hands in, to be read as a FASTA entry is."""
+
+    def refuse(self, fault: str, character: str = "") -> NoReturn:
+        raise UserError(f"{self.file}: {fault}.")
+
+
+def as_queries(sequences: Iterable[Any] | Mapping[Any, Any]) -> list[Query]:
+    """Sequences that Python code hands in, under the rules for FASTA files.
+
+    Parameters
+    ----------
+    sequences : residues (str or Biopython's ``Seq``), pairs of id and residues, or records with an
+        id (Biopython's ``SeqRecord``, `data.fasta.Record`); or ids with their residues as a mapping
+        or a pandas Series. Residues without an id get their position, from 0.
 
     Raises
     ------
     UserError
-        If one of them is no protein.
+        Naming position and id, if one of them is no protein, or an id comes twice.
     """
-    if isinstance(sequences, str):
-        raise UserError("One string was given for many; put the sequence into a list.")
-    queries = []
-    for number, item in enumerate(sequences):
-        name, letters = (str(number), item) if isinstance(item, str) else item
-        sequence = letters.upper().removesuffix("*").replace("J", "X")
-        if not (sequence.isascii() and sequence.isalpha()):
-            raise UserError(
-                f"Sequence {number} ({name}) is empty or has letters that are no residues; "
-                f"give one-letter amino acid codes."
-            )
-        queries.append(Query(str(name), sequence, f"sequence {number}"))
-    return queries
+    if isinstance(sequences, str | bytes | Seq | SeqRecord):
+        raise UserError("One sequence was given, not many; put it into a list.")
+    if isinstance(sequences, pd.DataFrame):
+        raise UserError("A DataFrame was given; give its column of sequences, with ids as index.")
+    if isinstance(sequences, Mapping | pd.Series):
+        sequences = sequences.items()
+    if not isinstance(sequences, Iterable):
+        raise UserError(f"{sequences!r} holds no sequences; give a list of them.")
+    reader = ResidueReader()
+    items = (_item(number, given) for number, given in enumerate(sequences))
+    return list(distinct(Query(item.header, reader.residues(item), item.file) for item in items))
+
+
+def _item(number: int, given: Any) -> Item:
+    """What stands at position ``number``, as an entry to be read."""
+    name: Any
+    letters: Any
+    if isinstance(given, str | Seq):
+        name, letters = str(number), given
+    elif isinstance(given, tuple | list) and len(given) == 2:
+        name, letters = given
+    else:
+        name = getattr(given, "id", None)
+        letters = getattr(given, "seq", getattr(given, "sequence", None))
+    where = f"sequences[{number}]" + ("" if name is None else f" ({str(name)[:40]!r})")
+    if name is None or not isinstance(letters, str | Seq):
+        raise UserError(f"{where} is {given!r:.60}; give a str of residues, or a pair (id, str).")
+    if not str(name):
+        raise UserError(f"{where}: the id is empty; give one.")
+    text = str(letters)
+    return Item(where, 0, str(name), "".join(text.split()), [text])

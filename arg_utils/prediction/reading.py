@@ -17,9 +17,9 @@ from typing import BinaryIO, Literal
 from arg_utils.data.fasta import iterate_fasta
 from arg_utils.data.genes import GeneCaller, iterate_genes
 from arg_utils.data.sources import STANDARD_INPUT, open_source
-from arg_utils.errors import UserError, skipping
+from arg_utils.errors import UserError
 from arg_utils.prediction.annotations import read_genbank, read_gff
-from arg_utils.prediction.query import Query
+from arg_utils.prediction.query import Query, distinct
 
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 FASTA = (".fasta", ".fa", ".fas")
@@ -67,7 +67,7 @@ def read_queries(
         raise UserError(f"{options.gff} goes with one FASTA file, not {len(files)}; give that one.")
     prefixes = _prefixes(files)
     for name, prefix in zip(files, prefixes, strict=True):
-        for query in _distinct(_read(name, options), options):
+        for query in distinct(_read(name, options), options.skip_bad):
             if len(files) > 1:
                 contig = query.contig and f"{prefix}:{query.contig}"
                 query = replace(query, id=f"{prefix}:{query.id}", contig=contig)
@@ -120,19 +120,6 @@ def _called(handle: BinaryIO, name: str, options: ReadingOptions) -> Iterator[Qu
             gene.strand,
             ("partial_gene",) if gene.partial else (),
         )
-
-
-def _distinct(queries: Iterator[Query], options: ReadingOptions) -> Iterator[Query]:
-    """Refuses an id that comes twice; hashes of 64 bits take less memory than ids."""
-    seen: set[int] = set()
-    for query in queries:
-        if hash(query.id) not in seen:
-            seen.add(hash(query.id))
-            yield query
-            continue
-        with skipping(options.skip_bad):
-            what = f"{query.where}: the id {query.id!r} comes a second time in this file"
-            raise UserError(f"{what}; make ids (a header's first word) differ.")
 
 
 def _files(name: str, genome: bool) -> list[str]:

@@ -14,11 +14,14 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from Bio.Align import PairwiseAligner, substitution_matrices
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from arg_utils.files import write_text
 from arg_utils.labels import CLASSES, DISPLAY_NAMES, NONARG
+from arg_utils.prediction.genes import short_name
 from arg_utils.prediction.query import Query
 from arg_utils.prediction.writing import Context
 
@@ -50,7 +53,8 @@ class Report:
     context: Context
     references: pd.DataFrame | None = None
     counts: Counter[str] = field(default_factory=Counter)  # class: proteins
-    uncertain: int = 0
+    uncertain: int = 0  # proteins, of which ARGs:
+    uncertain_args: int = 0
     bins: np.ndarray = field(default_factory=lambda: np.zeros((2, BINS), np.int64))  # ARGs, others
     rows: list[dict[str, Any]] = field(default_factory=list)
     others: list[dict[str, Any]] = field(default_factory=list)  # rows while proteins are few
@@ -69,6 +73,7 @@ class Report:
         ):
             uncertain = row["uncertain"] == "yes"
             self.uncertain += uncertain
+            self.uncertain_args += uncertain and arg
             position += 1
             row |= {"position": position, "sequence": query.sequence, "probabilities": p}
             if arg or uncertain:
@@ -106,19 +111,20 @@ class Report:
             most=max([n for name, n in self.counts.items() if name != CLASSES[NONARG]], default=1),
             nonarg=CLASSES[NONARG],
             contigs=[
-                (name, self.ends[name], _map(genes, self.ends[name])) for name, genes in contigs
+                (name, end, [_svg(*line) for line in _lines(genes, end)])
+                for name, end, genes in contigs
             ],
         )
         return write_text(path, page)
 
-    def _contigs(self) -> list[tuple[str, list[dict[str, Any]]]]:
-        """The contigs with most ARGs, and these, in order of input."""
+    def _contigs(self) -> list[tuple[str, int, list[dict[str, Any]]]]:
+        """The contigs with most ARGs, the last bases of their genes, and the ARGs, in order."""
         genes: dict[str, list[dict[str, Any]]] = {}
         for row in self.rows:
             if row["class"] != CLASSES[NONARG] and row["contig"] in self.ends:
                 genes.setdefault(row["contig"], []).append(row)
         fullest = sorted(genes, key=lambda name: -len(genes[name]))[:MOST_CONTIGS]
-        return [(name, genes[name]) for name in genes if name in fullest]
+        return [(name, self.ends[name], genes[name]) for name in genes if name in fullest]
 
 
 def _position(row: dict[str, Any]) -> int:
@@ -146,49 +152,96 @@ def _aligner() -> PairwiseAligner:
     )
 
 
-def _map(genes: list[dict[str, Any]], length: int) -> list[str]:
-    """ARGs along a contig as SVG, a drawing per `LINE` bases that have one."""
+def contig_maps(rows: pd.DataFrame, most: int = MOST_CONTIGS) -> Figure:
+    """ARGs along contigs, as the page draws them: a panel per `LINE` bases that have one.
+
+    ``rows`` are those of all genes (`rows.COLUMNS` and `rows.PLACE`). Drawn are the ``most``
+    contigs with most ARGs, each to the end of its last gene.
+    """
+    args = rows[rows["class"] != CLASSES[NONARG]]
+    ends = rows.groupby("contig", sort=False)["end"].max()
+    fullest = args["contig"].value_counts().head(most).index
+    lines = [
+        (name, line)
+        for name in ends.index.intersection(fullest, sort=False)
+        for line in _lines(args[args["contig"] == name].to_dict("records"), int(ends[name]))
+    ]
+    figure = FigureCanvasAgg(Figure(figsize=(10, 1), layout="constrained")).figure
+    panels = figure.subplots(max(1, len(lines)), squeeze=False)[:, 0]
+    with mpl.rc_context({"text.parse_math": False}):
+        for axes, (name, line) in zip(panels, lines, strict=False):
+            _draw(axes, *line, ink="black", paper="white")
+            axes.set_title(f"{name}, to base {line[2]:,}", loc="left", fontsize=9)
+    heights = [0.6 + 0.3 * axes.get_ylim()[1] for axes in panels]
+    panels[0].get_gridspec().set_height_ratios(heights)
+    drawn = {gene["class"] for _, (genes, *_) in lines for gene in genes}
+    marks = [
+        Patch(color=colour, label=title)
+        for name, colour, title in zip(CLASSES, COLOURS, DISPLAY_NAMES, strict=True)
+        if name in drawn
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+    figure.set_size_inches(10, sum(heights) + 0.5)
+    return figure
+
+
+Line = tuple[list[dict[str, Any]], int, int]  # genes, first base before them, end of the contig
+
+
+def _lines(genes: list[dict[str, Any]], length: int) -> list[Line]:
+    """The genes of a contig of this length, by stretch of `LINE` bases that has one."""
     starts = sorted({(gene["start"] - 1) // LINE * LINE for gene in genes})
     return [
-        _line([g for g in genes if 0 <= g["start"] - 1 - start < LINE], start, length)
+        ([g for g in genes if 0 <= g["start"] - 1 - start < LINE], start, length)
         for start in starts
     ]
 
 
-def _line(genes: list[dict[str, Any]], start: int, length: int) -> str:
-    """``genes`` on a line from base ``start`` on, of a contig of this length."""
-    from dna_features_viewer import GraphicFeature, GraphicRecord  # here: it takes a second
-
-    width = min(LINE, length)
-    features = [
-        GraphicFeature(
-            start=gene["start"] - 1,
-            end=max(gene["end"], gene["start"] + width // 150),  # to be seen at all
-            strand=1 if gene["strand"] == "+" else -1,
-            label=gene["nearest_gene"] or gene["class"],
-            color=COLOURS[CLASSES.index(gene["class"])],
-            fontdict={"color": INK, "fontsize": 9},
-            linecolor=INK,
-            linewidth=0.5,
-            box_color=PAPER,
-            box_linewidth=0,
-            label_link_color=INK,
-        )
-        for gene in genes
-    ]
+def _svg(genes: list[dict[str, Any]], start: int, length: int) -> str:
+    """A line as SVG in the colours of the page."""
     # Names are no formulas, texts stay texts, and the same drawing has the same bytes.
     style: Any = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "report"}
     with mpl.rc_context(style):
-        record = GraphicRecord(min(LINE, length - start), features=features, first_index=start)
         figure = FigureCanvasAgg(Figure(figsize=(10, 0.5))).figure
         axes = figure.subplots()
-        record.plot(ax=axes, ruler_color=INK, x_lim=(start, start + width))
-        axes.xaxis.set_major_formatter("{x:,.0f}")
+        _draw(axes, genes, start, length, INK, PAPER)
         figure.set_size_inches(10, 0.5 + 0.3 * axes.get_ylim()[1])  # as its labels ask
         svg, none = io.StringIO(), dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(svg, format="svg", transparent=True, bbox_inches="tight", metadata=none)
     text = svg.getvalue()[svg.getvalue().index("<svg") :].replace(PAPER, "var(--page)")
     return text.replace(INK, "currentColor").replace("#000000", "currentColor")
+
+
+def _draw(
+    axes: Axes, genes: list[dict[str, Any]], start: int, length: int, ink: str, paper: str
+) -> None:
+    """``genes`` on a line from base ``start`` on, of a contig of this length.
+
+    Arrows of uncertain ones are empty.
+    """
+    from dna_features_viewer import GraphicFeature, GraphicRecord  # here: it takes a second
+
+    width = min(LINE, length)
+    features = []
+    for gene in genes:
+        colour, sure = COLOURS[CLASSES.index(gene["class"])], gene["uncertain"] == "no"
+        arrow = GraphicFeature(
+            start=gene["start"] - 1,
+            end=max(gene["end"], gene["start"] + width // 150),  # to be seen at all
+            strand=1 if gene["strand"] == "+" else -1,
+            label=short_name(gene["nearest_gene"]) or gene["class"],
+            color=colour if sure else paper,
+            fontdict={"color": ink, "fontsize": 9},
+            linecolor=ink if sure else colour,
+            linewidth=0.5 if sure else 1,
+            box_color=paper,
+            box_linewidth=0,
+            label_link_color=ink,
+        )
+        features.append(arrow)
+    record = GraphicRecord(min(LINE, length - start), features=features, first_index=start)
+    record.plot(ax=axes, ruler_color=ink, x_lim=(start, start + width))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
 @cache

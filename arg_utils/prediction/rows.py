@@ -10,7 +10,7 @@ from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.homology.splits import CLUSTER_COVERAGE, IDENTITY
 from arg_utils.labels import CLASSES, NONARG
 from arg_utils.methods.evidence import NOISE
-from arg_utils.prediction.genes import RELATIVE, cautions, gene_family
+from arg_utils.prediction.genes import RELATIVE, SAME_GENE, cautions, gene_family
 from arg_utils.prediction.query import Query
 
 # Column: decimals of a number, or None for text.
@@ -26,12 +26,14 @@ COLUMNS: dict[str, int | None] = {
     "nearest_class": None,
     "nearest_identity": 3,  # 0-1
     "nearest_coverage": 3,  # 0-1, of the query
+    "reference_coverage": 3,  # 0-1, of the nearest ARG
     "nearest_bits": 0,
     "gene_family": None,  # of the nearest ARG, where the protein is of its family
     "agree": None,  # whether the best hit and ESM-2 alone name one class: yes, no, or empty
     "flags": None,  # comma-separated
 }
 PLACE: dict[str, int | None] = {"contig": None, "start": 0, "end": 0, "strand": None}
+LENGTHS = ("length", "reference_length")  # residues, of the protein and of the nearest ARG
 
 SHORT = 50  # residues: as many as an ARG's domain hardly ever has
 
@@ -64,7 +66,7 @@ class Scores:
 def result_frame(
     queries: Sequence[Query], scores: Scores, threshold: float, references: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Rows of `COLUMNS` and `PLACE`, one a query, in order.
+    """Rows of `COLUMNS`, `PLACE` and `LENGTHS`, one a query, in order.
 
     Parameters
     ----------
@@ -78,13 +80,13 @@ def result_frame(
     hits = _named(scores.hits, references)
     best, nearest = _first(hits, count), _nearest(hits, count)
     related = nearest["identity"].ge(IDENTITY) & nearest["query_coverage"].ge(CLUSTER_COVERAGE)
+    other = best["label"].eq(NONARG) & ~_same_gene(nearest)
     flags = [
         _flags(query, *row)
         for query, *row in zip(
-            queries, nearest["gene"], nearest["identity"], nearest["profile"], best["label"],
-            strict=True,
+            queries, nearest["gene"], nearest["identity"], nearest["profile"], other, strict=True
         )
-    ]  # fmt: skip
+    ]
     frame = pd.DataFrame(
         {
             "id": pd.array([query.id for query in queries], dtype=object),
@@ -98,6 +100,7 @@ def result_frame(
             "nearest_class": ["" if pd.isna(i) else CLASSES[int(i)] for i in nearest["label"]],
             "nearest_identity": nearest["identity"],
             "nearest_coverage": nearest["query_coverage"],
+            "reference_coverage": nearest["target_coverage"],
             "nearest_bits": nearest["bits"],
             "gene_family": [gene_family(g) for g in nearest["gene"].where(related, "").fillna("")],
             "agree": _agreement(best["label"], scores.alone),
@@ -107,20 +110,25 @@ def result_frame(
     for column in PLACE:
         kind = "Int64" if column in ("start", "end") else object
         frame[column] = pd.array([getattr(query, column) for query in queries], dtype=kind)
+    frame["length"] = np.array([len(query.sequence) for query in queries], np.int64)
+    frame["reference_length"] = nearest["length"].astype("Int64")
     return frame
 
 
 _NAMES = np.array(CLASSES, dtype=object)
 _HIT = {"query": int, "label": float, "id": object, "gene": object, "profile": object,
-        "identity": float, "query_coverage": float, "bits": float}  # fmt: skip
+        "identity": float, "query_coverage": float, "target_coverage": float, "bits": float,
+        "length": float}  # fmt: skip
 
 
 def _named(hits: pd.DataFrame | None, references: pd.DataFrame | None) -> pd.DataFrame:
-    """Hits above `NOISE`, with the class, id and gene of their targets."""
+    """Hits above `NOISE`, with the class, id, gene and length of their targets."""
     if hits is None or references is None:
         return pd.DataFrame(columns=list(_HIT)).astype(_HIT)
     hits = hits[hits["bits"] > NOISE]
-    return hits.join(references[["id", "gene", "label"]], on="target").astype(_HIT)[list(_HIT)]
+    targets = references.loc[hits["target"].unique()]
+    known = targets[["id", "gene", "label"]].assign(length=targets["sequence"].str.len())
+    return hits.join(known, on="target").astype(_HIT)[list(_HIT)]
 
 
 def _first(hits: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -134,6 +142,17 @@ def _nearest(hits: pd.DataFrame, count: int) -> pd.DataFrame:
     return _first(args, count)
 
 
+def _same_gene(nearest: pd.DataFrame) -> pd.Series:
+    """Which proteins are, from end to end, nearly identical to their nearest ARG: the gene itself.
+
+    The profile of a family outside the ARGs may give even these more bits than any ARG.
+    """
+    columns = {"identity": SAME_GENE, "query_coverage": CLUSTER_COVERAGE}
+    columns["target_coverage"] = CLUSTER_COVERAGE
+    enough = [nearest[name].ge(least) for name, least in columns.items()]
+    return np.logical_and.reduce(enough) & nearest["profile"].ne(True)
+
+
 def _agreement(best: pd.Series, alone: np.ndarray | None) -> list[str]:
     """Whether the class of the best hit is that of ESM-2 alone; empty without a hit."""
     if alone is None:
@@ -142,8 +161,11 @@ def _agreement(best: pd.Series, alone: np.ndarray | None) -> list[str]:
     return np.where(best.isna(), "", words).tolist()
 
 
-def _flags(query: Query, gene: object, identity: float, profile: object, best: float) -> list[str]:
-    """What a curator wants to know of a protein, by its input and its nearest ARG."""
+def _flags(query: Query, gene: object, identity: float, profile: object, other: bool) -> list[str]:
+    """What a curator wants to know of a protein, by its input and its nearest ARG.
+
+    ``other``: whether a family outside the ARGs explains it better.
+    """
     flags = list(query.flags)
     if len(query.sequence) < SHORT:
         flags.append("short")
@@ -153,6 +175,6 @@ def _flags(query: Query, gene: object, identity: float, profile: object, best: f
         flags += cautions(str(gene), identity)
         if profile is True:
             flags.append("profile_only")
-        if best == NONARG:  # a protein that is no ARG is nearer
+        if other:
             flags.append(RELATIVE)
     return flags

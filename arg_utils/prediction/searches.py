@@ -23,6 +23,7 @@ from arg_utils.labels import NONARG
 from arg_utils.methods.evidence import SEARCH, profiled, strongest_first
 
 TABLE, FILES = "references.tsv", "files.json"
+BEST_HIT_EVALUE = 1e-3  # the default of `search`, and so the limit of the method `best_hit`
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,21 @@ class References:
             order = {"query": True, "bits": False, "target": True}
             tables.append(family.sort_values(list(order), ascending=list(order.values())))
         return strongest_first(tables)
+
+
+def best_hit_classes(hits: pd.DataFrame, labels: np.ndarray, queries: int) -> np.ndarray:
+    """Class int64 [queries] by the best hit alone: what the method `best_hit` says.
+
+    Parameters
+    ----------
+    hits : of `References.hits`.
+    labels : classes of its targets. Without a hit, a protein is not an ARG.
+    """
+    hits = hits[~hits["profile"].astype(bool) & (hits["evalue"] <= BEST_HIT_EVALUE)]
+    hits = hits.drop_duplicates("query")
+    classes = np.full(queries, NONARG)
+    classes[hits["query"]] = labels[hits["target"]]
+    return classes
 
 
 def references_key(*identity: str) -> str:

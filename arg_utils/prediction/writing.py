@@ -61,9 +61,14 @@ def writer(format: str, context: Context) -> Writer:
     UserError
         If there is no such format, or it does not suit the input.
     """
-    if format not in FORMATS:
-        raise UserError(f"There is no format {format!r}; choose one of {', '.join(FORMATS)}.")
-    return FORMATS[format](context)
+    return FORMATS[known_format(format)](context)
+
+
+def known_format(name: str) -> str:
+    """The name of a format; a `UserError` if it is none."""
+    if name not in FORMATS:
+        raise UserError(f"There is no format {name!r}; choose one of {', '.join(FORMATS)}.")
+    return name
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ class HamronizationWriter:
     """The table of the hAMRonization specification (github.com/pha4ge/hAMRonization), ARGs only.
 
     Gene and reference are those of the nearest known ARG, with its term in the ARO where it has
-    one; the coverage of the reference, which the specification asks for, is not known here.
+    one. The gene's length and place are known of genomes only.
     """
 
     def __init__(self, context: Context) -> None:
@@ -184,18 +189,20 @@ class HamronizationWriter:
         symbol = row["nearest_gene"] or row["class"]
         length = 0 if pd.isna(row["start"]) else row["end"] - row["start"] + 1
         doubt = ", uncertain" if row["uncertain"] == "yes" else ""
-        identity = row["nearest_identity"]
         return self.same | {
             "gene_symbol": symbol,
             "gene_name": f"{symbol} ({term})" if term else symbol,
             "reference_accession": row["nearest_id"] or "none",
             "drug_class": row["class"],
             "predicted_phenotype_confidence_level": f"{row['probability']:.4f}{doubt}",
-            "sequence_identity": "" if pd.isna(identity) else f"{100 * identity:.1f}",
+            "sequence_identity": _percent(row["nearest_identity"]),
+            "coverage_percentage": _percent(row["reference_coverage"]),
             "input_sequence_id": row["id"] if pd.isna(row["contig"]) else row["contig"],
             "input_gene_length": length or "",
             "input_gene_start": _text(row["start"], 0),
             "input_gene_stop": _text(row["end"], 0),
+            "input_protein_length": row["length"],
+            "reference_protein_length": _text(row["reference_length"], 0),
             "strand_orientation": _text(row["strand"], None),
         }
 
@@ -212,6 +219,10 @@ def _text(value: Any, decimals: int | None) -> str:
     if pd.isna(value):
         return ""
     return str(value) if decimals is None else f"{value:.{decimals}f}"
+
+
+def _percent(share: float) -> str:
+    return "" if pd.isna(share) else f"{100 * share:.1f}"
 
 
 def _value(name: str, value: Any, decimals: int | None) -> Any:

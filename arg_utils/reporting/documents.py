@@ -17,7 +17,7 @@ from arg_utils.errors import UserError
 from arg_utils.labels import CLASSES, DISPLAY_NAMES
 from arg_utils.methods import METHODS
 from arg_utils.reporting import tables
-from arg_utils.reporting.costs import costs_table
+from arg_utils.reporting.costs import costs_table, predict_table
 from arg_utils.reporting.tables import (
     COLUMNS,
     GAIN,
@@ -83,9 +83,9 @@ def findings(rows: Sequence[Mapping]) -> str:
         for name in ("best_hit", "lora_classifier", "hybrid")
     )
     return (
-        f"- **Relatives of known proteins** (random split): macro-F1 {best[0]:.3f} by looking up "
-        f"the best hit, {course[0]:.3f} by the course's model, {hybrid[0]:.3f} by the hybrid of "
-        f"hits and ESM-2.\n"
+        f"- **Relatives of known proteins** (random split): macro-F1 {best[0]:.3f} with a lookup "
+        f"of the best hit, {course[0]:.3f} with the course's model, {hybrid[0]:.3f} with the "
+        f"hybrid of hits and ESM-2.\n"
         f"- **New protein families** (homology split): {best[1]:.3f}, {course[1]:.3f} and "
         f"{hybrid[1]:.3f}."
     )
@@ -96,8 +96,8 @@ def elsewhere(external: Mapping) -> str:
     score = {row["method"]: row["macro_f1"] for row in external["rows"]}
     return (
         f"- **Another database** ({external['counts']['kept']:,} proteins of NCBI's catalogue): "
-        f"{score['best_hit']:.3f} by the best hit, {score['frozen_linear']:.3f} by frozen ESM-2 "
-        f"with a linear layer, {score['hybrid']:.3f} by the hybrid."
+        f"{score['best_hit']:.3f} with the best hit, {score['frozen_linear']:.3f} with frozen "
+        f"ESM-2 and a linear layer, {score['hybrid']:.3f} with the hybrid."
     )
 
 
@@ -283,7 +283,10 @@ BLOCKS: dict[str, tuple[Block, ...]] = {
         Block("load", "speed.json", "make bench", load_table),
         Block("speed", "speed.json", "make bench", speed_table),
     ),
-    "docs/scale.md": (Block("costs", "speed.json", "make bench", costs_table),),
+    "docs/scale.md": (
+        Block("predict", "predict.json", "python -m benchmarks.predict", predict_table),
+        Block("costs", "speed.json", "make bench", costs_table),
+    ),
     "MODEL_CARD.md": (
         Block("bins", "ladder.json", "make ladder", bins_table),
         Block("external", "external.json", "python -m benchmarks.external", external_table),

@@ -116,7 +116,7 @@ def learning_curves(history: pd.DataFrame, reference: float | None = SEED_VAL_F1
     title = f"★ best: {f1.max():.3f} in epoch {f1.idxmax()}"
     if reference is not None:
         score.axhline(reference, color=GREY, linestyle="--", linewidth=1)
-        title += f"     dashed: {reference:g}, the original report"
+        title += f"     dashed: {reference:g}, the course report"
     score.set_title(title, pad=22)
     loss.plot(history["train_loss"], color=BLACK, **dots)
     stages = history.groupby("stage")
@@ -169,10 +169,11 @@ def confusion_matrix(counts: ArrayLike, title: str, normalised: bool = False) ->
     return fig
 
 
-def per_class_f1(table: pd.DataFrame) -> Figure:
+def per_class_f1(table: pd.DataFrame, title: str) -> Figure:
     """F1 per class, worst at the bottom, with the support beside it.
 
-    ``table`` comes from `metrics.scores.per_class_table`. The dashed line is the mean.
+    ``table`` comes from `metrics.scores.per_class_table`; ``title`` names the model and the split.
+    The dashed line is the mean.
     """
     f1, support = table["f1"].to_numpy(dtype=float), table["support"].to_numpy()
     order = np.argsort(-f1, kind="stable")
@@ -181,7 +182,7 @@ def per_class_f1(table: pd.DataFrame) -> Figure:
     axis.barh(np.arange(NUM_CLASSES), f1[order], height=0.72, color=BLUE)
     write_right(axis, [f"{f1[index]:.2f}    n = {support[index]:,}" for index in order])
     axis.axvline(f1.mean(), color=GREY, linestyle="--", linewidth=1)
-    axis.set_title(f"macro-F1 {f1.mean():.3f} (dashed); right: F1, support")
+    axis.set_title(f"{title}\nmacro-F1 {f1.mean():.3f} (dashed); right: F1, support")
     class_axis(axis, order)
     axis.set(xlim=(0, 1), xticks=np.arange(0, 1.01, 0.2), xlabel="F1")
     return fig
@@ -191,8 +192,11 @@ def methods_comparison(rows: Sequence[Mapping]) -> Figure:
     """Macro-F1 of methods, a panel per split, in each the methods measured there, best on top.
 
     ``rows`` has one entry per split and method: split, title, macro_f1 and, if known, ci_low
-    and ci_high, drawn as a line.
+    and ci_high, drawn as a line. Of the homology split, methods that were tested on fewer folds
+    than others are not drawn: their scores are of other proteins.
     """
+    folds = max(len(row.get("folds", ())) for row in rows)
+    rows = [row for row in rows if len(row.get("folds", ())) in (0, folds)]
     results = pd.DataFrame(rows).reindex(
         columns=["split", "title", "macro_f1", "ci_low", "ci_high"]
     )
@@ -216,10 +220,10 @@ def methods_comparison(rows: Sequence[Mapping]) -> Figure:
 
 
 def f1_by_identity_bin(tables: Mapping[str, pd.DataFrame], fewest: int = 50) -> Figure:
-    """Macro-F1, and accuracy with its interval, by identity to the nearest training protein.
+    """Macro-F1, and accuracy with its interval, by identity to the nearest reference protein.
 
     ``tables`` gives the table of `metrics.scores.identity_bins` for each method's name,
-    all of the same proteins. Bins of less than ``fewest`` proteins are not drawn. The intervals
+    all of the same proteins. Bins of fewer than ``fewest`` proteins are not drawn. The intervals
     (Wilson, 95 %) take proteins as independent; as families are not, they are too narrow.
     """
     fig, axes = new_figure(2, 1, figsize=(8, 6), sharex=True)
@@ -238,8 +242,8 @@ def f1_by_identity_bin(tables: Mapping[str, pd.DataFrame], fewest: int = 50) -> 
     for axis, label in ((f1, "macro-F1 over\nthe classes present"), (right, "accuracy")):
         axis.set(ylim=(0, 1.04), xlim=(-0.6, len(drawn) - 0.4), ylabel=label)
         axis.grid(axis="y", color=LINES)
-    text = f"identity to the nearest training protein (bins of less than {fewest} proteins, "
-    right.set_xlabel(f"{text}{left_out:,} in all, are not drawn)")
+    text = "identity to the nearest reference protein"
+    right.set_xlabel(f"{text}\n(bins of fewer than {fewest} are not drawn: {left_out:,} in all)")
     legend_below(fig, columns=min(len(tables), 4))
     return fig
 
@@ -248,7 +252,7 @@ def reliability_diagram(tables: Mapping[str, pd.DataFrame], fewest: int = 10) ->
     """Accuracy against confidence, and below the number of proteins at each confidence.
 
     ``tables`` gives the table of `metrics.calibration.reliability` for each name, all with the
-    same bins. Bins of less than ``fewest`` proteins are counted, but have no point.
+    same bins. Bins of fewer than ``fewest`` proteins are counted, but have no point.
     """
     fig, axes = new_figure(2, 1, figsize=(5.6, 6.6), sharex=True, height_ratios=[3, 1])
     upper, lower = axes[:, 0]
@@ -260,7 +264,7 @@ def reliability_diagram(tables: Mapping[str, pd.DataFrame], fewest: int = 10) ->
         width = (table["high"] - table["low"]) * 0.9 / len(tables)
         middle = (table["low"] + table["high"]) / 2 + (number - (len(tables) - 1) / 2) * width
         lower.bar(middle, table["n"], width=width, color=style["color"])
-    upper.set(ylabel="accuracy", ylim=(0, 1.03), title=f"bins of {fewest} proteins or more")
+    upper.set(ylabel="accuracy", ylim=(0, 1.03), title=f"points: bins of {fewest} proteins or more")
     lower.set_yscale("symlog", linthresh=1)
     lower.set(ylabel="proteins\n(log scale)", xlim=(0, 1.01))
     lower.set_xlabel("confidence (probability of the predicted class)")

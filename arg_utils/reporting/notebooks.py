@@ -1,12 +1,15 @@
 """Run the numbered notebooks in order, keep tidy executed copies, and commit those of a release."""
 
+import asyncio
 import json
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,35 @@ class NotebookError(Exception):
 
 
 class _LiveClient(NotebookClient):
-    """Shows the kernel's stderr, where the progress bars are, while a cell runs."""
+    """Shows the kernel's stderr, where the progress bars are, while a cell runs.
+
+    A signal ends the run and its kernel, and is noted: nbclient's own handler ends in an assertion.
+    """
+
+    stopped = False
+
+    async def async_start_new_kernel(self, **kwargs: Any) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def stop() -> None:
+            self.stopped = True
+            self.shutdown_kernel = "immediate"  # asked politely, it prints a traceback of its own
+            if task:
+                task.cancel()
+
+        with suppress(RuntimeError):  # not in the main thread: signals are not ours
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, stop)
+        await super().async_start_new_kernel(**kwargs)
+
+    def run(self, environment: dict[str, str]) -> None:
+        """Execute all cells; `KeyboardInterrupt` if a signal stopped it."""
+        try:
+            self.execute(env=environment, cleanup_kc=True)
+        except (Exception, asyncio.CancelledError):
+            if self.stopped:
+                raise KeyboardInterrupt from None
+            raise
 
     def process_message(self, msg: dict, cell: NotebookNode, cell_index: int) -> Any:
         if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
@@ -95,7 +126,7 @@ def execute(path: Path) -> NotebookNode:
         startup_timeout=180, record_timing=False,
     )  # fmt: skip
     try:
-        client.execute(env=kernel_environment(os.environ), cleanup_kc=True)
+        client.run(kernel_environment(os.environ))
     except CellExecutionError as error:
         if error.ename == "UserError":
             raise UserError(ANSI.sub("", error.evalue)) from None
@@ -112,8 +143,9 @@ def kernel_environment(environment: Mapping[str, str]) -> dict[str, str]:
     kernel = {name: value for name, value in environment.items() if name != "MPLBACKEND"}
     for name in PATH_VARIABLES:
         value = kernel.get(name)
-        if value and (name == "ARG_OUTPUT" or Path(value).exists()):
-            kernel[name] = str(Path(value).resolve())
+        path = Path(value or "").expanduser()
+        if value and (name in ("ARG_OUTPUT", "ARG_CACHE") or path.exists()):
+            kernel[name] = str(path.resolve())
     before = kernel.get("PYTHONPATH")
     kernel["PYTHONPATH"] = os.pathsep.join(filter(None, [str(files.ROOT), before]))
     return kernel

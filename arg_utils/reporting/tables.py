@@ -10,8 +10,9 @@ import pandas as pd
 from arg_utils.experiments.outcomes import Outcome, fit_random
 from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology.splits import FOLDS
+from arg_utils.labels import DISPLAY_NAMES
 from arg_utils.methods import METHODS
-from arg_utils.metrics.scores import accuracy, confused_proteins, identity_bins, macro_f1
+from arg_utils.metrics.scores import accuracy, identity_bins, macro_f1
 
 SCORE, GAIN = "macro-F1 (95 % interval)", "gain on best hit"
 CALIBRATED = "were its probabilities perfect"
@@ -106,6 +107,54 @@ def best_first(rows: Sequence[Mapping]) -> list[Mapping]:
     return sorted(rows, key=lambda row: (row["split"] != "random", -row["macro_f1"]))
 
 
+def with_ladder(
+    rows: Sequence[Mapping], ladder_rows: Sequence[Mapping], of: Mapping[str, str]
+) -> list[dict]:
+    """A run's score rows, completed from the ladder: one row per split, method and seed.
+
+    Where both measured a method, the run's row counts; what the ladder knows beyond (calibration,
+    gain on the best hit) is taken over if its score is the same, so that no number stands beside
+    one that it does not belong to. ``of`` is `Workspace.source`: ladder rows of other data, weights
+    or profiles are left out, and so are those of methods that no longer exist.
+    """
+    merged = {
+        _place(row): dict(row)
+        for row in ladder_rows
+        if row["method"] in METHODS and {name: row.get(name) for name in of} == dict(of)
+    }
+    for row in rows:
+        known = merged.get(_place(row), {})
+        agree = all(known.get(name) == row[name] for name in ("macro_f1", "accuracy", "proteins"))
+        merged[_place(row)] = {**known, **row} if agree else dict(row)
+    return list(merged.values())
+
+
+def _place(row: Mapping) -> tuple:
+    return row["split"], row["method"], row.get("seed", 0)
+
+
+def titled(rows: Sequence[Mapping]) -> pd.DataFrame:
+    """`score_frame`, best first, with the methods' titles, narrow enough for a notebook."""
+    frame = score_frame(best_first(rows))
+    frame["method"] = [METHODS[name].title for name in frame["method"]]
+    narrow = ["profile", "proteins", "trained parameters"]
+    return frame.drop(columns=narrow, errors="ignore").set_index(["split", "method"])
+
+
+def nearest_by_class(predictions: pd.DataFrame) -> pd.DataFrame:
+    """What each class's proteins hit on the homology split: the share per kind of best hit.
+
+    ``predictions`` comes from `score_homology` and has the method ``best_hit``. Columns: proteins,
+    then the shares without a hit, with a best hit of the same class, and of another.
+    """
+    true, hit = predictions["true"].to_numpy(), predictions["identity"].notna().to_numpy()
+    same = hit & (predictions["best_hit"].to_numpy() == true)
+    kinds = {"no hit": ~hit, "hit of its class": same, "hit of another": hit & ~same}
+    shares = pd.DataFrame(kinds).groupby(np.take(DISPLAY_NAMES, true), sort=False).mean().round(3)
+    shares.insert(0, "proteins", pd.Series(np.take(DISPLAY_NAMES, true)).value_counts())
+    return shares.reindex([name for name in DISPLAY_NAMES if name in shares.index])
+
+
 def source(content: Mapping) -> str:
     """A sentence that says by which command, and of which data and weights, numbers are."""
     return (
@@ -159,18 +208,6 @@ def lora_changes(before: Outcome, after: Outcome, part: str = "val") -> pd.DataF
         "wrong both times": (changed & (old != true) & (new != true)).sum(),
     }
     return pd.DataFrame(counts.items(), columns=[f"{part} answers", "number"])
-
-
-def confused_with_genes(work: Workspace, outcome: Outcome) -> pd.DataFrame:
-    """The proteins behind the hardest confusions, with what their headers call them."""
-    part = work.scored_part
-    header_of = {record.sequence: record.header for record in work.labelled[0]}
-    headers = [header_of.get(sequence, "") for sequence in getattr(work, part).sequences]
-    answers = outcome.labels[part], outcome.predictions(part), outcome.probabilities[part]
-    table = confused_proteins(*answers, headers, pairs=6, per_pair=2)
-    fields = table["id"].str.split("|")
-    table.insert(0, "gene", fields.str[4:].str.join("|").str[:40])
-    return table.assign(id=fields.str[:2].str.join("|").str.removesuffix("|FEATURES")).round(3)
 
 
 def bins_by_method(predictions: pd.DataFrame, methods: Sequence[str]) -> dict[str, pd.DataFrame]:

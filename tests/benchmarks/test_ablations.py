@@ -1,16 +1,18 @@
 """Ablations: heads on frozen features, parts of the hybrid, other treatments on test proteins."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
-import synthetic
 import torch
+from scipy.special import log_softmax
 
 from arg_utils.esm2.embeddings import FEATURES
-from arg_utils.labels import NONARG
+from arg_utils.methods.evidence import Unseen, stacking_weights
 from benchmarks.ablations import __main__ as command
-from benchmarks.ablations import heads, stacking, tested, treatments
+from benchmarks.ablations import competition, heads, situations, stacking, tested, treatments
 from benchmarks.ablations.treatments import TREATMENTS
 
 ONE = np.ones((100, 1), np.float32)
@@ -64,71 +66,99 @@ def test_a_fold_is_not_learned_from():
     assert heads.score(treatments.nearest, x, fold, fold)["accuracy"] == 0
 
 
-LABELS = np.repeat([2, 7, 11, NONARG], 16)
-FAMILIES = np.repeat(np.arange(16), 4)
-FOLD = FAMILIES % 4
+def test_clusters_stay_whole_and_another_seed_is_another_division():
+    rng = np.random.default_rng(0)
+    clusters = rng.integers(0, 200, 2000)
+    labels = rng.integers(0, 15, 200)[clusters]
+    one, two = (situations.divide(labels, clusters, seed) for seed in (1, 2))
+    assert all(len(np.unique(one[clusters == number])) == 1 for number in range(200))
+    assert set(one) == set(range(5))
+    i, j = rng.integers(0, 2000, (2, 20000))
+    together = (one[i] == one[j]) & (clusters[i] != clusters[j])
+    assert (two[i] == two[j])[together].mean() < 0.5
 
 
-@pytest.fixture(scope="module")
-def sequences():
-    """Four families a class, four proteins each."""
-    rng = np.random.default_rng(3)
-    return [s for _ in range(4) for s in synthetic.families(rng, 4, 4, 0.8, 100)]
+def hit(query, target, bits, label, cluster, nearest=0.0):
+    return {"query": query, "target": target, "bits": bits, "identity": 0.3, "nearest": nearest,
+            "query_coverage": 0.9, "target_coverage": 0.8, "label": label, "cluster": cluster,
+            "strength": np.log(bits / 35), "normalised": bits / 100}  # fmt: skip
 
 
-def told(known, labels, asked):
-    """A head that knows the class: the first feature."""
-    scores = np.zeros((len(asked), 15))
-    scores[np.arange(len(asked)), asked[:, 0].astype(int)] = 5
-    return scores
+def test_columns_say_who_competes():
+    """Query 7: two families of class 9, one of class 7 that is stronger; query 4: nothing."""
+    hits = pd.DataFrame([
+        hit(7, 1, 70, 9, 1, 0.9), hit(7, 2, 60, 9, 1), hit(7, 3, 50, 9, 2), hit(7, 5, 140, 7, 3),
+    ])  # fmt: skip
+    out = competition.columns(hits, np.array([4, 7]))
+    assert not any(table[0].any() for table in out.values())
+    assert out["strength"][1, 9] == pytest.approx(np.log(2))
+    assert out["second"][1, [7, 9]] == pytest.approx([0, np.log(50 / 35)])
+    assert np.expm1(out["families"][1, [7, 9]]) == pytest.approx([1, 2])
+    assert out["margin"][1, [7, 9]] == pytest.approx([np.log(2), -np.log(2)])
+    shares = np.array([140**2, 70**2 + 50**2])
+    assert out["vote"][1, [7, 9]] == pytest.approx(shares / shares.sum())
+    assert out["nearest vote"][1].argmax() == 9
 
 
-def test_hits_come_from_other_folds_only(sequences, own_cache):
-    apart = stacking.hits_apart(sequences, LABELS, FOLD)
-    assert set(apart) == {kind for kind, _ in stacking.VARIANTS.values()}
-    assert not apart["none"].any()
-    assert apart["all"].max() < 0.2, "whole families lie in one fold: no relatives elsewhere"
-    mixed = stacking.hits_apart(sequences, LABELS, np.arange(64) % 4)
-    right = mixed["proteins"][np.arange(64), LABELS, 0]
-    assert (right > 0.2).mean() > 0.9
-    np.testing.assert_array_equal(
-        mixed["all"][..., 0], np.maximum(mixed["proteins"][..., 0], mixed["profiles"][..., 0])
-    )
+def test_hits_lie_apart():
+    hits = pd.DataFrame({"query": [0, 0, 1], "target": [1, 2, 2]})
+    group, known = np.array([0, 0, 1]), np.array([True, True, True])
+    assert competition.apart(hits, np.array([0]), known, group)["target"].tolist() == [2]
+    assert not len(competition.apart(hits, np.array([0]), np.array([1, 1, 0], bool), group))
 
 
-def test_a_head_is_asked_about_the_fold_it_has_not_seen():
-    def first(known, labels, asked):
-        assert not set(known[:, 0]) & set(asked[:, 0])
-        return np.zeros((len(asked), 15))
+def test_a_head_is_asked_only_about_groups_it_has_not_seen(monkeypatch, own_cache):
+    def head(known, rest, asked):
+        assert not set(group[rest]) & set(group[asked])
+        assert -2 not in group[rest]
+        return np.full((len(asked), 15), len(rest), np.float32)
 
-    x = np.arange(64.0)[:, None]
-    found = stacking.held_out(first, x, LABELS, FOLD)
-    np.testing.assert_allclose(found, -np.log(15), rtol=1e-5)
-
-
-def test_what_tells_the_class_is_worth_more_than_what_does_not():
-    log_p = {
-        "linear": stacking.held_out(told, LABELS[:, None], LABELS, FOLD),
-        "perceptron": np.full((64, 15), -np.log(15), np.float32),
-        "nearest": np.full((64, 15), -np.log(15), np.float32),
-    }
-    nothing = np.zeros((64, 15, 4), np.float32)
-    hits = {kind: nothing for kind, _ in stacking.VARIANTS.values()}
-    rows = {r["evidence"]: r for r in stacking.compare(hits, log_p, LABELS, FAMILIES, FOLD)}
-    assert list(rows) == [*stacking.VARIANTS, *stacking.COUNTED]
-    assert rows[stacking.CHOSEN]["accuracy"] == 1
-    assert rows[stacking.CHOSEN]["false_args"] == 0
-    assert rows["all hits, no model"]["false_args"] in (0, 1)  # nothing tells these proteins apart
-    assert rows[stacking.CHOSEN]["gain"] == 0
-    assert rows["all hits, perceptron"]["accuracy"] < 0.5
-    assert rows["all hits, perceptron"]["gain_high"] < 0
+    group = np.array([0, 0, 1, -1, -2])
+    monkeypatch.setattr(situations, "HEADS", {"x": head})
+    known = SimpleNamespace(targets=np.arange(5), features=np.eye(5, dtype=np.float32))
+    (out,) = situations.scores(known, group[None], "x")
+    np.testing.assert_array_equal(out[:, 0], [2, 2, 3, np.nan, np.nan])
 
 
-def test_the_chosen_count_is_the_one_of_the_library():
-    chosen = stacking.powers(0.25, 0.25)(LABELS, FAMILIES)
-    np.testing.assert_allclose(chosen, stacking.balance(LABELS, FAMILIES))
-    assert (stacking.powers(0.0, 0.0)(LABELS, FAMILIES) == 1).all()
-    assert (0.25, 0.25) not in stacking.COUNTED.values()
+def drawn(seed=0):
+    """Evidence of two columns, classes drawn by their known weights, as a situation."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(4000, 15, 2)).astype(np.float32)
+    y = (x @ np.array([1.0, -0.5]) + rng.gumbel(size=(4000, 15))).argmax(axis=1)
+    return x, y
+
+
+def test_newton_finds_the_weights():
+    x, y = drawn()
+    weights = stacking.newton(x, y, np.ones(4000))
+    np.testing.assert_allclose(weights, [1, -0.5], atol=0.06)
+    unseen = Unseen(x, y, np.zeros(4000, bool), np.ones(4000), np.ones(4000))
+    other = stacking_weights(unseen, 1.0).numpy()
+    np.testing.assert_allclose(weights / weights[0], other / other[0], atol=0.01)
+
+
+def test_offsets_undo_a_bias_unless_shrunk_away():
+    x, y = drawn()
+    log_p = log_softmax(x @ np.array([1.0, -0.5]) * 3, axis=1)
+    of = SimpleNamespace(labels=y, natural=np.ones(4000))
+    biased = log_p + np.eye(15)[4] * 2
+
+    def f1(more):
+        return stacking.macro_f1(y, (biased + more).argmax(axis=1))
+
+    assert f1(stacking.offsets(biased, of, 1e-4)) > f1(0) + 0.005
+    assert not stacking.offsets(biased, of, 10.0).any()
+
+
+def test_a_gain_is_pooled_over_divisions():
+    labels, clusters = np.repeat([2, 7, 11, 14], 16), np.repeat(np.arange(16), 4)
+    worse = np.where(np.arange(64) % 4 == 0, 2, labels)
+    both = [labels, np.where(clusters == 0, -1, labels)]
+    rows = stacking.pooled(both, [worse, worse], labels, clusters, None)
+    assert rows["gain"] == pytest.approx(np.mean(rows["gains"]))
+    assert 0 < rows["gain_low"] < rows["gain"] < rows["gain_high"]
+    none = stacking.pooled(both, both, labels, clusters, 2)
+    assert none["gain"] == none["gain_low"] == none["gain_high"] == 0
 
 
 @pytest.mark.usefixtures("settings")
@@ -136,6 +166,7 @@ def test_tables_are_printed_and_written(work, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(command, "RESULTS", tmp_path)
     monkeypatch.setattr(command, "open_workspace", lambda: work)
     monkeypatch.setattr(stacking, "SEEDS", (1,))
+    monkeypatch.setattr(stacking, "mechanisms", lambda data: np.full(len(data.labels), ""))
     linear = ("x", FEATURES, "linear", treatments.linear())
     monkeypatch.setattr(heads, "trials", lambda: [linear])
     fewer = {name: TREATMENTS[name] for name in ("layers_linear", "layers_plain")}
@@ -145,8 +176,7 @@ def test_tables_are_printed_and_written(work, monkeypatch, tmp_path, capsys):
     written = {path.stem: json.loads(path.read_text()) for path in tmp_path.iterdir()}
     assert set(written) == {"heads", "stacking", "ablations"}
     assert all(work.source.items() <= content.items() for content in written.values())
-    names = [row["evidence"] for row in written["stacking"]["rows"]]
-    assert names == [*stacking.VARIANTS, *stacking.COUNTED]
+    assert [row["variant"] for row in written["stacking"]["rows"]] == list(stacking.VARIANTS)
     assert written["heads"]["rows"][0]["head"] == "linear"
     rows = written["ablations"]["rows"]
     assert [(row["split"], row["method"]) for row in rows] == [

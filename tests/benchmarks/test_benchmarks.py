@@ -1,6 +1,7 @@
 """What of the benchmark needs neither transformers nor peft."""
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -105,10 +106,19 @@ def test_training_steps_lower_the_loss(weights, some_proteins, name):
     assert contender.run(sequences, labels) is None
 
 
-def test_the_kernel_is_back_after_the_contender_without_it():
-    before = fastest.kernel_for
-    with contenders.without_kernel():
-        assert fastest.kernel_for(torch.empty(16)) is None
+def test_the_kernel_is_back_after_batches_side_by_side_without_it(some_proteins):
+    """Each thread for itself would restore what another had taken away."""
+    before, seen = fastest.kernel_for, []
+
+    def work(sequences, labels):
+        time.sleep(0.01)  # so that batches overlap
+        seen.append(fastest.kernel_for(torch.device("cpu"), torch.float32))
+        return torch.zeros(len(sequences), 320)
+
+    one_each = lambda lengths: [np.array([i]) for i in range(len(lengths))]  # noqa: E731
+    contender = contenders.Contender("ours_sdpa", "", "float32", one_each, work, side_by_side=True)
+    contender.run(*scenarios.columns(some_proteins))
+    assert seen == [None] * len(some_proteins)
     assert fastest.kernel_for is before
 
 

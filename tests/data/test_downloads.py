@@ -175,6 +175,30 @@ def test_a_wrong_wheel_or_member_is_refused(wheel, tmp_path, changes, words):
     assert visible(tmp_path / "cache") == []
 
 
+@pytest.mark.parametrize("name", ["../out.txt", "/out.txt", "tinydata/link.txt"])
+def test_nothing_of_a_wheel_gets_outside_the_folder(wheel, tmp_path, name):
+    """Members that climb, begin at the root, or are links."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    path = tmp_path / "shelf" / "tinydata-1.0-py3-none-any.whl"
+    link = zipfile.ZipInfo("tinydata/link.txt")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("../out.txt", "out")
+        archive.writestr("/out.txt", "out")
+        archive.writestr(link, str(secret))
+    content = path.read_bytes()
+    known = wheel(sha256=sha(content), size=len(content), members={name: sha(b"out")})
+    before = visible(tmp_path)
+    if name.endswith("link.txt"):
+        with pytest.raises(UserError, match="not the file"):
+            known.fetch(tmp_path / "cache")
+        assert visible(tmp_path / "cache") == []
+    else:
+        assert known.fetch(tmp_path / "cache") == {name: tmp_path / "cache" / "out.txt"}
+    assert visible(tmp_path) == sorted([*before, "cache"])
+
+
 def test_a_broken_connection_is_named_as_such(wheel, tmp_path, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")

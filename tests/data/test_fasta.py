@@ -46,6 +46,7 @@ def test_reads_every_kind_of_labelled_header(tmp_path):
         (">s β-lactamase\rMKV\r>t\rMA\r", {"s": "MKV", "t": "MA"}),  # old Mac line ends
         (">g1.t1\nMKV\nLA.\n", {"g1.t1": "MKVLA"}),  # gffread's stop
         ("\ufeff>s1\nMKV\n\ufeff>s2\nMA\n\ufeff\n", {"s1": "MKV", "s2": "MA"}),  # joined files
+        (">s one\x01t two\nMKV\n", {"s": "MKV"}),  # NCBI joins the headers of equal proteins so
         (gzip.compress(b">s\nMKV\n"), {"s": "MKV"}),  # known by content, not by name
         (">a\nAACCCCTATTTGTTTATTTT\n>b\nTCTAAATACATTCAAATATG\n",
          {"a": "AACCCCTATTTGTTTATTTT", "b": "TCTAAATACATTCAAATATG"}),  # too short to tell
@@ -119,7 +120,10 @@ def test_bad_records_are_told_and_left_out(tmp_path):
         (">a\n" + "acgu" * 8 + "\n>b\n" + "acgu" * 8 + "\n", "line 3.*looks like RNA"),
         (b">s\nMA\n>t \xe9\nMA\n", "line 3.*not UTF-8"),
         (b">s\nM\0A\n", "line 2.*binary"),
-        (">s\nMA\n".encode("utf-16"), "line 1.*(not UTF-8|binary)"),
+        (">s\x07x words\nMA\n", r"line 1: the id 's\\x07x' holds the control .*'\\x07'; remove"),
+        ("<!DOCTYPE html>\n<html>sign in</html>\n", "is a web page.*fetch it again"),
+        ("version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer.*git lfs pull"),
+        (">s\nMA\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
         (gzip.compress(b">s\nMKV\n")[:-8], "damaged .*gzip"),
         (gzip.compress(b">s\nMKV\n")[:-8] + b"\0" * 8, "damaged .*gzip.*CRC"),
     ],

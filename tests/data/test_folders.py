@@ -63,8 +63,29 @@ def test_loads_only_what_is_needed(folder):
     assert (data.train, data.val, len(data.test)) == ([], [], 3)
     with pytest.raises(UserError, match=r"mine lacks val\.fasta"):
         load_dataset(folder)
-    with pytest.raises(UserError, match=r"lacks train\.fasta, val\.fasta"):
-        load_dataset(folder / "absent", parts=["train", "val"])
+    (folder / "train.fasta").unlink()
+    with pytest.raises(UserError, match=r"lacks train\.fasta, val\.fasta; put what is missing"):
+        load_dataset(folder, parts=["train", "val"])
+    with pytest.raises(UserError, match=r"absent is not there; name the folder that holds test"):
+        load_dataset(folder / "absent", parts=["test"])
+
+
+def test_a_file_under_another_name_and_a_file_for_a_folder(folder):
+    (folder / "val.fasta").rename(folder / "Val.FAA")
+    (folder / "test.fasta").rename(folder / "test.fasta.gz")
+    (folder / "train.csv").write_text("id,label\n")
+    with pytest.raises(UserError) as caught:
+        load_dataset(folder)
+    assert str(caught.value) == (
+        f"{folder} lacks val.fasta, test.fasta; rename Val.FAA to val.fasta and "
+        f"rename test.fasta.gz to test.fasta."
+    )
+    (folder / "sub").mkdir()
+    (folder / "train.fasta").rename(folder / "sub" / "train.fasta")
+    with pytest.raises(UserError, match=r"rename sub/train\.fasta to train\.fasta\.$"):
+        load_dataset(folder, parts=["train"])
+    with pytest.raises(UserError, match=r"train\.fasta is a file; name the folder"):
+        load_dataset(folder / "sub" / "train.fasta")
 
 
 def test_identity_follows_the_content(folder):
@@ -108,6 +129,23 @@ def test_a_faulty_key_is_refused(folder, text, words):
         load_dataset(folder)
 
 
+def test_in_a_kernel_the_input_is_found(root, tmp_path, monkeypatch):
+    mounted = tmp_path / "input"
+    mounted.mkdir()
+    monkeypatch.setattr(folders, "KAGGLE_INPUTS", (tmp_path / "elsewhere", mounted))
+    for part in ("train", "val"):
+        (mounted / f"{part}.fasta").write_text(entry("P", 0, "MKV"))
+        assert resolve_data_dir() == root / "open"  # not whole yet
+    (mounted / "test.fasta").write_text(">SEQ0\nMKV\n")
+    assert resolve_data_dir() == mounted
+    assert load_dataset().name == "kaggle"
+    monkeypatch.setenv("ARG_DATA", "kaggle")
+    assert resolve_data_dir() == mounted
+    (root / "kaggle" / "train.fasta").write_text(entry("P", 0, "MKV"))  # what you put there wins
+    with pytest.raises(UserError, match=r"data/kaggle lacks val\.fasta, test\.fasta"):
+        resolve_data_dir()
+
+
 def test_kaggles_data_win_once_complete(root, monkeypatch):
     (root / "kaggle" / "README.md").write_text("placeholder")
     assert resolve_data_dir() == root / "open"
@@ -128,6 +166,9 @@ def test_the_environment_decides(root, folder, monkeypatch):
     monkeypatch.setenv("ARG_DATA", "kaggle")
     with pytest.raises(UserError, match=r"lacks train\.fasta, val\.fasta, test\.fasta"):
         resolve_data_dir()
+    monkeypatch.setenv("HOME", str(folder.parent))
+    monkeypatch.setenv("ARG_DATA", f"~/{folder.name}")
+    assert resolve_data_dir() == folder
     monkeypatch.setenv("ARG_DATA", str(folder / "absent"))
     with pytest.raises(UserError, match="absent is no folder"):
         resolve_data_dir()

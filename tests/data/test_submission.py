@@ -62,7 +62,7 @@ def test_line_ends_quotes_and_order_do_not_matter(tmp_path, text):
         ("SEQ0,0\nSEQ1,14\nSEQ2,3\n", "line 1: the header"),
         (GOOD.replace("id,label", "id,class"), "line 1: the header is 'id,class'"),
         (GOOD.replace("id,label", "id,label,score"), "line 1: the header"),
-        ("\ufeff" + GOOD, "line 1: the header"),
+        ("\ufeff" + GOOD, "line 1: .*byte order mark; save it as UTF-8 without"),
         ("id,label\n", "0 rows for 3 .*first missing is 'SEQ0'"),
         ("id,label\nSEQ0,0\nSEQ2,1\n", "2 rows for 3 .*first missing is 'SEQ1'"),
         ("id,label\nSEQ0,0\nSEQ0,1\nSEQ2,3\n", "line 3: 'SEQ0' was on line 2 already"),

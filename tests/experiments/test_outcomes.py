@@ -13,6 +13,7 @@ from arg_utils.errors import UserError
 from arg_utils.experiments import outcomes
 from arg_utils.experiments.outcomes import (
     fit_fold,
+    fit_folds,
     fit_random,
     load_fitted,
     score_homology,
@@ -204,7 +205,23 @@ def two_hits_a_fold(monkeypatch):
     monkeypatch.setattr(splits, "search", hits)
 
 
-def test_pooled_folds_hold_every_protein_once(work, two_hits_a_fold, tmp_path):
+def test_folds_side_by_side_are_those_one_by_one(work, tmp_path, monkeypatch):
+    profile = replace(work.profile, max_records=None)
+    fitted = {}
+    for cores in (1, 2):
+        monkeypatch.setattr(outcomes, "cores", lambda cores=cores: cores)
+        whole = Workspace(work.data, work.weights, profile, tmp_path / f"{cores}")
+        assert len(whole.labelled[0])  # the folds, which another process would derive anew
+        fitted[cores] = fit_folds(whole, "frozen_linear", (0, 1))
+    assert (tmp_path / "2/fits/homology-1/frozen_linear/outcome.pt").is_file()
+    for (one, parts), (two, same_parts) in zip(fitted[1], fitted[2], strict=True):
+        np.testing.assert_array_equal(one.probabilities["test"], two.probabilities["test"])
+        assert one.history.drop(columns="seconds").equals(two.history.drop(columns="seconds"))
+        assert parts.test.tolist() == same_parts.test.tolist()
+
+
+def test_pooled_folds_hold_every_protein_once(work, two_hits_a_fold, tmp_path, monkeypatch):
+    monkeypatch.setattr(outcomes, "cores", lambda: 1)  # other processes would search for real
     profile = replace(work.profile, max_records=None, homology_folds=(0, 1, 2, 3, 4))
     whole = Workspace(work.data, work.weights, profile, tmp_path)
     records, table = whole.labelled
@@ -227,11 +244,11 @@ def test_pooled_folds_hold_every_protein_once(work, two_hits_a_fold, tmp_path):
     remote = found[found["identity"].notna()]
     assert remote["identity"].tolist() == [0.35] * 5
     assert remote["position"].tolist() == [part.best_hits["query"][1] for part in parts]
-    outcomes = [fit_fold(whole, "frozen_linear", fold)[0] for fold in range(5)]
-    for fold, outcome in enumerate(outcomes):
+    by_fold = [fit_fold(whole, "frozen_linear", fold)[0] for fold in range(5)]
+    for fold, outcome in enumerate(by_fold):
         pooled = found["frozen_linear"][found["fold"] == fold]
         assert pooled.tolist() == outcome.predictions("test").tolist()
-    assert rows[1]["minutes"] == pytest.approx(sum(o.seconds for o in outcomes) / 60)
+    assert rows[1]["minutes"] == pytest.approx(sum(o.seconds for o in by_fold) / 60)
 
 
 def test_predictions_of_a_fold_stand_beside_their_proteins(work):

@@ -97,6 +97,22 @@ def test_without_a_key_there_are_no_test_scores(data, tmp_path):
     assert fit_run(tmp_path, tmp_path / "again", "majority", SMOKE)["val_macro_f1"] > 0
 
 
+def test_proteins_beyond_the_window_are_told_of(tmp_path, monkeypatch, capsys):
+    class Stub:
+        uses_esm2, threshold = True, 0.0
+
+        def probabilities(self, sequences):
+            return np.eye(15, dtype=np.float32)[[0] * len(sequences)]
+
+    monkeypatch.setattr(runs, "load_run", lambda run: Stub())
+    (tmp_path / "test.fasta").write_text(f">a\n{'MKVLA' * 300}\n>b\nMKV\n")
+    submit_run(tmp_path, tmp_path / "run", tmp_path / "s.csv")
+    assert "of 1 long proteins ESM-2 sees the first 1,022 residues" in capsys.readouterr().err
+    Stub.uses_esm2 = False
+    submit_run(tmp_path, tmp_path / "run", tmp_path / "s.csv")
+    assert capsys.readouterr().err == ""
+
+
 def test_a_repeated_fit_trains_nothing_again(data, tmp_path, monkeypatch):
     first = fit_run(data, tmp_path / "run", "lora_classifier", SMOKE)
     monkeypatch.setattr(runs, "write_text", lambda *_: None)

@@ -95,6 +95,9 @@ def test_three_columns_speak_for_not_an_arg_alone():
     np.testing.assert_allclose(columns[0, 3, of_the_hit], [0.5, 0.9, 1, 0.5], rtol=1e-6)
     np.testing.assert_allclose(columns[..., Column.PROBABILITY], 1 / 15, rtol=1e-6)
     np.testing.assert_allclose(columns[..., Column.LOG_PROBABILITY], -np.log(15) / 4, rtol=1e-6)
+    of_hits = columns[..., Column.HIT_LOG_PROBABILITY]
+    assert of_hits[0, 3] == columns[0, 3, Column.LOG_PROBABILITY]
+    assert np.count_nonzero(of_hits) == 1
     assert columns[0, NONARG, Column.NONARG_STRENGTH] == 0.5
     assert columns[:, NONARG, Column.NONARG_NO_HIT].tolist() == [0, 1]
     for_nonarg = [column for column in Column if column.name.startswith("NONARG")]

@@ -69,12 +69,45 @@ def test_a_bad_record_stops_it_unless_told_otherwise(predict, tmp_path):
         (["--format", "xml"], "There is no format 'xml'"),
         (["--format", "gff3"], "gff3 needs genes with a place"),
         (["--out", "no/such/folder/out.tsv"], "cannot be written"),
+        (["--out", "-"], "leave out --out"),
+        (["--out", "/dev/null"], "cannot be written"),
+        (["--report", "no/such/folder/page.html"], "cannot be written"),
+        (["--out", "in.faa"], "would be written over"),
+        (["--report", "in.faa"], "would be written over"),
+        (["--out", "rows", "--report", "rows"], "both rows and report"),
+        (["--out", "rows", "--report", "page", "--resume"], "without --report"),
+        (["--out", "/proc/rows"], "cannot be written"),
+        (["--out", "rows", "--report", "/proc/page"], "cannot be written"),
+        (["--mode", "single"], "--genome"),
+        (["--closed"], "--genome"),
+        (["--genome"], "is not a base"),
+        (["--run", "no/such/run"], "no/such/run"),
     ],
 )
-def test_options_that_do_not_go_together(predict, options, words):
+def test_options_that_do_not_go_together(predict, options, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     code, out, said = predict(PROTEINS, *options)
     assert (code, out) == (2, "")
-    assert words in said
+    sentence = said.splitlines()[-1]  # genes' progress may come before
+    assert sentence.startswith("error: ")
+    assert words in sentence
+    assert [path.name for path in tmp_path.iterdir()] == ["in.faa"]
+    assert (tmp_path / "in.faa").read_text() == PROTEINS
+
+
+def test_a_file_that_is_not_there_is_named_before_anything_is_loaded(capsys):
+    assert main(["predict", "no/such.faa", "--run", "no/such/run"]) == 2
+    assert capsys.readouterr().err.startswith("error: no/such.faa is not there")
+
+
+@pytest.mark.parametrize("options", [["--nonsense"], ["--genetic-code", "x"], ["--mode", "x"]])
+def test_an_option_that_is_none_gets_one_sentence(predict, options, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        predict(PROTEINS, *options)
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert options[0] in said
 
 
 def test_a_stopped_prediction_says_how_to_go_on(predict, tmp_path, monkeypatch):

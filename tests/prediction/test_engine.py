@@ -143,10 +143,8 @@ def test_repeated_proteins_are_scored_once(monkeypatch):
     assert frame["class"].tolist() == ["beta_lactam", "nonarg", "beta_lactam"]
 
 
-def test_what_is_no_protein_is_named():
+def test_no_protein_gives_no_row_and_what_is_none_an_error():
     model = Model("m", "d", 0.5, scorer)
     assert model.predict([]).columns.tolist() == list(COLUMNS)
-    with pytest.raises(UserError, match=r"Sequence 1 \(b\)"):
+    with pytest.raises(UserError, match=r"sequences\[1\] \('b'\)"):
         model.predict(["MKV", ("b", "MK-V")])
-    with pytest.raises(UserError, match="into a list"):
-        model.predict("MKV")

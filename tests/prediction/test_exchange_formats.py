@@ -10,7 +10,7 @@ from hAMRonization.hAMRonizedResult import hAMRonizedResult
 
 from arg_utils.errors import UserError
 from arg_utils.prediction import writing
-from arg_utils.prediction.rows import COLUMNS, PLACE
+from arg_utils.prediction.rows import COLUMNS, LENGTHS, PLACE
 from arg_utils.prediction.writing import Context, writer
 
 GENOME = Context("hybrid 1", "0.2.0", "open [ab12cd34]", True, ("folder/a.fna.gz",))
@@ -18,8 +18,9 @@ ROW = {
     "id": "c;1=a,b%_3", "class": "beta_lactam", "probability": 0.98765, "second_class": "nonarg",
     "second_probability": 0.01, "uncertain": "no", "nearest_id": "AAA1.1",
     "nearest_gene": "AAC(6')-Ib", "nearest_class": "beta_lactam", "nearest_identity": 0.5,
-    "nearest_coverage": 0.9, "nearest_bits": 120.0, "gene_family": "", "agree": "yes",
-    "flags": "partial_gene,accessory", "contig": "c >1", "start": 5, "end": 304, "strand": "-",
+    "nearest_coverage": 0.9, "reference_coverage": 0.951, "nearest_bits": 120.0, "gene_family": "",
+    "agree": "yes", "flags": "partial_gene,accessory", "contig": "c >1", "start": 5, "end": 304,
+    "strand": "-", "length": 99, "reference_length": 104,
 }  # fmt: skip
 
 
@@ -29,8 +30,10 @@ def terms(monkeypatch):
 
 
 def frame(*changes):
-    rows = pd.DataFrame([{**ROW, **change} for change in changes], columns=[*COLUMNS, *PLACE])
-    return rows.astype({"start": "Int64", "end": "Int64"})
+    rows = pd.DataFrame(
+        [{**ROW, **change} for change in changes], columns=[*COLUMNS, *PLACE, *LENGTHS]
+    )
+    return rows.astype(dict.fromkeys(("start", "end", "reference_length"), "Int64"))
 
 
 def test_gff3_rows_are_valid_and_read_back():
@@ -56,7 +59,8 @@ def test_gff3_needs_a_genome():
 
 def test_hamronization_is_valid_for_its_own_package():
     made = writer("hamronization", GENOME)
-    none = {"nearest_id": "", "nearest_gene": "", "nearest_identity": None, "uncertain": "yes"}
+    none = {"nearest_id": "", "nearest_gene": "", "uncertain": "yes"}
+    none |= dict.fromkeys(("nearest_identity", "reference_coverage", "reference_length"))
     proteins = {"contig": None, "start": None, "end": None, "strand": None}
     text = made.header() + made.rows(
         frame({}, {"class": "nonarg"}, {**none, **proteins, "id": '"q'})
@@ -68,8 +72,12 @@ def test_hamronization_is_valid_for_its_own_package():
     assert (first.gene_symbol, first.gene_name) == ("AAC(6')-Ib", "AAC(6')-Ib (ARO:3000001)")
     assert (first.reference_database_name, first.reference_database_version) == ("open", "ab12cd34")
     assert (first.input_gene_start, first.input_gene_stop, first.input_gene_length) == (5, 304, 300)
-    assert (first.sequence_identity, first.strand_orientation) == (50.0, "-")
+    assert first.strand_orientation == "-"
     assert (first.input_sequence_id, first.drug_class) == ("c >1", "beta_lactam")
+    assert (first.coverage_percentage, first.sequence_identity) == (95.1, 50.0)
+    assert (first.input_protein_length, first.reference_protein_length) == (99, 104)
+    assert (second.input_gene_length, second.input_protein_length) == (None, 99)
+    assert (second.coverage_percentage, second.reference_protein_length) == (None, None)
     assert (second.input_sequence_id, second.reference_accession) == ('"q', "none")
     assert second.predicted_phenotype_confidence_level == "0.9877, uncertain"
     fields = [field.name for field in hAMRonizedResult.__dataclass_fields__.values()]

@@ -44,3 +44,9 @@ def test_what_the_gene_itself_is(gene, flags):
 def test_only_relatives_of_an_acquired_gene_are_cautioned(gene):
     assert cautions(gene, 0.4) == ["housekeeping_relative"]
     assert cautions(gene, 0.8) == []
+
+
+@pytest.mark.parametrize("gene", ["PDC-5", "CTX-M-15", "OKP-B-18", "BlaB", "L1_beta-lactamase"])
+def test_only_distant_relatives_of_beta_lactamases_are_cautioned(gene):
+    assert cautions(gene, 0.27) == ["housekeeping_relative"]
+    assert cautions(gene, 0.5) == cautions("arr-3", 0.27) == []

@@ -2,19 +2,22 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from arg_utils.errors import UserError
 from arg_utils.esm2 import weights as weights_module
+from arg_utils.esm2.store import cache_size
 from arg_utils.esm2.weights import Weights
-from arg_utils.labels import CLASSES
-from arg_utils.methods.baselines import Majority
+from arg_utils.labels import CLASSES, NONARG
+from arg_utils.methods.baselines import BestHit, Majority
 from arg_utils.methods.hybrid import Hybrid
 from arg_utils.prediction import model as model_module
 from arg_utils.prediction import searches
 from arg_utils.prediction.model import MANIFEST, SHIPPED, load_model, model_of, read_manifest
+from arg_utils.prediction.query import Query, as_queries
 from arg_utils.prediction.searches import open_references
 from arg_utils.prediction.writing import Context, writer
 
@@ -80,6 +83,38 @@ def test_a_row_does_not_depend_on_its_neighbours(model, queries, together, monke
     backwards = model.predict(queries[::-1])
     assert rows(backwards) == together
     assert backwards["id"].tolist() == [name for name, _ in queries[::-1]]
+
+
+def test_a_genome_keeps_its_places(model, queries, together, monkeypatch):
+    monkeypatch.setattr(model_module, "BLOCK_PROTEINS", 20)
+    genes = (
+        Query(name, sequence, "here", "contig", 7 * i + 1, 7 * i + 6, "-")
+        for i, (name, sequence) in enumerate(queries)
+    )
+    screened = model.screen(genes)
+    assert rows(screened) == together
+    assert screened["start"].tolist() == [7 * i + 1 for i in range(len(queries))]
+    assert set(screened["contig"] + screened["strand"]) == {"contig-"}
+    assert model.screen([]).columns.tolist() == screened.columns.drop("best_hit").tolist()
+
+
+def test_features_are_kept_on_disk_if_asked_for(model, work):
+    new = ["".join(work.test.sequences[3:5])]
+    before = cache_size()
+    answers = model.predict(new)
+    assert cache_size() == before
+    keeping = replace(model, scorer=replace(model.scorer, cached=True))
+    assert keeping.predict(new).equals(answers)
+    assert cache_size() > before
+
+
+def test_the_best_hit_is_that_of_the_method(model, queries, work):
+    method = BestHit().fit(work.train, work.val, work.profile)
+    expected = method.probabilities([sequence for _, sequence in queries]).argmax(axis=1)
+    screened = model.screen(as_queries(queries))
+    assert screened["best_hit"].tolist() == [CLASSES[i] for i in expected]
+    assert screened["best_hit"].nunique() > 5
+    assert screened["best_hit"].iloc[-2] == CLASSES[NONARG]
 
 
 def test_other_methods_give_classes_without_evidence(work):

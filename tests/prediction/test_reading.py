@@ -147,6 +147,9 @@ def test_gff3_across_the_origin_of_a_circular_contig(tmp_path):
         (row("e", 75, 530, "+", "ID=g"), "no contig 'e'"),
         (row("c", 76, 530, "+", "ID=g"), "stop inside"),
         (row("c", 75, 530, "+", "ID=g;transl_table=99"), "no genetic code '99'"),
+        (row("c", 75, 530, "+", "ID=g;transl_table=" + "9" * 5000), "no genetic code '99"),
+        (row("c", 75, "9" * 5000, "+", "ID=g"), "no place"),
+        (row("c", *genes()[0], "+", "ID=a%0Ab"), r"the id 'a\\nb' .* control character"),
     ],
 )
 def test_a_bad_gff3_row_is_named_or_left_out(tmp_path, fault, words):
@@ -157,6 +160,15 @@ def test_a_bad_gff3_row_is_named_or_left_out(tmp_path, fault, words):
     told = []
     assert [q.id for q in read(path, skip_bad=told.append)] == ["good"]
     assert len(told) == 1
+
+
+def test_letters_on_a_contig_that_are_no_bases(tmp_path):
+    start, end = genes()[0]
+    for letter, words in [("β", "letters of 'c' are no bases"), ("?", "cannot be translated")]:
+        contig = CONTIG[: start + 9] + letter + CONTIG[start + 10 :]
+        text = gff([row("c", start, end, "+", "ID=g")], fasta=False)
+        with pytest.raises(UserError, match=f"line 3: {words}"):
+            read(put(tmp_path, "a.gff", text + f"##FASTA\n>c\n{contig}\n"))
 
 
 def test_selenocysteine_is_no_stop(tmp_path):
@@ -198,6 +210,27 @@ def test_a_genbank_file_cut_off_is_named(tmp_path):
     for end in (300, text.index("ORIGIN"), text.index("ORIGIN") + 200, len(text) - 30):
         with pytest.raises(UserError, match="no whole GenBank file"):
             read(put(tmp_path, "b.gb", text[:end]))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("75..527", "X:75..527", r"P\.1 of c\.1: its place, X"),
+        ("75..527", "75..", r"P\.1 of c\.1: its place, None"),
+        (
+            "/codon_start=2",
+            "/codon_start=4",
+            r"G_2 of .*codon_start, 4, cannot be read; mend",
+        ),
+        ("/protein_id", "x\n                     /protein_id", "no whole GenBank file"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::Bio.BiopythonParserWarning")
+def test_damage_in_a_genbank_file_is_named(tmp_path, old, new, words):
+    text = genbank(tmp_path).read_text()
+    assert old in text
+    with pytest.raises(UserError, match=words):
+        read(put(tmp_path, "b.gb", text.replace(old, new, 1)))
 
 
 def test_several_files_and_folders_prefix_their_ids(tmp_path):

@@ -58,6 +58,7 @@ def block(count, known=(), doubtful=(), contig="c", offset=0, **changes):
             "nearest_id": "AAA1.1" if is_arg else "", "nearest_gene": "tet(A)" if is_arg else "",
             "nearest_class": "tetracycline" if is_arg else "", "nearest_bits": 40.0,
             "nearest_identity": 0.8 if is_arg else None, "nearest_coverage": 1.0,
+            "reference_coverage": 0.9,
             **{name: getattr(query, name) for name in PLACE},
         }  # fmt: skip
         queries.append(query)
@@ -94,6 +95,16 @@ def test_few_proteins_all_have_a_row_of_many_args_and_uncertain_ones(tmp_path):
     assert "300 proteins; 2 predicted" in seen.text
 
 
+def test_uncertain_args_are_counted_apart_and_drawn_empty(tmp_path):
+    seen = page(tmp_path, block(30, known=[3, 7], doubtful=[7, 9, 11], contig="c"))
+    assert "2 predicted to be antibiotic resistance genes (ARGs), 1 of them uncertain" in seen.text
+    assert "of the others, 2 are uncertain" in seen.text
+    drawing = (tmp_path / "report.html").read_text(encoding="utf-8").split('class="map')[1]
+    colour = report.COLOURS[CLASSES.index("tetracycline")]
+    assert drawing.count(f"fill: {colour}") == 1
+    assert drawing.count(f"stroke: {colour}") == 1
+
+
 def test_rows_beyond_the_limit_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "MOST_ROWS", 3)
     seen = page(tmp_path, block(250, known=range(5)))
@@ -111,7 +122,7 @@ def test_evidence_of_a_row(tmp_path):
         "MKVLAWHTKKSTVWY",
     ]
     assert "none is near" in seen.text
-    assert "80.0 % identical" in seen.text
+    assert "80.0 % identical over 100 % of this protein and 90 % of the ARG" in seen.text
     without = page(tmp_path, block(2, known=[0]), references=None)
     assert "|||" not in without.text
 
@@ -127,6 +138,38 @@ def test_the_map_shows_contigs_with_args_in_the_same_bytes(tmp_path):
     assert (tmp_path / "report.html").read_bytes() == content
     proteins = block(3, known=[1], contig=None)
     assert "Along the genome" not in page(tmp_path, proteins).text
+
+
+def texts(figure):
+    """What stands in each panel of a figure: its title, and the names of its genes."""
+    return [
+        [axes.get_title(loc="left"), *(text.get_text() for text in axes.texts)]
+        for axes in figure.axes
+    ]
+
+
+def test_a_picture_of_the_contigs_with_most_args():
+    blocks = [block(4, known=known, contig=name) for name, known in
+              (("one", [1]), ("two", [0, 2, 3]), ("none", []), ("$x$", [1, 2]))]  # fmt: skip
+    rows = pd.concat([frame for _, frame, _ in blocks], ignore_index=True)
+    figure = report.contig_maps(rows, most=2)
+    figure.draw_without_rendering()
+    two, last = texts(figure)
+    assert two == ["two, to base 2,751", *["tet(A)"] * 3]
+    assert last == ["$x$, to base 2,751", *["tet(A)"] * 2]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["tetracycline"]
+
+
+def test_a_long_contig_has_a_panel_per_stretch_with_args(monkeypatch):
+    monkeypatch.setattr(report, "LINE", 1000)
+    rows = block(5, known=[0, 1, 4])[1]
+    assert [len(panel) - 1 for panel in texts(report.contig_maps(rows))] == [2, 1]
+
+
+def test_a_picture_without_args_is_empty():
+    figure = report.contig_maps(block(3)[1])
+    figure.draw_without_rendering()
+    assert texts(figure) == [[""]]
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -17,8 +17,11 @@ REFERENCES = pd.DataFrame(
         ("N1", "", NONARG),
     ],
     columns=["id", "gene", "label"],
-).assign(sequence="M")
-HIT = {"identity": 0.9, "query_coverage": 0.95, "target_coverage": 1.0, "profile": False}
+).assign(sequence="MKVLA")
+MLS = "macrolide-lincosamide-streptogramin"
+HIT = {"identity": 0.7, "query_coverage": 0.95, "target_coverage": 1.0, "profile": False}
+
+SAME = {"identity": 0.97}
 
 
 def row(hits=(), length=100, probability=0.9, alone="beta_lactam", flags=()):
@@ -37,7 +40,9 @@ def test_a_protein_is_described_by_its_nearest_arg():
     said = found[["class", "uncertain", "nearest_id", "nearest_gene", "gene_family", "agree"]]
     assert said.tolist() == ["beta_lactam", "no", "A1", "CTX-M-15", "CTX-M", "yes"]
     assert found["nearest_class"] == "beta_lactam"
-    assert (found["nearest_bits"], found["nearest_identity"]) == (300, 0.9)
+    assert (found["nearest_bits"], found["nearest_identity"]) == (300, 0.7)
+    assert (found["nearest_coverage"], found["reference_coverage"]) == (0.95, 1.0)
+    assert (found["length"], found["reference_length"]) == (100, 5)
     assert found["flags"] == ""
 
 
@@ -60,11 +65,54 @@ def test_a_distant_relative_is_of_no_family():
         ([(1, 200.0, {"identity": 0.97})], ""),
         ([(2, 200.0, {})], "accessory"),
         ([(3, 300.0, {}), (0, 200.0, {})], "housekeeping_relative"),  # nearer to what is none
+        ([(3, 300.0, {"profile": True}), (0, 200.0, SAME)], ""),  # the gene itself
+        ([(3, 300.0, {}), (0, 200.0, SAME | {"target_coverage": 0.5})], "housekeeping_relative"),
+        ([(0, 300.0, {}), (3, 200.0, {})], ""),
         ([(0, 200.0, {"profile": True})], "profile_only"),
     ],
 )
 def test_the_nearest_arg_decides_flags(hits, flags):
     assert row(hits)["flags"] == flags
+
+
+RELATIVE = "housekeeping_relative"
+KNOWN = [  # with the nearest ARG of the open data, as searched
+    ("FolA of E. coli", "dfrA3", "trimethoprim", 0.512, 0.811, 0.988, 166, RELATIVE),
+    ("FolP of E. coli", "sul4", "sulfonamide", 0.401, 0.908, 0.937, 203, RELATIVE),
+    ("FusA (EF-G) of E. coli", "tet(T)", "tetracycline", 0.277, 0.962, 0.943, 258, RELATIVE),
+    ("DdlB of E. coli", "vanG", "glycopeptide", 0.351, 0.984, 0.980, 184, RELATIVE),
+    ("FtsI (PBP3) of E. coli", "mecD", "beta_lactam", 0.251, 0.643, 0.600, 107, RELATIVE),
+    ("KsgA of E. coli", "erm(X)", MLS, 0.263, 0.960, 0.901, 83, RELATIVE),
+    ("Uup of E. coli", "poxtA", MLS, 0.315, 0.773, 0.921, 244, RELATIVE),
+    ("AcrB of E. coli", "acrF", "multidrug", 0.808, 0.990, 1.000, 1655, RELATIVE),
+    ("MdfA of E. coli", "Escherichia_coli_mdfA", "multidrug", 0.997, 1, 1, 802, RELATIVE),
+    ("ArnA of E. coli", "arnA", "polymyxin", 0.998, 1, 1, 1379, RELATIVE),
+    ("UppP of E. coli", "bacA", "bacitracin", 1.0, 1, 0.996, 541, RELATIVE),
+    ("AmpC of E. coli", "Escherichia_coli_ampC", "beta_lactam", 0.989, 1, 1, 786, RELATIVE),
+    ("TEM-1", "TEM-1", "beta_lactam", 1, 1, 1, 577, ""),
+    ("KPC-2", "KPC-2", "beta_lactam", 1, 1, 1, 590, ""),
+    ("mecA", "mecA", "beta_lactam", 1, 1, 1, 1337, ""),
+    ("arr-3", "arr-3", "rifampin", 1, 1, 1, 325, ""),
+    ("dfrA1", "dfrA1", "trimethoprim", 1, 1, 1, 326, ""),
+    ("sul1", "sul1", "sulfonamide", 1, 1, 1, 555, ""),
+    ("tet(M)", "tet(M)", "tetracycline", 1, 1, 1, 1291, ""),
+    ("erm(B)", "erm(B)", MLS, 1, 1, 1, 496, ""),
+    ("vanA", "vanA", "glycopeptide", 1, 1, 1, 700, ""),
+    ("vanHA", "vanHA", "glycopeptide", 1, 1, 1, 648, "accessory"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("known", KNOWN, ids=[known[0] for known in KNOWN])
+def test_flags_of_proteins_that_curators_know(known):
+    _, gene, kind, identity, covered, covering, bits, flags = known
+    references = pd.DataFrame(
+        {"id": ["A"], "gene": [gene], "label": [INDEX[kind]], "sequence": "M"}
+    )
+    hit = {"identity": identity, "query_coverage": covered, "target_coverage": covering}
+    hits = pd.DataFrame([{"query": 0, "target": 0, "bits": bits, "profile": False, **hit}])
+    scores = Scores(np.full((1, NUM_CLASSES), 1 / NUM_CLASSES), hits, np.array([INDEX[kind]]))
+    frame = result_frame([Query("q", "M" * 300, "here")], scores, 0.5, references)
+    assert frame.iloc[0]["flags"] == flags
 
 
 def test_the_input_decides_flags():

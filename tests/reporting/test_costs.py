@@ -29,3 +29,22 @@ def test_what_a_whole_genome_took_comes_first_where_it_was_measured():
     first, second = cells(costs.costs_table(SPEED | {"predict": GENOME}))
     assert first[:2] == ["contigs to report, amx", "3,500"]
     assert first[2:] == second[2:]
+
+
+def test_a_genome_not_measured_yet_gives_no_rate():
+    assert costs.costs_table(SPEED | {"predict": {"form": "amx"}}) == costs.costs_table(SPEED)
+
+
+def test_what_predicting_takes_has_a_row_for_each_part_measured():
+    many = {"extrapolated_from_proteins": 8000, "extrapolated_seconds": 900.5, "peak_mb": 1200}
+    many |= {"residues_per_second": 20000, "share_of_features_rate": 0.813}
+    parts = {"form": "amx", "cores": 2, "many": many, "ten": {"seconds": 9.5, "peak_mb": 900.4}}
+    proof = {"together": 50, "compared": {"a": 4, "b": 50}, "differing": {"a": 0, "b": 1}}
+    text = costs.predict_table(parts | {"independence": proof})
+    assert cells(text) == [
+        ["10 proteins, starting included", "9.5", "900", "–"],
+        ["10⁵ proteins, extrapolated from 8,000", "900.5", "1,200", "20,000"],
+    ]
+    assert "at 81% of the rate" in text
+    assert "Of 54 rows" in text
+    assert "1 differ from those of one file of 50" in text

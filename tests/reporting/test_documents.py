@@ -168,3 +168,15 @@ def test_missing_numbers_are_said_with_the_command_that_makes_them(root, documen
 def test_the_committed_documents_are_up_to_date():
     assert all((files.ROOT / name).is_file() for name in documents.BLOCKS)
     assert documents.update_documents(check=True) == []
+
+
+def test_a_method_has_one_score_in_the_committed_results():
+    """Of the run of the notebooks and of the ladder, where both are of the same version."""
+    run, ladder = (
+        json.loads((files.RESULTS / name).read_text()) for name in ("results.json", "ladder.json")
+    )
+    of = ("split", "method", "seed", "data", "weights", "profile", "given")
+    scores = {tuple(row.get(name) for name in of): row["macro_f1"] for row in ladder["rows"]}
+    for row in run:
+        place = tuple(row[name] for name in of)
+        assert scores.get(place, row["macro_f1"]) == row["macro_f1"], f"{place}: make ladder"

@@ -147,7 +147,7 @@ def test_a_class_without_proteins_leaves_every_figure_whole():
         "composition": eda.composition(eda.amino_acid_frequencies(["ACD", "KLM"], [0, 14])),
         "matrix": figures.confusion_matrix(matrix, "title"),
         "normalised": figures.confusion_matrix(matrix, "title", normalised=True),
-        "f1": figures.per_class_f1(per_class_table(labels, predicted)),
+        "f1": figures.per_class_f1(per_class_table(labels, predicted), "title"),
         "maps": eda.embedding_maps({"one": examples.FEATURES[:40]}, np.arange(40) % 10),
     }
     for fig in whole.values():
@@ -189,6 +189,15 @@ def test_methods_are_ranked_where_they_were_measured():
     assert texts(figures.methods_comparison(rows).axes[0]) == texts(random)  # without intervals
 
 
+def test_a_method_of_fewer_folds_is_not_ranked():
+    homology = [row for row in examples.RESULTS if row["split"] == "homology"]
+    rows = [row | {"folds": [0, 1, 2, 3, 4]} for row in homology[1:]]
+    (axis,) = figures.methods_comparison([homology[0] | {"folds": [0]}, *rows]).axes
+    assert ticks(axis.get_yticklabels()) == [examples.METHODS[i] for i in (4, 3, 2)]
+    (axis,) = figures.methods_comparison([row | {"folds": [0]} for row in homology]).axes
+    assert len(texts(axis)) == 4
+
+
 def test_a_method_looks_the_same_in_every_figure():
     """And no two methods look alike."""
     looks = [figures.look(method.title) for method in METHODS.values()]
@@ -227,7 +236,7 @@ def test_bins_of_few_proteins_are_not_drawn_and_accuracies_have_intervals():
     assert f1.lines[1].get_ydata() == pytest.approx(table["macro_f1"][enough])
     sizes = [f"n = {count:,}" for count in table["n"][enough]]
     assert [name.splitlines()[1] for name in ticks(right.get_xticklabels())] == sizes
-    assert f"{table['n'][~enough].sum()} in all, are not drawn" in right.get_xlabel()
+    assert f"are not drawn: {table['n'][~enough].sum()} in all" in right.get_xlabel()
     assert not enough.all()
     assert all(line.get_linestyle() == "None" for line in f1.lines)
     for segment, accuracy in zip(

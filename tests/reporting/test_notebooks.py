@@ -1,7 +1,10 @@
 """Running the notebooks, what is kept of a run, and what may be published."""
 
 import json
+import os
+import signal
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -117,6 +120,19 @@ def test_a_dead_kernel_is_said_to_be_one(place):
         notebooks.execute(path)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_so_and_leaves_no_kernel(place, capfd, number):
+    code = "import os, time\nopen('kernel', 'w').write(str(os.getpid()))\n"
+    code += f"os.kill({os.getpid()}, {int(number)})\ntime.sleep(60)"
+    write(place / "notebooks", "01_long", code)
+    handler = signal.getsignal(number)
+    assert main(["notebooks", "run"]) == 130
+    assert capfd.readouterr().err == "stopped; the same command goes on where it was\n"
+    assert signal.getsignal(number) == handler
+    assert not Path("/proc", (place / "notebooks/kernel").read_text()).exists()
+    assert not list((place / "my out").rglob("*.ipynb"))
+
+
 def test_no_notebooks(tmp_path):
     with pytest.raises(UserError, match="no notebook"):
         notebooks.run_notebooks(tmp_path)
@@ -143,11 +159,18 @@ def test_the_report_checks_the_submission_and_keeps_a_copy(place, capsys):
 def test_relative_places_are_made_absolute_for_the_kernel(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
-    given = {"ARG_DATA": "mine", "ARG_OUTPUT": "new", "ARG_CACHE": "gone", "MPLBACKEND": "Agg"}
-    kernel = notebooks.kernel_environment({**given, "PYTHONPATH": "else", "HOME": "h"})
+    given = {
+        "ARG_DATA": "mine",
+        "ARG_OUTPUT": "new",
+        "ARG_CACHE": "cache",
+        "ARG_ESM2_WEIGHTS": "gone",
+    }
+    given |= {"PYTHONPATH": "else", "MPLBACKEND": "Agg"}
+    kernel = notebooks.kernel_environment(given)
     assert kernel["ARG_DATA"] == str(tmp_path / "mine")
     assert kernel["ARG_OUTPUT"] == str(tmp_path / "new")
-    assert kernel["ARG_CACHE"] == "gone"
+    assert kernel["ARG_CACHE"] == str(tmp_path / "cache"), "made later, and not in notebooks/"
+    assert kernel["ARG_ESM2_WEIGHTS"] == "gone"
     assert kernel["PYTHONPATH"].endswith(":else")
     assert "MPLBACKEND" not in kernel
     assert notebooks.kernel_environment({"ARG_DATA": "open"})["ARG_DATA"] == "open"

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import workspaces
 
 from arg_utils.data.submission import check_submission, write_submission
 from arg_utils.esm2.batches import ProteinSequenceDataset
@@ -14,8 +13,9 @@ from arg_utils.experiments.outcomes import (
     score_homology,
     score_random,
 )
+from arg_utils.methods import METHODS
 from arg_utils.metrics.scores import confusion, hardest_confusions, macro_f1, per_class_table
-from arg_utils.reporting import eda, figures, tables
+from arg_utils.reporting import eda, figures, mistakes, tables
 
 EYE = np.eye(15, dtype=np.float32)
 TRAINED = ["frozen_linear", "lora_classifier", "lora_blocks"]
@@ -84,29 +84,6 @@ def test_changed_answers_are_told_apart():
     assert tables.lora_changes(before, before)["number"].tolist() == [6, 0, 0, 0, 0]
 
 
-def test_confusions_name_their_genes(unlabelled):
-    true = unlabelled.val.labels
-    predicted = true.copy()
-    predicted[[0, -1]] = 10, 0  # an aminoglycoside protein, and one that is no ARG
-    table = tables.confused_with_genes(unlabelled, outcome(val=(true, predicted)))
-    names = {label: name for name, label, _ in workspaces.proteins()["val"]}
-    first = next(name for name, label, _ in workspaces.proteins()["val"] if label == 0)
-    rows = table[["gene", "id", "true", "predicted"]].to_numpy().tolist()
-    assert sorted(rows) == [
-        ["", f"sp|{names[14]}", "not an ARG", "aminoglycoside"],
-        [f"gene{first}", first, "aminoglycoside", "rifampin"],
-    ]
-    assert table["confidence"].tolist() == [1, 1]
-
-
-def test_confusions_of_a_labelled_test_part_and_of_nothing(work):
-    true = work.test.labels
-    assert len(tables.confused_with_genes(work, outcome(test=(true, true)))) == 0
-    table = tables.confused_with_genes(work, outcome(test=(true, np.roll(true, 1))))
-    assert table["gene"].eq("").all()  # a test header is an id alone
-    assert table["id"].str.startswith("SEQ").all()
-
-
 def row(split, method, f1, **more):
     bins = [
         {"bin": "no hit", "n": 3, "classes": 2, "macro_f1": f1, "accuracy": f1},
@@ -133,6 +110,56 @@ def test_scores_are_read_with_their_intervals_folds_and_seeds():
     ece = {"ece": 0.08, "ece_calibrated": 0.06, "ece_calibrated_low": 0.04}
     calibrated = tables.score_frame([row("random", "one", 0.5, ece_calibrated_high=0.11, **ece)])
     assert calibrated[tables.CALIBRATED].tolist() == ["0.060 (0.040–0.110)"]
+
+
+OF = {"data": "open", "weights": "w", "profile": "laptop"}
+
+
+def measured(split, method, f1, **more):
+    scored = {"accuracy": f1, "proteins": 9, "seed": 0, **OF}
+    return {"split": split, "method": method, "macro_f1": f1, **scored, **more}
+
+
+def test_a_run_and_the_ladder_make_one_row_each():
+    ladder = [
+        measured("random", "hybrid", 0.75, ece=0.1),
+        measured("random", "lora_blocks", 0.937, ece=0.2),
+        measured("homology", "hybrid", 0.5, ece=0.3),
+        measured("random", "majority", 0.1, data="mine"),
+        measured("random", "layers_perceptron", 0.9),
+    ]
+    run = [measured("random", "hybrid", 0.75), measured("random", "lora_blocks", 0.938)]
+    rows = tables.with_ladder(run, ladder, OF)
+    scores = {(r["split"], r["method"]): (r["macro_f1"], r.get("ece")) for r in rows}
+    assert scores == {
+        ("random", "hybrid"): (0.75, 0.1),
+        ("random", "lora_blocks"): (0.938, None),  # the ladder's calibration is of another fit
+        ("homology", "hybrid"): (0.5, 0.3),
+    }
+    assert len(rows) == 3
+    assert tables.with_ladder(run, ladder, OF | {"profile": "smoke"}) == run
+
+
+def test_methods_are_read_by_titles_that_differ():
+    rows = [measured(split, name, 0.5) for split in ("homology", "random") for name in METHODS]
+    frame = tables.titled(rows)
+    assert frame.index.is_unique
+    assert frame.index[0] == ("random", METHODS["majority"].title)
+    assert "profile" not in frame
+
+
+def test_relatives_are_counted_by_class():
+    predictions = pd.DataFrame({
+        "true": [10, 10, 10, 10, 14], "identity": [np.nan, 0.3, 0.4, 0.5, np.nan],
+        "best_hit": [14, 10, 14, 0, 14],
+    })  # fmt: skip
+    table = tables.nearest_by_class(predictions)
+    assert table.to_dict("index") == {
+        "rifampin": {
+            "proteins": 4, "no hit": 0.25, "hit of its class": 0.25, "hit of another": 0.5
+        },
+        "not an ARG": {"proteins": 1, "no hit": 1, "hit of its class": 0, "hit of another": 0},
+    }  # fmt: skip
 
 
 def test_the_best_of_each_split_comes_first():
@@ -204,7 +231,7 @@ def test_all_that_the_notebooks_show(unlabelled, tmp_path):
     assert len(tables.validation_table(outcomes)) == 3
     true, predicted = outcomes[1].labels[part], outcomes[1].predictions(part)
     assert len(true) == len(work.scored.labels) == len(work.val.labels)
-    pairs = tables.confused_with_genes(work, outcomes[1])[["true", "predicted"]].drop_duplicates()
+    pairs = mistakes.confused_with_genes(work, outcomes[1])[["true", "predicted"]].drop_duplicates()
     assert len(hardest_confusions(true, predicted, top=6)) == len(pairs)
     rows = score_random(work, ["majority", "best_hit", *TRAINED])
     pooled, cheap = score_homology(work, ["majority", "best_hit", "frozen_linear"])
@@ -225,7 +252,7 @@ def test_all_that_the_notebooks_show(unlabelled, tmp_path):
         eda.nearest_identity(eda.nearest_identities(work)),
         figures.learning_curves(outcomes[1].history),
         figures.confusion_matrix(confusion(true, predicted), "title"),
-        figures.per_class_f1(per_class_table(true, predicted)),
+        figures.per_class_f1(per_class_table(true, predicted), "title"),
         figures.methods_comparison(rows),
         figures.f1_by_identity_bin(bins),
         eda.class_counts({"predicted": np.bincount(answers, minlength=15)}),

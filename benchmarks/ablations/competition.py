@@ -1,0 +1,147 @@
+"""Proteins of known class, searched once, and what their hits say for each class."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from arg_utils.data.fasta import Proteins, read_fasta
+from arg_utils.data.open_data import WHEEL, Sources
+from arg_utils.files import cache_dir
+from arg_utils.homology.mmseqs import profile_search, search
+from arg_utils.homology.splits import homology_clusters, representatives
+from arg_utils.labels import NONARG, NUM_CLASSES
+from arg_utils.methods.evidence import NOISE, SEARCH, profiled
+from arg_utils.methods.frozen import Standardiser, frozen_features
+
+FEWEST = 15  # proteins of a mechanism that is told apart
+SOFTNESS = 0.05  # of the vote by cosines
+HIT = ("strength", "identity", "query_coverage", "target_coverage")  # the order of evidence.Hit
+COMPETITION = {  # of a class's hits, beyond the hybrid's columns
+    "second": "strength in the second-best family",
+    "families": "number of families hit",
+    "margin": "margin of strength to the best rival class",
+    "vote": "share of a vote of families, each its bits squared",
+    "normalised": "bits over the geometric mean of both self-scores",
+    "nearest": "cosine of the nearest embedding among the proteins hit",
+    "nearest vote": "share of a vote of families by that cosine",
+}
+
+
+@dataclass(frozen=True)
+class Known:
+    """Proteins of known class and the hits among them that are stronger than noise.
+
+    ``targets`` number pairs of class and mechanism, ``class_of`` is the class of each pair.
+    ``single`` are hits of representatives, ``near`` the closest of any, ``family`` of profiles.
+    """
+
+    labels: np.ndarray
+    clusters: np.ndarray
+    features: np.ndarray
+    targets: np.ndarray
+    class_of: np.ndarray
+    single: pd.DataFrame
+    near: pd.DataFrame
+    family: pd.DataFrame
+
+
+def mechanisms(data: Proteins) -> np.ndarray:
+    """Mechanism of each protein by SARG's table, '' where it says none, rare subgroups merged."""
+    sources = Sources(*WHEEL.fetch(cache_dir(WHEEL.package)).values())
+    table = pd.read_csv(sources.types, sep="\t", dtype=str, keep_default_na=False, index_col="ARG")
+    group, subgroup = (table[f"Mechanism.{level}"].str.strip() for level in ("group", "subgroup"))
+    named = (group + "|" + subgroup).to_dict()
+    of = {}
+    for record in read_fasta(sources.args, labelled=False, unique=False):
+        of.setdefault(record.sequence, named[record.id])
+    pairs = zip(data.sequences, data.labels, strict=True)
+    out = pd.Series(["" if c == NONARG else of.get(s, "") for s, c in pairs])
+    rare = out.map(out.value_counts()) < FEWEST
+    return out.where(~rare, out.str.partition("|")[0] + "|").to_numpy(str)
+
+
+def gather(data: Proteins, mechanism: np.ndarray) -> Known:
+    """Search all proteins once, and say of each hit what `columns` needs.
+
+    ``mechanism`` names that of each protein.
+    """
+    sequences, labels = list(data.sequences), data.labels
+    raw, clusters = frozen_features(sequences), homology_clusters(sequences)
+    features, first = Standardiser.learn(raw)(raw), representatives(sequences)[0]
+    families = profiled(sequences, labels)
+    single = search(sequences, [sequences[i] for i in first], evalue=1.0, max_hits=1000)
+    single = single.assign(target=first[single["target"]])
+    near = search(sequences, sequences, **SEARCH)
+    own = near[near["query"] == near["target"]].set_index("query")["bits"]
+    length = np.array([len(sequence) for sequence in sequences])
+    typical = pd.Series(float((own / length[own.index]).median()) * length)
+    self_score = own.reindex(range(len(labels))).fillna(typical).to_numpy()
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    centre = pd.DataFrame(unit).groupby(families).transform("mean").to_numpy(np.float32)
+    centre = centre / np.linalg.norm(centre, axis=1, keepdims=True)
+
+    def described(hits: pd.DataFrame, embedded: np.ndarray) -> pd.DataFrame:
+        hits = hits[hits["bits"] > NOISE]
+        query, target = hits["query"].to_numpy(), hits["target"].to_numpy()
+        some = np.array_split(np.arange(len(hits)), 100)
+        cosine = [(unit[query[i]] * embedded[target[i]]).sum(axis=1) for i in some]
+        return hits.assign(
+            label=labels[target], cluster=clusters[target], nearest=np.concatenate(cosine),
+            strength=np.log(hits["bits"] / NOISE),
+            normalised=hits["bits"] / np.sqrt(self_score[query] * self_score[target]),
+        )  # fmt: skip
+
+    pairs = zip(labels, mechanism, strict=True)
+    names, targets = np.unique([f"{c}:{m}" for c, m in pairs], return_inverse=True)
+    class_of = np.array([int(name.partition(":")[0]) for name in names])
+    family = profile_search(sequences, sequences, families)
+    return Known(
+        labels, clusters, features, targets, class_of,
+        described(single, unit), described(near, unit), described(family, centre),
+    )  # fmt: skip
+
+
+def apart(hits: pd.DataFrame, rows: np.ndarray, known: np.ndarray, group: np.ndarray):
+    """Hits of ``rows`` among the proteins ``known`` (bool [n]) of another group."""
+    query, target = hits["query"].to_numpy(), hits["target"].to_numpy()
+    return hits[np.isin(query, rows) & known[target] & (group[query] != group[target])]
+
+
+def columns(hits: pd.DataFrame, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns `HIT` and `COMPETITION` of the proteins at ``rows``, each float32 [m, 15]."""
+    hits = hits.assign(query=np.searchsorted(rows, hits["query"]))
+    hits = hits.sort_values(["query", "bits"], ascending=[True, False], kind="stable")
+
+    def table(some: pd.DataFrame, name: str) -> np.ndarray:
+        out = np.zeros((len(rows), NUM_CLASSES), np.float32)
+        out[some["query"], some["label"]] = some[name]
+        return out
+
+    def largest(name: str, of: tuple[str, ...] = ("query", "label")) -> pd.DataFrame:
+        return hits.sort_values(name, ascending=False, kind="stable").drop_duplicates(of)
+
+    def vote(some: pd.DataFrame, weights: pd.Series) -> np.ndarray:
+        sums = weights.groupby([some["query"], some["label"]]).sum()
+        shares = table(sums.rename("share").reset_index(), "share")
+        return shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
+
+    best = hits.drop_duplicates(["query", "label"])
+    families = hits.drop_duplicates(["query", "label", "cluster"])
+    rank = families.groupby(["query", "label"]).cumcount()
+    relative = families["bits"] / families.groupby("query")["bits"].transform("max")
+    close = largest("nearest", ("query", "label", "cluster"))
+    lead = close["nearest"] - close.groupby("query")["nearest"].transform("max")
+    out = {name: table(best, name) for name in HIT}
+    top = np.sort(out["strength"], axis=1)
+    rival = np.where(out["strength"] == top[:, -1:], top[:, -2:-1], top[:, -1:])
+    counts = families.assign(count=np.log1p(rank + 1)).sort_values("count")
+    return out | {
+        "second": table(families[rank == 1], "strength"),
+        "families": table(counts, "count"),
+        "margin": np.where(out["strength"] > 0, out["strength"] - rival, 0),
+        "vote": vote(families, relative**2),
+        "normalised": table(largest("normalised"), "normalised"),
+        "nearest": table(largest("nearest"), "nearest"),
+        "nearest vote": vote(close, np.exp(lead / SOFTNESS)),
+    }
