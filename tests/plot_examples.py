@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 
 from arg_utils import methods
+from arg_utils.methods.attribution import Attribution
 from arg_utils.metrics.calibration import reliability, risk_coverage
 from arg_utils.metrics.scores import confusion, identity_bins, per_class_table
-from arg_utils.reporting import eda, figures
+from arg_utils.reporting import eda, figures, motifs
 
 RNG = np.random.default_rng(0)
 COUNTS = np.array([406, 1765, 327, 454, 122, 294, 337, 3388, 154, 388, 28, 4579, 133, 201, 7685])
@@ -58,6 +59,16 @@ BINS = {
     HYBRID: identity_bins(LABELS, BETTER, IDENTITY),
 }
 MATRIX = confusion(LABELS, PREDICTED)
+SITES = {"class A beta-lactamases": [66, 69, 126, 127, 128, 230, 231, 232],
+         "class B beta-lactamases": [100, 102, 104, 105]}  # fmt: skip
+ATTRIBUTED = pd.DataFrame([
+    {"family": family, "protein": number, "motif": np.array(site), "right": True,
+     "sequence": "".join(RNG.choice(list(eda.AMINO_ACIDS), length)),
+     "gradients": RNG.normal(0, 1, length) + 4 * np.isin(np.arange(length), site),
+     "occlusion": RNG.normal(0, 1, length)}
+    for family, site in SITES.items() for number, length in enumerate(range(270, 278))
+])  # fmt: skip
+PROFILE = Attribution(11, *ATTRIBUTED.loc[0, ["gradients", "occlusion"]])
 PER_CLASS = per_class_table(LABELS, PREDICTED)
 
 FIGURES = {
@@ -76,4 +87,9 @@ FIGURES = {
     "reliability_diagram": lambda: figures.reliability_diagram(RELIABILITY),
     "risk_coverage_curve": lambda: figures.risk_coverage_curve(CURVES, {HYBRID: 0.5}),
     "f1_by_identity_bin": lambda: figures.f1_by_identity_bin(BINS),
+    "attribution_profile": lambda: motifs.attribution_profile(
+        ATTRIBUTED["sequence"][0], PROFILE, ATTRIBUTED["motif"][0], "protein"),
+    "attribution_profile without a motif": lambda: motifs.attribution_profile(
+        ATTRIBUTED["sequence"][0], PROFILE, np.array([], dtype=int), "protein"),
+    "motif_enrichment": lambda: motifs.motif_enrichment(*motifs.motif_tests(ATTRIBUTED)),
 }  # fmt: skip

@@ -13,7 +13,7 @@ from arg_utils.files import cells_fingerprint, code_fingerprint
 
 PATHS = sorted(files.NOTEBOOKS.glob("*.ipynb"))
 NAMES = {"01_eda_class_imbalance", "02_build_dataset", "03_train_esm2_lora", "04_evaluate",
-         "05_kaggle_submission", "06_screen_a_genome"}  # fmt: skip
+         "05_kaggle_submission", "06_screen_a_genome", "07_what_the_model_looks_at"}  # fmt: skip
 # Numbers in prose that no cell prints: of classes, of ESM-2's tokens, width and longest input, and,
 # in per cent, limits of the homology split and levels of intervals.
 CONSTANTS = {0, 2, 14, 15, 320, 1022, 1024, 40, 50, 80, 90, 95}

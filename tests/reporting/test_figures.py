@@ -15,7 +15,7 @@ from arg_utils.labels import DISPLAY_NAMES
 from arg_utils.methods import METHODS
 from arg_utils.metrics.calibration import table_error
 from arg_utils.metrics.scores import confusion, per_class_table
-from arg_utils.reporting import eda, figures
+from arg_utils.reporting import eda, figures, motifs
 
 
 def ticks(labels):
@@ -38,7 +38,7 @@ def drawn(name):
 def test_every_figure_has_an_example():
     public = {
         name
-        for module in (eda, figures)
+        for module in (eda, figures, motifs)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and inspect.signature(function).return_annotation is Figure
