@@ -205,11 +205,11 @@ def measure(work: str, kills: int, seed: int) -> dict:
     together = results(folders[-1], pattern)
     for folder in (template, *folders):
         shutil.rmtree(folder)
+    same = all(content == wanted[name.replace("-2", "")] for name, content in together.items())
     return {
-        "work": work, "seed": seed, "undisturbed_seconds": round(length, 1), "killed_after_seconds": moments,
-        "kills": kills, "equal_afterwards": equal, "two_at_once_equal": len(together) > 0 and all(
-            content == wanted[name.replace("-2", "")] for name, content in together.items()
-        ),
+        "work": work, "seed": seed, "undisturbed_seconds": round(length, 1),
+        "killed_after_seconds": moments, "kills": kills, "equal_afterwards": equal,
+        "two_at_once_equal": same and len(together) > 0,
     }  # fmt: skip
 
 
@@ -238,7 +238,7 @@ def main() -> int:
         row = command | measure(work, given.kills, given.seed)
         print(json.dumps(row), flush=True)
         same = (work, given.seed)
-        rows = [r for r in rows if (r["work"], r["seed"]) != same] + [row]
+        rows = [r for r in rows if (r["work"], r.get("seed")) != same] + [row]
         total = {key: sum(r[key] for r in rows) for key in ("kills", "equal_afterwards")}
         result = {**total, "works": rows}
         write_text(path, json.dumps(result, indent=1) + "\n")
