@@ -27,7 +27,7 @@ from arg_utils.esm2.weights import LAYERS
 from arg_utils.methods.frozen import LinearHead
 
 STEPS = 3  # points of Gauss-Legendre quadrature on a piece of the path
-PIECES = 8  # of the path at first
+PIECES = 4  # of the path at first
 SHORTEST = 1 / 1024  # piece of the path that is still halved
 Score = Callable[[torch.Tensor], torch.Tensor]  # of embeddings [B, T, width], to [B]
 

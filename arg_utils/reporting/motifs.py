@@ -46,7 +46,9 @@ FAMILIES = {
 }
 IDENTITY, COVERAGE = 0.5, 0.8  # of relatives that are not to be in training
 PARTS = 5
-WIDTH, TOLERANCE = 5, 0.5  # of `attribute`: over many proteins, coarse attributions will do
+# Of `attribute`. Coarse attributions will do over many proteins: with a fifth of the tolerance, a
+# protein's gradients have nearly the same order (rank correlation 0.98 or more in three proteins).
+WIDTH, TOLERANCE = 5, 1.0
 ATTRIBUTIONS = {"integrated gradients": "gradients", "occlusion": "occlusion"}
 AGAINST = {"auc": "all other residues", "auc_same": "the same amino acids elsewhere"}
 MARKS = (
