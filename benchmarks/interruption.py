@@ -1,7 +1,7 @@
 """Work killed at random moments, and done twice at once: is what comes out in the end the same?
 
     python -m benchmarks.interruption                  # minutes; writes results/interruption.json
-    python -m benchmarks.interruption --work training  # one kind; the file's other rows stay
+    python -m benchmarks.interruption --work training --seed 2  # one kind; other rows stay
 
 Each kind of work is done once undisturbed, on little data. Then, each time from nothing, it is
 killed (SIGKILL, its children too) at a moment drawn evenly over that run, and the same command is
@@ -10,6 +10,7 @@ folder of results unless it is a prediction, which has a file of its own.
 """
 
 import argparse
+import csv
 import json
 import os
 import shutil
@@ -126,6 +127,9 @@ def results(folder: Path, pattern: str) -> dict[str, bytes]:
         content = path.read_bytes()
         if path.suffix == ".json":
             content = json.dumps(_timeless(json.loads(content))).encode()
+        elif path.suffix == ".csv":
+            rows = csv.DictReader(content.decode().splitlines())
+            content = json.dumps([_timeless(row) for row in rows]).encode()
         made[path.name] = content
     return made
 
@@ -201,11 +205,11 @@ def measure(work: str, kills: int, seed: int) -> dict:
     together = results(folders[-1], pattern)
     for folder in (template, *folders):
         shutil.rmtree(folder)
+    same = all(content == wanted[name.replace("-2", "")] for name, content in together.items())
     return {
-        "work": work, "undisturbed_seconds": round(length, 1), "killed_after_seconds": moments,
-        "kills": kills, "equal_afterwards": equal, "two_at_once_equal": len(together) > 0 and all(
-            content == wanted[name.replace("-2", "")] for name, content in together.items()
-        ),
+        "work": work, "seed": seed, "undisturbed_seconds": round(length, 1),
+        "killed_after_seconds": moments, "kills": kills, "equal_afterwards": equal,
+        "two_at_once_equal": same and len(together) > 0,
     }  # fmt: skip
 
 
@@ -233,7 +237,8 @@ def main() -> int:
         command = {"command": f"python -m benchmarks.interruption {options}"}
         row = command | measure(work, given.kills, given.seed)
         print(json.dumps(row), flush=True)
-        rows = [r for r in rows if r["work"] != work] + [row]
+        same = (work, given.seed)
+        rows = [r for r in rows if (r["work"], r.get("seed")) != same] + [row]
         total = {key: sum(r[key] for r in rows) for key in ("kills", "equal_afterwards")}
         result = {**total, "works": rows}
         write_text(path, json.dumps(result, indent=1) + "\n")
