@@ -212,6 +212,7 @@ def attribution_profile(
         axis.bar(places[motif], values[motif], width=1, color=style.VERMILLION)
         axis.axhline(0, color=style.BLACK, linewidth=0.6)
         axis.set(ylabel=f"{method}\n(nats)", xlim=(0, len(values) + 1))
+        axis.ticklabel_format(axis="y", scilimits=(-2, 3))
         for i in motif:
             axis.axvline(i + 1, color=style.VERMILLION, alpha=0.2, linewidth=2, zorder=0)
     top = axes[0, 0]
