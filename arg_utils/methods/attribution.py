@@ -10,14 +10,15 @@ difference in log-probability out among the residues (completeness). *Occlusion*
 2014, doi:10.1007/978-3-319-10590-1_53) masks one stretch at a time: the log-probability lost.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from captum.attr import IntegratedGradients
 from scipy.stats import rankdata
+from tqdm import TqdmWarning
 
 from arg_utils.esm2.attention import Packing
 from arg_utils.esm2.batches import BATCH_TOKENS, in_parallel
@@ -26,8 +27,12 @@ from arg_utils.esm2.model import Esm2
 from arg_utils.esm2.weights import LAYERS
 from arg_utils.methods.frozen import LinearHead
 
+with warnings.catch_warnings():  # in a notebook captum looks for progress bars that are not used
+    warnings.simplefilter("ignore", TqdmWarning)
+    from captum.attr import IntegratedGradients
+
 STEPS = 3  # points of Gauss-Legendre quadrature on a piece of the path
-PIECES = 8  # of the path at first
+PIECES = 4  # of the path at first
 SHORTEST = 1 / 1024  # piece of the path that is still halved
 Score = Callable[[torch.Tensor], torch.Tensor]  # of embeddings [B, T, width], to [B]
 

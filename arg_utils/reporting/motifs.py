@@ -46,7 +46,9 @@ FAMILIES = {
 }
 IDENTITY, COVERAGE = 0.5, 0.8  # of relatives that are not to be in training
 PARTS = 5
-WIDTH, TOLERANCE = 5, 0.5  # of `attribute`: over many proteins, coarse attributions will do
+# Of `attribute`. Coarse attributions will do over many proteins: with a fifth of the tolerance, a
+# protein's gradients have nearly the same order (rank correlation 0.98 or more in three proteins).
+WIDTH, TOLERANCE = 5, 1.0
 ATTRIBUTIONS = {"integrated gradients": "gradients", "occlusion": "occlusion"}
 AGAINST = {"auc": "all other residues", "auc_same": "the same amino acids elsewhere"}
 MARKS = (
@@ -210,6 +212,7 @@ def attribution_profile(
         axis.bar(places[motif], values[motif], width=1, color=style.VERMILLION)
         axis.axhline(0, color=style.BLACK, linewidth=0.6)
         axis.set(ylabel=f"{method}\n(nats)", xlim=(0, len(values) + 1))
+        axis.ticklabel_format(axis="y", scilimits=(-2, 3))
         for i in motif:
             axis.axvline(i + 1, color=style.VERMILLION, alpha=0.2, linewidth=2, zorder=0)
     top = axes[0, 0]
