@@ -45,7 +45,7 @@ from arg_utils.prediction.rows import COLUMNS
 from workflow.shards import split
 
 GENOME = ("arg_ranker", "EsCo_genome.fasta")
-SAMPLED_EVERY = 0.1  # seconds
+SAMPLED_EVERY = 0.25  # seconds; looking takes a few hundredths
 CALLS = 3  # of which the median is given, where one call takes seconds
 SAMPLE, MANY = 8_000, 100_000  # proteins predicted, and extrapolated to
 ALONE, TOGETHER, SHARD = 200, 5_000, 1_000  # proteins of `independence`
