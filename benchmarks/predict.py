@@ -203,14 +203,19 @@ def hmmscan(folder: Path, options: argparse.Namespace) -> Numbers:
     alignments, models = folder / "families.sto", folder / "families.hmm"
     align = (database, database, grouped, alignments, "--msa-format-mode", "4", "-v", "1")
     _run(get_mmseqs_binary(), "result2msa", *align, "--threads", str(cores()))
-    alignments.write_bytes(alignments.read_bytes().replace(b"\0", b""))
+    _, *families = alignments.read_text().replace("\0", "").split("# STOCKHOLM 1.0\n")
+    named = (f"# STOCKHOLM 1.0\n#=GF ID family{n}\n{text}" for n, text in enumerate(families))
+    alignments.write_text("".join(named))  # hmmbuild wants a name for each
     _run("hmmbuild", "--amino", "--cpu", str(cores()), models, alignments)
     _run("hmmpress", models)
     genes = _write(folder / "genes.fasta", genome_genes())
     command = ["hmmscan", "--noali", "--cpu", str(cores()), "--tblout", str(folder / "hmm.tsv")]
     version = _run("hmmscan", "-h").split("# HMMER ")[1].split()[0]
-    families = models.read_text().count("\n//")
-    return {"version": version, "families": families, **measured([*command, models, str(genes)])}
+    return {
+        "version": version,
+        "families": len(families),
+        **measured([*command, models, str(genes)]),
+    }
 
 
 def _run(*command: Path | str) -> str:
