@@ -133,8 +133,9 @@ def assemble(hits: np.ndarray, log_p: np.ndarray) -> np.ndarray:
 
     ``hits`` as of `hit_evidence`, ``log_p`` the model's log-probabilities, float32 [n, 15]. Few
     columns on purpose: with most others, the weights learned on some families did worse on others
-    (benchmarks/ablations). What helps is to trust the model more among classes that have a hit:
-    in a superfamily that serves several classes, hits find all of them, and the model tells which.
+    (benchmarks/ablations). What helped is that the log-probability of a class may count for less
+    where the class has a hit (its weight comes out negative): a model that knows no member of a
+    family then cannot veto the hit that finds it.
     """
     strength = hits[..., Hit.STRENGTH] / STRENGTH_UNIT
     best = strength.max(axis=1, keepdims=True)
