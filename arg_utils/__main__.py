@@ -1,6 +1,7 @@
 """The command line: ``python -m arg_utils COMMAND``, thin over the library's functions."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +21,19 @@ def main(arguments: list[str] | None = None) -> int:
     fault of the input or of the command itself, 130 when stopped.
     """
     options = _parser().parse_args(arguments)
-    return exit_code(lambda: options.run(options), getattr(options, "out", None) or "system")
+    code = exit_code(lambda: options.run(options), getattr(options, "out", None) or "system")
+    _drop_unwritten_output()
+    return code
+
+
+def _drop_unwritten_output() -> None:
+    """What a full disk did not take is dropped: at its end Python would try again, and fail."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):
