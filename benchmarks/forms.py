@@ -127,7 +127,9 @@ def _seconds(work) -> float:
 
 
 def with_earlier(rows: dict[str, dict], before: Mapping) -> dict:
-    """``forms`` and ``forms_earlier`` of speed.json: rows of other processors are kept.
+    """``forms`` and ``forms_earlier`` of speed.json: this processor's rows, and those of others.
+
+    A form of this processor that was not measured now keeps its row, which has its own date.
 
     Parameters
     ----------
@@ -135,9 +137,17 @@ def with_earlier(rows: dict[str, dict], before: Mapping) -> dict:
     before : what speed.json held.
     """
     old = [*before.get("forms", {}).values(), *before.get("forms_earlier", [])]
-    now = {(row["form"], row["cpu"], tuple(row["cpu_flags"])) for row in rows.values()}
-    kept = [row for row in old if (row["form"], row["cpu"], tuple(row["cpu_flags"])) not in now]
-    return {"forms": rows, "forms_earlier": kept}
+    here = {_processor(row) for row in rows.values()}
+    same = {row["form"]: row for row in old if _processor(row) in here}
+    forms = same | rows
+    return {
+        "forms": {name: forms[name] for name in LIMITS if name in forms},
+        "forms_earlier": [row for row in old if _processor(row) not in here],
+    }
+
+
+def _processor(row: Mapping) -> tuple:
+    return row["cpu"], tuple(row["cpu_flags"])
 
 
 def text(rows: Mapping[str, Mapping]) -> str:

@@ -38,6 +38,14 @@ def test_rows_of_other_processors_are_kept_and_those_of_this_one_replaced():
     assert third["forms"]["avx2"]["gemm_fraction"] == 0.9
 
 
+def test_a_form_measured_alone_leaves_the_others_of_this_processor():
+    both = forms.with_earlier({"avx2": row("avx2", "A"), "amx": row("amx", "A")}, {})
+    again = forms.with_earlier({"avx2": row("avx2", "A", gemm_fraction=0.9)}, both)
+    assert list(again["forms"]) == ["amx", "avx2"]
+    assert again["forms"]["avx2"]["gemm_fraction"] == 0.9
+    assert again["forms_earlier"] == []
+
+
 def test_tables_name_the_processor_and_its_limits_beside_each_ratio():
     speed = forms.with_earlier({"avx2": row("avx2", "B")}, {"forms": {"amx": row("amx", "A")}})
     lines = forms_table(speed).splitlines()
