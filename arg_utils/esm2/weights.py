@@ -131,6 +131,8 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can fail in any way
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:120]
+        if code := re.search(r"GLOBAL ([\w.]+)", str(error)):  # PyTorch advises to run it
+            reason = f"it holds code, {code[1]}, beside tensors"
         raise UserError(
             f"{path} cannot be read as ESM-2 weights ({reason}); {name_another}"
         ) from error

@@ -201,11 +201,12 @@ def run_mmseqs(command: str, *arguments: Path | str) -> None:
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stdout + done.stderr).strip().splitlines()
-        words = [text for text in said if "Error" in text][-3:] or said[-1:]
-        raise UserError(
-            f"mmseqs {command} failed with exit code {done.returncode}: "
-            f"{' / '.join(words) or 'it said nothing'}; check free memory and disk space."
-        )
+        words = " / ".join([text for text in said if "Error" in text][-3:] or said[-1:])
+        remedy = "check free memory and disk space"
+        if "Failed to execute" in words:  # its scripts, where a disk is mounted noexec
+            remedy = f"name a folder whose programs may run in TMPDIR, not {tempfile.gettempdir()}"
+        what = f"mmseqs {command} failed with exit code {done.returncode}"
+        raise UserError(f"{what}: {words or 'it said nothing'}; {remedy}.")
 
 
 @lru_cache(maxsize=1)

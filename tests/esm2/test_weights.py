@@ -140,7 +140,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(state, tmp_path, new_format):
     path, mark = tmp_path / "bad.pt", tmp_path / "executed"
     content = {"model": state, "extra": Bomb(mark)}
     torch.save(content, path, _use_new_zipfile_serialization=new_format)
-    with pytest.raises(UserError, match=r"bad\.pt cannot be read as ESM-2 weights"):
+    with pytest.raises(UserError, match=r"bad\.pt cannot .* \(it holds code, posix\.mkdir"):
         read_weights(path)
     assert not mark.exists()
     torch.load(path, weights_only=False)

@@ -1,3 +1,5 @@
+import subprocess
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -141,6 +143,16 @@ def test_clusters_are_the_families_in_order_of_appearance(shared_cache, proteins
 def test_coverage_of_both_is_asked_of_a_cluster(shared_cache, proteins):
     halves = [proteins[0], proteins[0][:75], proteins[4], proteins[4][:135]]
     assert cluster(halves).tolist() == [0, 1, 2, 2]
+
+
+def test_a_temporary_folder_without_programs_is_said_to_be_one(monkeypatch):
+    def refuse(line, **_):
+        said = "Failed to execute /x/tmp/blastp.sh with error 13."
+        return subprocess.CompletedProcess(line, 1, said, "")
+
+    monkeypatch.setattr(mmseqs.subprocess, "run", refuse)
+    with pytest.raises(UserError, match=r"mmseqs search .*blastp\.sh.*name .* in TMPDIR, not /"):
+        mmseqs.run_mmseqs("search")
 
 
 def test_a_failure_shows_the_programs_own_words_and_leaves_no_litter(
