@@ -290,12 +290,9 @@ def _tables(options: Options) -> int:
 
 
 def _ladder(options: Options) -> None:
-    from arg_utils.experiments.outcomes import run_ladder
-    from arg_utils.files import check_writable
+    from arg_utils.experiments.ladder import run_ladder
     from arg_utils.reporting.tables import best_first, score_frame
 
-    if options.out:
-        check_writable(options.out)
     rows = run_ladder(options.methods, options.out)
     print(score_frame(best_first(rows)).to_string(index=False))
 

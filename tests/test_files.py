@@ -16,16 +16,18 @@ from arg_utils.errors import UserError
 from arg_utils.files import (
     atomic_path,
     cache_dir,
-    cells_fingerprint,
     check_writable,
-    closure_fingerprint,
-    code_fingerprint,
     cores,
-    fingerprint,
     load_checkpoint,
     locked,
     save_checkpoint,
     write_text,
+)
+from arg_utils.fingerprint import (
+    cells_fingerprint,
+    closure_fingerprint,
+    code_fingerprint,
+    fingerprint,
 )
 from arg_utils.settings import StagedTraining, output_dir
 

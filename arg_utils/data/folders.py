@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arg_utils.data.fasta import Record, read_fasta, unique_ids, write_fasta
+from arg_utils.data.fasta import read_fasta, write_fasta
 from arg_utils.data.open_data import ensure_open_data
+from arg_utils.data.proteins import Record, unique_ids
 from arg_utils.data.submission import read_key
 from arg_utils.errors import UserError
 from arg_utils.files import DATA, cache_dir, locked

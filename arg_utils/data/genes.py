@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, Literal, cast
 import pyrodigal
 from tqdm import tqdm
 
-from arg_utils.data.fasta import NUCLEOTIDES, Entry, Record, iterate_entries
+from arg_utils.data.fasta import NUCLEOTIDES, Entry, iterate_entries
+from arg_utils.data.proteins import Record
 from arg_utils.data.sources import open_source
 from arg_utils.errors import SkipBad, UserError, skipping
 from arg_utils.files import cores

@@ -23,7 +23,8 @@ from numpy.typing import ArrayLike
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from arg_utils.data.fasta import Record, cap_per_class, read_fasta
+from arg_utils.data.fasta import read_fasta
+from arg_utils.data.proteins import Record, cap_per_class
 from arg_utils.files import cores
 
 MAX_RESIDUES = 1022  # ESM-2 was trained on 1,024 tokens: these and the two at the ends

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from arg_utils.data.fasta import Proteins, capped, proteins
 from arg_utils.data.folders import DataSet, leakage_warnings, load_dataset
+from arg_utils.data.proteins import Proteins, capped, proteins
 from arg_utils.data.submission import write_answers, write_submission
 from arg_utils.errors import UserError
 from arg_utils.esm2.batches import MAX_RESIDUES

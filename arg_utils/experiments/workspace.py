@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arg_utils.data.fasta import Proteins, Record, capped, proteins
 from arg_utils.data.folders import DataSet, leakage_warnings, load_dataset, splits_for
+from arg_utils.data.proteins import Proteins, Record, capped, proteins
 from arg_utils.esm2.weights import Weights, load_weights
 from arg_utils.files import write_text
 from arg_utils.methods.base import joined

@@ -35,7 +35,7 @@ COLUMNS = ("id", "class", "random", "cluster", "fold")
 
 
 class Labelled(Protocol):
-    """What is split: anything with an id, a sequence and a class, such as `data.fasta.Record`."""
+    """What is split: anything with an id, a sequence and a class, as `data.proteins.Record`."""
 
     @property
     def id(self) -> str: ...

@@ -1,10 +1,10 @@
 """The nine methods compared, each with the same verbs: fit, predict, save and load.
 
 `base` says what a method is. `baselines` (majority class, best hit), `course` (the course's
-protocol), `frozen` (classifiers on frozen ESM-2), `finetuning` (training ESM-2 itself), and
-`evidence` with `hybrid` (homology and ESM-2 together) hold the methods and what they are made of. A
-new method is one file and one line in the list below. `attribution` explains the answers of a head
-on frozen ESM-2. May import `metrics`, `esm2`, `data`, `homology` and the ground.
+protocol), `frozen` (classifiers on frozen ESM-2), `finetuning` with `classifier` (training ESM-2
+itself), and `evidence` with `hybrid` (homology and ESM-2 together) hold the methods and what they
+are made of. A new method is one file and one line in the list below. `attribution` explains the
+answers of a head on frozen ESM-2. May import `metrics`, `esm2`, `data`, `homology` and the ground.
 
 >>> from arg_utils.methods import METHODS
 >>> METHODS["best_hit"].reference

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from arg_utils.data.fasta import Proteins, cap_per_class
+from arg_utils.data.proteins import Proteins, cap_per_class
 from arg_utils.esm2.embeddings import embed
 from arg_utils.esm2.lora import (
     count_trainable,
@@ -32,7 +32,8 @@ from arg_utils.esm2.lora import (
     trainable_state,
 )
 from arg_utils.esm2.weights import WIDTH
-from arg_utils.files import closure_fingerprint, fingerprint, load_checkpoint, save_checkpoint
+from arg_utils.files import load_checkpoint, save_checkpoint
+from arg_utils.fingerprint import closure_fingerprint, fingerprint
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.base import MODEL, Method
 from arg_utils.metrics.scores import macro_f1

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.data.fasta import Proteins
+from arg_utils.data.proteins import Proteins
 from arg_utils.esm2.embeddings import FEATURES, embed
 from arg_utils.esm2.weights import WIDTH
 from arg_utils.labels import NUM_CLASSES

@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from arg_utils.data.sources import STANDARD_INPUT
 from arg_utils.errors import UserError
-from arg_utils.files import fingerprint, write_text
+from arg_utils.files import write_text
+from arg_utils.fingerprint import fingerprint
 from arg_utils.labels import CLASSES, NONARG
 from arg_utils.prediction.model import Model, blocks
 from arg_utils.prediction.query import Query

@@ -70,8 +70,8 @@ def as_queries(sequences: Iterable[Any] | Mapping[Any, Any]) -> list[Query]:
     Parameters
     ----------
     sequences : residues (str or Biopython's ``Seq``), pairs of id and residues, or records with an
-        id (Biopython's ``SeqRecord``, `data.fasta.Record`); or ids with their residues as a mapping
-        or a pandas Series. Residues without an id get their position, from 0.
+        id (Biopython's ``SeqRecord``, `data.proteins.Record`); or ids with their residues as a
+        mapping or a pandas Series. Residues without an id get their position, from 0.
 
     Raises
     ------

@@ -14,9 +14,9 @@ from scipy.stats import mode
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
-from arg_utils.data.fasta import Record, cap_per_class, proteins, subset
 from arg_utils.data.folders import DataSet
 from arg_utils.data.open_data import read_report
+from arg_utils.data.proteins import Record, cap_per_class, proteins, subset
 from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.esm2.embeddings import embed
 from arg_utils.experiments.outcomes import load_fitted
@@ -26,7 +26,7 @@ from arg_utils.homology.splits import PARTS, homology_fold
 from arg_utils.labels import CLASSES, DISPLAY_NAMES, NONARG, NUM_CLASSES
 from arg_utils.methods.finetuning import LoraInBlocks
 from arg_utils.metrics.scores import check_labels, check_same_length
-from arg_utils.reporting import figures as style
+from arg_utils.reporting import style
 
 # Grouped by chemistry: hydrophobic, aromatic, special, polar, positive, negative.
 AMINO_ACIDS = "AVILM" + "FWY" + "CGP" + "STNQ" + "KRH" + "DE"

@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from arg_utils.data.fasta import Proteins, subset
+from arg_utils.data.proteins import Proteins, subset
 from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.esm2.model import Esm2, best_device
 from arg_utils.esm2.weights import Weights
@@ -28,7 +28,7 @@ from arg_utils.methods.attribution import (
 )
 from arg_utils.methods.frozen import LinearHead
 from arg_utils.metrics.scores import Interval
-from arg_utils.reporting import figures as style
+from arg_utils.reporting import style
 
 BETA_LACTAM = CLASSES.index("beta_lactam")
 MLS = CLASSES.index("macrolide-lincosamide-streptogramin")

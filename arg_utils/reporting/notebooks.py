@@ -24,7 +24,7 @@ from arg_utils import files, settings
 from arg_utils.data.folders import load_dataset, resolve_data_dir
 from arg_utils.data.submission import check_submission
 from arg_utils.errors import UserError
-from arg_utils.files import cells_fingerprint, code_fingerprint
+from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 NUMBERED = "[0-9][0-9]_*.ipynb"

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from arg_utils.data.fasta import Proteins, read_fasta
+from arg_utils.data.fasta import read_fasta
 from arg_utils.data.open_data import WHEEL, Sources
+from arg_utils.data.proteins import Proteins
 from arg_utils.files import cache_dir
 from arg_utils.homology.mmseqs import profile_search, search
 from arg_utils.homology.splits import homology_clusters, representatives

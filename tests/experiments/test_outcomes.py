@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import workspaces
 
-from arg_utils.data.fasta import proteins, subset
 from arg_utils.data.folders import load_dataset
+from arg_utils.data.proteins import proteins, subset
 from arg_utils.errors import UserError
 from arg_utils.experiments import outcomes
 from arg_utils.experiments.outcomes import (

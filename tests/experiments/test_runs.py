@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from small_data import write_small_data
 
-from arg_utils.data.fasta import capped, proteins
 from arg_utils.data.folders import load_dataset
+from arg_utils.data.proteins import capped, proteins
 from arg_utils.data.submission import check_submission
 from arg_utils.errors import UserError
 from arg_utils.experiments import runs

@@ -7,15 +7,8 @@ import synthetic
 
 from arg_utils.errors import UserError
 from arg_utils.homology import mmseqs
-from arg_utils.homology.mmseqs import (
-    COLUMNS,
-    best_hits,
-    cluster,
-    profile_database,
-    profile_search,
-    search,
-    sequence_database,
-)
+from arg_utils.homology.databases import profile_database, run_mmseqs, sequence_database
+from arg_utils.homology.mmseqs import COLUMNS, best_hits, cluster, profile_search, search
 
 MIXED = (8, 0, 9, 4, 1, 5, 10)  # members of three families, in no order
 
@@ -150,9 +143,9 @@ def test_a_temporary_folder_without_programs_is_said_to_be_one(monkeypatch):
         said = "Failed to execute /x/tmp/blastp.sh with error 13."
         return subprocess.CompletedProcess(line, 1, said, "")
 
-    monkeypatch.setattr(mmseqs.subprocess, "run", refuse)
+    monkeypatch.setattr("subprocess.run", refuse)
     with pytest.raises(UserError, match=r"mmseqs search .*blastp\.sh.*name .* in TMPDIR, not /"):
-        mmseqs.run_mmseqs("search")
+        run_mmseqs("search")
 
 
 def test_a_failure_shows_the_programs_own_words_and_leaves_no_litter(

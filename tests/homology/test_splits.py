@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from arg_utils.data.fasta import Record, read_fasta
+from arg_utils.data.fasta import read_fasta
+from arg_utils.data.proteins import Record
 from arg_utils.errors import UserError
 from arg_utils.homology import mmseqs, splits
 from arg_utils.homology.mmseqs import COLUMNS, best_hits

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import f1_score
 
-from arg_utils.data.fasta import cap_per_class
+from arg_utils.data.proteins import cap_per_class
 from arg_utils.methods import course
 from arg_utils.methods.course import (
     Examples,

@@ -15,7 +15,7 @@ from arg_utils.labels import DISPLAY_NAMES
 from arg_utils.methods import METHODS
 from arg_utils.metrics.calibration import table_error
 from arg_utils.metrics.scores import confusion, per_class_table
-from arg_utils.reporting import eda, figures, motifs
+from arg_utils.reporting import eda, figures, motifs, style
 
 
 def ticks(labels):
@@ -200,9 +200,9 @@ def test_a_method_of_fewer_folds_is_not_ranked():
 
 def test_a_method_looks_the_same_in_every_figure():
     """And no two methods look alike."""
-    looks = [figures.look(method.title) for method in METHODS.values()]
+    looks = [style.look(method.title) for method in METHODS.values()]
     assert len({(style["color"], style["marker"]) for style in looks}) == len(METHODS)
-    hybrid = figures.look(examples.HYBRID)["color"]
+    hybrid = style.look(examples.HYBRID)["color"]
     for name in ("methods_comparison", "f1_by_identity_bin", "risk_coverage_curve"):
         assert hybrid in {line.get_color() for line in drawn(name).axes[0].lines}
 
