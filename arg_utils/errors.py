@@ -1,7 +1,8 @@
-"""The one exception a user is meant to read, and the exit codes of commands."""
+"""What a user is told: the one exception meant to be read, and the exit codes of commands."""
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,12 @@ _REMEDIES = {
     (errno.ENOSPC, errno.EDQUOT): "free some space, or name another folder (the cache: ARG_CACHE)",
     (errno.EACCES, errno.EPERM, errno.EROFS): "name another place, or correct its permissions",
 }
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 protein``, ``2,000 proteins``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
 
 SkipBad = Callable[[str], None] | None
 
@@ -66,4 +73,15 @@ def exit_code(command: Callable[[], int | None], place: Path | str = "system") -
         what = f"{error.filename or place}: {error.strerror or error}"
         print(f"error: {what}{''.join(remedies)}", file=sys.stderr)
         return 2
+    finally:
+        _drop_unwritten_output()
     return 0
+
+
+def _drop_unwritten_output() -> None:
+    """What a full disk did not take is dropped: at its end Python would try again, and fail."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())

@@ -51,7 +51,7 @@ def writable_folder(folder: Path | str, variable: str, *parts: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home folder
         reason = getattr(error, "strerror", None) or str(error)
-    if not reason and not os.access(folder, os.W_OK | os.X_OK):
+    if not reason and not _takes_files(Path(folder)):
         reason = "it may not be written to"
     if reason:
         raise UserError(f"{folder} cannot be used ({reason}); name another folder in {variable}.")
@@ -148,9 +148,18 @@ def check_writable(target: Path | str) -> None:
     there = next(folder for folder in place.parents if folder.exists())
     if not there.is_dir():
         raise UserError(f"{target} cannot be written: {there} is a file; name another place.")
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not _takes_files(there):
         what = f"{target} cannot be written: {there} may not be written to"
         raise UserError(f"{what}; name a file elsewhere, or correct its permissions.")
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether files can be made there: some folders, as ``/proc``, permit it and fail."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        return False
 
 
 def write_text(target: Path | str, text: str) -> Path:

@@ -18,7 +18,7 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from arg_utils.data.proteins import Record, unique_ids
 from arg_utils.data.sources import open_source
-from arg_utils.errors import SkipBad, UserError, skipping
+from arg_utils.errors import SkipBad, UserError, counted, skipping
 from arg_utils.files import atomic_path
 from arg_utils.labels import class_index, header_class, unknown_classes
 
@@ -114,7 +114,7 @@ def iterate_fasta(
             yield record
     if ambiguous:
         what = "J (leucine or isoleucine), which ESM-2 does not know, was read as X"
-        print(f"note: {name}: {what} in {ambiguous:,} proteins", file=sys.stderr)
+        print(f"note: {name}: {what} in {counted(ambiguous, 'protein')}", file=sys.stderr)
     if unknown:
         raise unknown_classes(name, "headers name no known class in their fourth field", unknown)
 

@@ -17,7 +17,7 @@ from arg_utils.data.fasta import read_fasta, write_fasta
 from arg_utils.data.open_data import ensure_open_data
 from arg_utils.data.proteins import Record, unique_ids
 from arg_utils.data.submission import read_key
-from arg_utils.errors import UserError
+from arg_utils.errors import UserError, counted
 from arg_utils.files import DATA, cache_dir, locked
 from arg_utils.homology.splits import PARTS, read_splits, split_table, write_splits
 from arg_utils.labels import CLASSES
@@ -158,7 +158,7 @@ def leakage_warnings(dataset: DataSet) -> list[str]:
         )
     if torn:
         example = " and ".join(CLASSES[kind] for kind in sorted(torn[0]))
-        warnings.append(f"{len(torn)} sequences come with two labels (one: {example}).")
+        warnings.append(f"Two labels come with {counted(len(torn), 'sequence')} (one: {example}).")
     return warnings
 
 

@@ -118,7 +118,7 @@ def score_homology(
     """One row per method, its predictions pooled over homology folds, and those predictions.
 
     ``folds`` are the profile's unless given. Rows are as of `score_random`; their ``folds`` says
-    which were pooled, ``set_aside`` how many proteins were excluded because a training or
+    which were pooled, ``excluded`` how many proteins were excluded because a training or
     validation protein resembles them. Predictions have one row per test protein: fold, position (in
     the labelled records), true, identity to the best hit in training and validation (0-1, NaN
     without one), and a column per method.
@@ -132,10 +132,10 @@ def score_homology(
         if predictions.empty:
             predictions = pd.concat([_fold_frame(parts, records) for _, parts in fitted])
         predictions[method] = np.concatenate([o.predictions("test") for o, _ in fitted])
-        set_aside = sum(len(parts.set_aside) for _, parts in fitted)
+        excluded = sum(len(parts.excluded) for _, parts in fitted)
         groups = clusters[predictions["position"]]
         true, predicted = predictions["true"].to_numpy(), predictions[method].to_numpy()
-        row = _row(work, HOMOLOGY, [o for o, _ in fitted], true, predicted, groups, set_aside)
+        row = _row(work, HOMOLOGY, [o for o, _ in fitted], true, predicted, groups, excluded)
         rows.append(row | {"folds": list(folds)})
     return rows, predictions.reset_index(drop=True)
 
@@ -149,7 +149,7 @@ def _fold_frame(parts: FoldParts, records: Sequence[Record]) -> pd.DataFrame:
 
 def _row(
     work: Workspace, split: str, outcomes: Sequence[Outcome], true: np.ndarray,
-    predicted: np.ndarray, groups: np.ndarray, set_aside: int,
+    predicted: np.ndarray, groups: np.ndarray, excluded: int,
 ) -> dict:  # fmt: skip
     interval = bootstrap_ci(true, predicted, groups, seed=work.profile.seed)
     method, scored = outcomes[0].method, work.scored_part if split == RANDOM else "test"
@@ -157,7 +157,7 @@ def _row(
         "split": split, "method": method, "title": METHODS[method].title,
         "given": METHODS[method].reference if scored == "test" else TRAIN,
         "macro_f1": macro_f1(true, predicted), "ci_low": interval.low, "ci_high": interval.high,
-        "accuracy": accuracy(true, predicted), "proteins": len(true), "set_aside": set_aside,
+        "accuracy": accuracy(true, predicted), "proteins": len(true), "excluded": excluded,
         "trainable_parameters": outcomes[0].trainable_parameters,
         "minutes": sum(o.seconds for o in outcomes) / 60, "seed": work.profile.seed,
         "scored": scored, **work.source,

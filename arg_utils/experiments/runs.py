@@ -10,7 +10,7 @@ import numpy as np
 from arg_utils.data.folders import DataSet, leakage_warnings, load_dataset
 from arg_utils.data.proteins import Proteins, capped, proteins
 from arg_utils.data.submission import write_answers, write_submission
-from arg_utils.errors import UserError
+from arg_utils.errors import UserError, counted
 from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.esm2.weights import load_weights
 from arg_utils.files import atomic_path, check_writable, file_sha256, write_text
@@ -138,10 +138,8 @@ def submit_run(
     ids = [record.id for record in dataset.test]
     long = sum(len(record.sequence) > MAX_RESIDUES for record in dataset.test)
     if long and method.uses_esm2:
-        what = (
-            f"note: of {long:,} long proteins ESM-2 sees the first {MAX_RESIDUES:,} residues alone"
-        )
-        print(what, file=sys.stderr)
+        seen = f"ESM-2 sees the first {MAX_RESIDUES:,} residues alone"
+        print(f"note: of {counted(long, 'long protein')} {seen}", file=sys.stderr)
     probabilities = method.probabilities([record.sequence for record in dataset.test])
     predicted = probabilities.argmax(axis=1)
     write_submission(ids, predicted.tolist(), out)

@@ -52,7 +52,7 @@ class FoldParts:
     """One fold of the homology split: positions into the records, int64, ascending.
 
     ``train`` and ``val`` are the other folds, no cluster in both. This fold's proteins are ``test``
-    where they have no relative there, else ``set_aside``: excluded from the score. ``hits`` are
+    where they have no relative there, else ``excluded`` from the score. ``hits`` are
     those of all of them in ``train`` and ``val``, best first, as of `mmseqs.search`, but
     ``query`` and ``target`` are positions into the records.
     """
@@ -61,7 +61,7 @@ class FoldParts:
     train: np.ndarray
     val: np.ndarray
     test: np.ndarray
-    set_aside: np.ndarray
+    excluded: np.ndarray
     hits: pd.DataFrame
 
     @property

@@ -40,7 +40,7 @@ class ProteinClassifier(nn.Module):
         device = best_device()
         self.settings, self.first = settings, LAYERS - settings.top_blocks
         self.backbone = Esm2(weights, precision).to(device)
-        self.head = course.merged_head(head).to(device)
+        self.head = lora.merged_linear(head).to(device)
         trained = ["head"]
         if settings.r:
             blocks, modules = self.backbone.layers[self.first :], settings.modules
@@ -87,7 +87,7 @@ class ProteinClassifier(nn.Module):
 
     def all_logits(self, sequences: Sequence[str], progress: bool = True) -> np.ndarray:
         """Logits float32 [n, 15] of any number of sequences."""
-        return course.logits(course.merged_head(self.head), self.all_features(sequences, progress))
+        return course.logits(lora.merged_linear(self.head), self.all_features(sequences, progress))
 
 
 def residues(sequences: Sequence[str]) -> np.ndarray:
