@@ -40,10 +40,7 @@ def cache_dir(*parts: str) -> Path:
 def writable_folder(folder: Path | str, variable: str, *parts: str) -> Path:
     """A folder, made if missing; ``~`` is the home folder, ``variable`` what may name another.
 
-    Raises
-    ------
-    UserError
-        If it cannot be made or written to.
+    `UserError` if it cannot be made or written to.
     """
     reason = ""
     try:
@@ -99,10 +96,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     the file it points to is replaced. A terminal, ``/dev/null`` or a pipe stays what it is, and is
     written to.
 
-    Raises
-    ------
-    UserError
-        If ``target`` is a folder, or anything else that is no file, or may not be written.
+    `UserError` if ``target`` is a folder, or anything else that is no file, or may not be written.
     """
     target = Path(target)
     check_writable(target)
@@ -131,10 +125,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
 def check_writable(target: Path | str) -> None:
     """Whether a file can be written there; asked before the work whose result it is to hold.
 
-    Raises
-    ------
-    UserError
-        If it is a folder, or anything else that is no file, or may not be written.
+    `UserError` if it is a folder, or anything else that is no file, or may not be written.
     """
     place = Path(os.path.realpath(target))
     if place.exists():

@@ -26,10 +26,7 @@ VALID = frozenset(str(index) for index in range(NUM_CLASSES))
 def write_submission(ids: Sequence[str], labels: ArrayLike, path: Path | str) -> Path:
     """Write the test proteins' class indices (0-14) to ``path``, whole or not at all, and check it.
 
-    Raises
-    ------
-    UserError
-        If lengths differ or a label is no class; nothing is written then.
+    `UserError` if lengths differ or a label is no class; nothing is written then.
     """
     indices = np.asarray(labels).tolist()
     if len(ids) != len(indices):
@@ -64,10 +61,7 @@ def check_submission(path: Path | str, test_ids: Sequence[str]) -> None:
     Rows may come in any order, line ends be ``\\n`` or ``\\r\\n``, and fields quoted as CSV quotes;
     blank lines, further columns and floats are refused.
 
-    Raises
-    ------
-    UserError
-        For the first fault, with its line and what to do.
+    `UserError` for the first fault, with its line and what to do.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8").replace("\r\n", "\n")

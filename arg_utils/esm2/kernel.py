@@ -72,16 +72,13 @@ def supported_forms() -> list[Form]:
 def chosen_form() -> str | None:
     """What ``ARG_ATTENTION`` asks for: the name of a form, ``torch``, or nothing.
 
-    Raises
-    ------
-    UserError
-        If there is no such form, or the processor cannot run it.
+    `UserError` if there is no such form, or the processor cannot run it.
     """
     choice = os.environ.get("ARG_ATTENTION", "").lower()
     names = [form.name for form in supported_forms()]
     if choice and choice not in (*names, "torch"):
-        known = f"on this processor it may be torch or one of {', '.join(names)}."
-        raise UserError(f"ARG_ATTENTION is {choice!r}; {known}")
+        choices = f"on this processor it may be torch or one of {', '.join(names)}."
+        raise UserError(f"ARG_ATTENTION is {choice!r}; {choices}")
     return choice or None
 
 

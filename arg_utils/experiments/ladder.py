@@ -28,7 +28,7 @@ from arg_utils.experiments.outcomes import (
 from arg_utils.experiments.workspace import Workspace, open_workspace
 from arg_utils.files import RESULTS, check_writable, write_text
 from arg_utils.homology.mmseqs import best_hits
-from arg_utils.methods import METHODS
+from arg_utils.methods import METHODS, method_class
 from arg_utils.methods.baselines import BestHit
 from arg_utils.metrics.calibration import error_if_calibrated, reliability, table_error
 from arg_utils.metrics.scores import bootstrap_gain, identity_bins, per_class_table
@@ -42,8 +42,8 @@ def run_ladder(methods: Sequence[str] | None = None, out: Path | str | None = No
     such method or the file cannot serve.
     """
     methods, place = list(methods or METHODS), Path(out or RESULTS / "ladder.json")
-    if unknown := [name for name in methods if name not in METHODS]:
-        raise UserError(f"There is no method {unknown[0]!r}; choose from {', '.join(METHODS)}.")
+    for method in methods:
+        method_class(method)
     old = _old_rows(place)
     work = open_workspace()
     rows = ladder(work, methods)

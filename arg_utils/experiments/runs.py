@@ -15,7 +15,7 @@ from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.esm2.weights import load_weights
 from arg_utils.files import atomic_path, check_writable, file_sha256, write_text
 from arg_utils.labels import CLASSES
-from arg_utils.methods import DEFAULT_METHOD, METHODS
+from arg_utils.methods import DEFAULT_METHOD, METHODS, method_class
 from arg_utils.methods.base import Method
 from arg_utils.metrics.scores import accuracy, macro_f1, per_class_table
 from arg_utils.settings import Profile, load_profile
@@ -41,7 +41,7 @@ def fit_run(
     seed, out = profile.seed if seed is None else seed, Path(out)
     if not 0 <= seed < 2**32:
         raise UserError(f"The seed is {seed}; choose one from 0 to {2**32 - 1}.")
-    kind = _method(method)
+    kind = method_class(method)
     dataset = data if isinstance(data, DataSet) else _load_for_fit(Path(data))
     _require_examples(dataset)
     check_writable(out / RUN_FILE)
@@ -146,12 +146,6 @@ def submit_run(
     if answers is not None:
         write_answers(ids, probabilities, method.threshold, answers)
     return predicted, int((probabilities.max(axis=1) < method.threshold).sum())
-
-
-def _method(name: str) -> type[Method]:
-    if name not in METHODS:
-        raise UserError(f"There is no method {name!r}; choose one of {', '.join(METHODS)}.")
-    return METHODS[name]
 
 
 def _load_for_fit(folder: Path) -> DataSet:

@@ -130,10 +130,7 @@ def homology_folds(
 
     Fewer folds are made where there are fewer clusters, or no class has that many members.
 
-    Raises
-    ------
-    UserError
-        If all proteins are one cluster, or no two share a class.
+    `UserError` if all proteins are one cluster, or no two share a class.
     """
     classes = np.asarray(labels)
     largest = np.bincount(classes).max(initial=0) if len(classes) else 0
@@ -178,10 +175,10 @@ def homology_fold(
     rest, tested = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
     in_val = _validation(labels[rest], clusters[rest], seed)
     train, val = rest[~in_val], rest[in_val]
-    known = np.concatenate([train, val])  # ordered as a method's reference proteins: one search
-    queries, targets = ([records[i].sequence for i in part.tolist()] for part in (tested, known))
+    given = np.concatenate([train, val])  # in the order of a method's reference proteins
+    queries, targets = ([records[i].sequence for i in part.tolist()] for part in (tested, given))
     hits = search(queries, targets)
-    hits = hits.assign(query=tested[hits["query"]], target=known[hits["target"]])
+    hits = hits.assign(query=tested[hits["query"]], target=given[hits["target"]])
     leaking = np.isin(tested, related(hits)["query"])
     return FoldParts(fold, train, val, tested[~leaking], tested[leaking], hits)
 
@@ -196,10 +193,7 @@ def write_splits(path: Path | str, table: pd.DataFrame) -> Path:
 def read_splits(path: Path | str) -> pd.DataFrame:
     """A `split_table` from CSV.
 
-    Raises
-    ------
-    UserError
-        If the file is missing or is no such table.
+    `UserError` if the file is missing or is no such table.
     """
     try:
         table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)

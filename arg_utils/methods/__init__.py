@@ -11,6 +11,7 @@ answers of a head on frozen ESM-2. May import `metrics`, `esm2`, `data`, `homolo
 'train + validation'
 """
 
+from arg_utils.errors import UserError
 from arg_utils.methods.base import Method
 from arg_utils.methods.baselines import BestHit, Majority
 from arg_utils.methods.course import FrozenLinear, LoraOnClassifier
@@ -34,3 +35,10 @@ METHODS: dict[str, type[Method]] = {
     )
 }
 DEFAULT_METHOD = Hybrid.name
+
+
+def method_class(name: str) -> type[Method]:
+    """The method of this name; a `UserError` names them all if there is none."""
+    if name not in METHODS:
+        raise UserError(f"There is no method {name!r}; choose one of {', '.join(METHODS)}.")
+    return METHODS[name]

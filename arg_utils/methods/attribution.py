@@ -122,7 +122,7 @@ def integrated_gradients(
     along it by more than ``tolerance``; the rest of the path needs few points.
     """
     gradients = IntegratedGradients(score, multiply_by_inputs=True)
-    known: dict[float, float] = {}  # the score at places of the path
+    scores: dict[float, float] = {}  # the score at places of the path
     total, at_once = np.zeros(len(inputs)), max(1, BATCH_TOKENS // len(inputs))
 
     def points(places: Sequence[float]) -> torch.Tensor:
@@ -134,15 +134,15 @@ def integrated_gradients(
         some, pieces = pieces[:at_once], pieces[at_once:]
         starts, ends = zip(*some, strict=True)
         with torch.no_grad():
-            new = sorted({*starts, *ends} - known.keys())
-            known |= zip(new, score(points(new)).tolist(), strict=True) if new else {}
+            new = sorted({*starts, *ends} - scores.keys())
+            scores |= zip(new, score(points(new)).tolist(), strict=True) if new else {}
         with torch.enable_grad():
             shares = gradients.attribute(
                 points(ends), points(starts), n_steps=STEPS, method="gausslegendre",
                 internal_batch_size=len(some),
             ).sum(dim=2).double().cpu().numpy()  # fmt: skip
         for (start, end), share in zip(some, shares, strict=True):
-            missed = abs(known[end] - known[start] - share.sum())
+            missed = abs(scores[end] - scores[start] - share.sum())
             if missed > tolerance and end - start > SHORTEST:
                 middle = (start + end) / 2
                 pieces += [(start, middle), (middle, end)]

@@ -14,6 +14,7 @@ from arg_utils.esm2.batches import MAX_RESIDUES, ResidueBar, even_parts, in_para
 from arg_utils.esm2.embeddings import pool
 from arg_utils.esm2.model import Esm2, best_device
 from arg_utils.esm2.weights import LAYERS, WIDTH, Weights
+from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods import course
 from arg_utils.settings import LoraBlocks
 
@@ -134,3 +135,18 @@ def set_gradients(
     for parameter, slope in zip(trained, slopes, strict=True):
         parameter.grad = slope.view_as(parameter)
     return loss.item()
+
+
+def share_shift(labels: np.ndarray, most: int | None) -> torch.Tensor:
+    """Log of each class's share in a sample of at most ``most`` per class over its share in all.
+
+    A capped sample has other class shares than the data. Added to the logits in the loss, this lets
+    a model trained on the sample keep the data's own shares (logit adjustment, arXiv:2007.07314,
+    used in the opposite direction).
+    Float32 [15]; zero for a class without proteins.
+    """
+    counts = np.bincount(labels, minlength=NUM_CLASSES)
+    capped = counts if most is None else np.minimum(counts, most)
+    shares = [np.maximum(each, 1) / each.sum() for each in (capped, counts)]
+    shift = np.log(shares[0]) - np.log(shares[1])
+    return torch.from_numpy(np.where(counts > 0, shift, 0.0)).float()

@@ -1,7 +1,7 @@
 """Training ESM-2 itself, end to end with a linear layer on top: LoRA in its blocks, or all of them.
 
-From top to bottom: the two methods, their training, and what a capped sample changes. `classifier`
-has the model, and the gradients of a step.
+From top to bottom: the two methods, and their training. `classifier` has the model, and the
+gradients of a step.
 """
 
 import json
@@ -32,7 +32,7 @@ from arg_utils.fingerprint import closure_fingerprint, fingerprint
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods import course
 from arg_utils.methods.base import MODEL, Method
-from arg_utils.methods.classifier import ProteinClassifier, residues, set_gradients
+from arg_utils.methods.classifier import ProteinClassifier, residues, set_gradients, share_shift
 from arg_utils.methods.course import FrozenLinear, new_head
 from arg_utils.metrics.scores import confusion, f1_from_confusion
 from arg_utils.settings import LoraBlocks, Profile
@@ -244,21 +244,6 @@ class Trainer:
         self.model.load_state_dict(saved["model"], strict=False)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
-
-
-def share_shift(labels: np.ndarray, most: int | None) -> torch.Tensor:
-    """Log of each class's share in a sample of at most ``most`` per class over its share in all.
-
-    A capped sample has other class shares than the data. Added to the logits in the loss, this lets
-    a model trained on the sample keep the data's own shares (logit adjustment, arXiv:2007.07314,
-    used in the opposite direction).
-    Float32 [15]; zero for a class without proteins.
-    """
-    counts = np.bincount(labels, minlength=NUM_CLASSES)
-    capped = counts if most is None else np.minimum(counts, most)
-    shares = [np.maximum(each, 1) / each.sum() for each in (capped, counts)]
-    shift = np.log(shares[0]) - np.log(shares[1])
-    return torch.from_numpy(np.where(counts > 0, shift, 0.0)).float()
 
 
 def estimated_macro_f1(labels: np.ndarray, drawn: np.ndarray, predicted: np.ndarray) -> float:

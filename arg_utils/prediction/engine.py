@@ -23,7 +23,7 @@ from arg_utils.labels import CLASSES, NONARG
 from arg_utils.prediction.model import Model, blocks
 from arg_utils.prediction.query import Query
 from arg_utils.prediction.reading import ReadingOptions, count_records, read_queries
-from arg_utils.prediction.writing import Context, known_format, writer
+from arg_utils.prediction.writing import Context, checked_format, writer
 
 
 @dataclass
@@ -103,7 +103,7 @@ def check_request(
     UserError
         Saying which, and what to do.
     """
-    known_format(form)
+    checked_format(form)
     if resume and (report or not out):
         raise UserError("--resume goes on with the rows of --out FILE; name it, without --report.")
     if not reading.genome and (reading.closed or reading.mode != "meta"):

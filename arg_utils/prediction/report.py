@@ -98,12 +98,12 @@ class Report:
         """Write the page, whole or not at all."""
         every = self.total <= ALL_ROWS
         rows = sorted([*self.rows, *self.others] if every else self.rows, key=_position)
-        known = {} if self.references is None else self.references.set_index("id")["sequence"]
+        references = {} if self.references is None else self.references.set_index("id")["sequence"]
         args, contigs = self.total - self.counts[CLASSES[NONARG]], self._contigs()
         page = _template().render(
             report=self,
             every=every,
-            rows=[row | {"alignment": _alignment(row, known)} for row in rows],
+            rows=[row | {"alignment": _alignment(row, references)} for row in rows],
             names=dict(zip(CLASSES, DISPLAY_NAMES, strict=True)),
             colours=dict(zip(CLASSES, COLOURS, strict=True)),
             classes=[name for name, _ in self.counts.most_common()],
@@ -131,11 +131,11 @@ def _position(row: dict[str, Any]) -> int:
     return row["position"]
 
 
-def _alignment(row: dict[str, Any], known: Any) -> str:
+def _alignment(row: dict[str, Any], references: Any) -> str:
     """The best local alignment with the nearest ARG, which is the upper one, as text."""
-    if row["nearest_id"] not in known:
+    if row["nearest_id"] not in references:
         return ""
-    target = known[row["nearest_id"]]
+    target = references[row["nearest_id"]]
     target = target if isinstance(target, str) else target.iloc[0]
     letters = (re.sub("[^ARNDCQEGHILKMFPSTWYVBZX]", "X", s) for s in (target, row["sequence"]))
     return str(_aligner().align(*letters)[0])

@@ -241,10 +241,8 @@ BLOCKS: dict[str, tuple[Block, ...]] = {
 def render(document: str, text: str, results: Path) -> str:
     """``text`` of a document with every block that it marks written anew.
 
-    Raises
-    ------
-    UserError
-        If a block is not marked by one begin and one end, or its file of numbers is missing.
+    `UserError` if a block is not marked by one begin and one end, or its file of numbers is
+    missing.
     """
     for block in BLOCKS[document]:
         begin, end = f"<!-- {block.name}:begin -->", f"<!-- {block.name}:end -->"

@@ -121,9 +121,9 @@ def motif_attributions(
     model, rows = Esm2(weights, torch.float32).to(best_device()), []
     with tqdm(total=len(members), desc="attribution", unit="protein", disable=not progress) as bar:
         for part, group in members.groupby(parts[members["protein"]]):
-            known = subset(data, np.flatnonzero(parts != part))
+            rest = subset(data, np.flatnonzero(parts != part))
             asked = subset(data, group["protein"])
-            head, _ = LinearHead.fit(known.sequences, known.labels)
+            head, _ = LinearHead.fit(rest.sequences, rest.labels)
             right = head.log_probabilities(asked.sequences).argmax(axis=1) == asked.labels
             told = subset(asked, np.flatnonzero(right))
             results = attribute(

@@ -109,5 +109,5 @@ def test_another_file_may_be_named_and_a_faulty_one_is_refused(work, place, tmp_
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(UserError, match="no method 'guess'; choose from majority, "):
+    with pytest.raises(UserError, match="no method 'guess'; choose one of majority, "):
         ladder.run_ladder(["guess"])

@@ -12,9 +12,9 @@ from arg_utils.esm2 import batches
 from arg_utils.esm2.embeddings import LAST_MEAN, embed
 from arg_utils.esm2.lora import count_trainable, trainable_state
 from arg_utils.methods import finetuning
-from arg_utils.methods.classifier import ProteinClassifier, set_gradients
+from arg_utils.methods.classifier import ProteinClassifier, set_gradients, share_shift
 from arg_utils.methods.course import logits, new_head
-from arg_utils.methods.finetuning import LoraInBlocks, Trainer, estimated_macro_f1, share_shift
+from arg_utils.methods.finetuning import LoraInBlocks, Trainer, estimated_macro_f1
 from arg_utils.metrics.scores import macro_f1
 from arg_utils.settings import LoraBlocks, load_profile
 
