@@ -6,7 +6,7 @@ import pytest
 import synthetic
 
 from arg_utils.errors import UserError
-from arg_utils.homology import mmseqs
+from arg_utils.homology import databases, mmseqs
 from arg_utils.homology.databases import profile_database, run_mmseqs, sequence_database
 from arg_utils.homology.mmseqs import COLUMNS, best_hits, cluster, profile_search, search
 
@@ -115,7 +115,7 @@ def test_a_database_answers_like_its_sequences(shared_cache, proteins, tmp_path,
     (tmp_path / "some" / "targets" / "done").unlink()  # as if its making had been interrupted
     assert sequence_database(tmp_path / "some" / "targets", proteins[2:]) == targets
     pd.testing.assert_frame_equal(search(proteins, targets), whole)
-    monkeypatch.setattr(mmseqs, "run_mmseqs", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(databases, "run_mmseqs", lambda *_: pytest.fail("made again"))
     sequence_database(tmp_path / "some" / "targets", proteins[2:])
 
 

@@ -259,7 +259,7 @@ def test_embedding_maps_tell_15_classes_apart():
 
 
 def test_a_second_map_is_turned_to_match_the_first(monkeypatch):
-    monkeypatch.setattr(eda, "project", np.copy)
+    monkeypatch.setattr(maps, "project", np.copy)
     points, quarter = examples.FEATURES[:, :2], np.array([[0, 1], [-1, 0]])
     features = {"one": points, "turned": points @ quarter}
     one, turned = maps.embedding_maps(features, examples.LABELS[examples.FEW]).axes
