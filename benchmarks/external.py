@@ -32,7 +32,7 @@ from arg_utils.homology.mmseqs import best_hits
 from arg_utils.homology.splits import PARTS, homology_clusters, random_split
 from arg_utils.labels import CLASSES, DISPLAY_NAMES, INDEX, NONARG
 from arg_utils.methods import METHODS as LIBRARY
-from arg_utils.metrics.calibration import expected_calibration_error
+from arg_utils.metrics.calibration import answered, expected_calibration_error
 from arg_utils.metrics.scores import (
     accuracy,
     bootstrap_ci,
@@ -164,7 +164,7 @@ def score(
         "identity": json.loads(identity_bins(true, predicted, near).to_json(orient="records")),
     }  # fmt: skip
     if threshold is not None:
-        sure = probabilities.max(axis=1) >= threshold
+        sure = answered(probabilities, threshold)
         wrong = float((true != predicted)[sure].mean()) if sure.any() else 0.0
         row |= {"threshold": threshold, "answered": float(sure.mean()), "error_answered": wrong}
     return row
@@ -176,7 +176,7 @@ def answers(work: Workspace, sequences: list[str]) -> dict[str, tuple[np.ndarray
     for name in METHODS:
         fit_random(work, name)
         method = load_fitted(work, name)
-        out[name] = method.probabilities(sequences), method.threshold or None  # 0: never uncertain
+        out[name] = method.probabilities(sequences), method.threshold
     return out
 
 
@@ -187,8 +187,8 @@ def evaluate(work: Workspace) -> dict:
     groups = homology_clusters(sequences)
     hits = best_hits(sequences, work.references.sequences).set_index("query")["identity"]
     near = hits.reindex(range(len(records))).to_numpy()
-    answered = answers(work, sequences)
-    base = answered[BASE][0].argmax(axis=1)
+    given = answers(work, sequences)
+    base = given[BASE][0].argmax(axis=1)
     support = {CLASSES[i]: int((true == i).sum()) for i in np.unique(true)}
     return {
         **work.provenance("python -m benchmarks.external"),
@@ -200,7 +200,7 @@ def evaluate(work: Workspace) -> dict:
                 "method": name, "given": LIBRARY[name].reference,
                 **score(true, probabilities, base, groups, near, threshold),
             }
-            for name, (probabilities, threshold) in answered.items()
+            for name, (probabilities, threshold) in given.items()
         ],
     }  # fmt: skip
 

@@ -24,6 +24,7 @@ from arg_utils.files import RESULTS, cache_dir, write_text
 from arg_utils.homology.mmseqs import best_hits
 from arg_utils.homology.splits import PARTS, homology_clusters
 from arg_utils.labels import CLASSES, NONARG
+from arg_utils.metrics.calibration import answered
 from arg_utils.metrics.scores import bootstrap_ci, bootstrap_gain
 from benchmarks.blast_database import read_proteins
 from benchmarks.external import BASE, answers, external_set
@@ -77,7 +78,7 @@ def called(probabilities: np.ndarray, threshold: float | None) -> dict:
     """Shares taken for an ARG: at all, and above the threshold; and the share answered there."""
     arg, out = probabilities.argmax(axis=1) != NONARG, {}
     if threshold is not None:
-        sure = probabilities.max(axis=1) >= threshold
+        sure = answered(probabilities, threshold)
         out = {"called_arg_answered": float((arg & sure).mean()), "answered": float(sure.mean())}
     return {"called_arg": float(arg.mean()), **out}
 

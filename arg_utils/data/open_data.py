@@ -28,7 +28,7 @@ from arg_utils.homology.splits import split_table, write_splits
 from arg_utils.labels import CLASSES, NONARG, class_index
 
 FOLDER = DATA / "open"
-VERSION = 2  # of what is built: raise it, and older builds are replaced
+VERSION = 3  # of what is built: raise it, and older builds are replaced
 SEED = 0
 MARKERS = 2000  # at most so many proteins of the marker families: 30 families are few
 MIN_LENGTH = 30  # residues of a negative; the shortest ARG has 31
@@ -154,14 +154,23 @@ def read_args(sources: Sources, report: Report) -> list[Record]:
             outside[kind] += 1
             continue
         gene = _word(subtype.partition("__")[2] or subtype)
-        mapped.append((accession(record.id), label, gene, record.sequence))
+        words = f"{CLASSES[label]}|{gene}|{_mechanism(types.loc[record.id])}"
+        mapped.append((accession(record.id), label, words, record.sequence))
     report.args_outside, report.args_mapped = dict(outside.most_common()), len(mapped)
     ids = unique_ids(name for name, *_ in mapped)
     records = [
-        Record(name, f"{name}|FEATURES|SARG|{CLASSES[label]}|{gene}", sequence, label)
-        for name, (_, label, gene, sequence) in zip(ids, mapped, strict=True)
+        Record(name, f"{name}|FEATURES|SARG|{words}".removesuffix("|"), sequence, label)
+        for name, (_, label, words, sequence) in zip(ids, mapped, strict=True)
     ]
     return _distinct(records, report)
+
+
+def _mechanism(row: pd.Series) -> str:
+    """Group and subgroup, ``efflux pump: MFS family``; empty where SARG states none."""
+    group, subgroup = (row[f"Mechanism.{level}"].strip() for level in ("group", "subgroup"))
+    subgroup = subgroup.removesuffix(" antibiotic efflux pump")
+    text = ": ".join(filter(None, (group[:1].lower() + group[1:], subgroup)))
+    return text.replace("|", "_")
 
 
 def _distinct(records: list[Record], report: Report) -> list[Record]:

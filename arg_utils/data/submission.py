@@ -38,19 +38,19 @@ def write_submission(ids: Sequence[str], labels: ArrayLike, path: Path | str) ->
 
 
 def write_answers(
-    ids: Sequence[str], probabilities: np.ndarray, threshold: float, path: Path | str
+    ids: Sequence[str], probabilities: np.ndarray, answered: np.ndarray, path: Path | str
 ) -> Path:
     """Write what a reader wants to know beside the submission, whole or not at all.
 
-    Columns: id, class, probability (of that class), answer: the class, or ``uncertain`` where the
-    probability is below ``threshold``. ``probabilities`` are float [n, 15].
+    Columns: id, class, probability (of that class), answer: the class, or ``uncertain`` where
+    ``answered``, bool [n], is false. ``probabilities`` are float [n, 15].
     """
     names, highest = [CLASSES[i] for i in probabilities.argmax(axis=1)], probabilities.max(axis=1)
     columns = {
         "id": list(ids),
         "class": names,
         "probability": highest.round(4),
-        "answer": np.where(highest >= threshold, names, UNSURE),
+        "answer": np.where(answered, names, UNSURE),
     }
     return write_text(path, pd.DataFrame(columns).to_csv(index=False, lineterminator="\n"))
 

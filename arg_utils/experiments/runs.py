@@ -17,6 +17,7 @@ from arg_utils.files import atomic_path, check_writable, file_sha256, write_text
 from arg_utils.labels import CLASSES
 from arg_utils.methods import DEFAULT_METHOD, METHODS, method_class
 from arg_utils.methods.base import Method
+from arg_utils.metrics.calibration import answered
 from arg_utils.metrics.scores import accuracy, macro_f1, per_class_table
 from arg_utils.settings import Profile, load_profile
 
@@ -141,11 +142,11 @@ def submit_run(
         seen = f"ESM-2 sees the first {MAX_RESIDUES:,} residues alone"
         print(f"note: of {counted(long, 'long protein')} {seen}", file=sys.stderr)
     probabilities = method.probabilities([record.sequence for record in dataset.test])
-    predicted = probabilities.argmax(axis=1)
+    predicted, sure = probabilities.argmax(axis=1), answered(probabilities, method.threshold)
     write_submission(ids, predicted.tolist(), out)
     if answers is not None:
-        write_answers(ids, probabilities, method.threshold, answers)
-    return predicted, int((probabilities.max(axis=1) < method.threshold).sum())
+        write_answers(ids, probabilities, sure, answers)
+    return predicted, int((~sure).sum())
 
 
 def _load_for_fit(folder: Path) -> DataSet:

@@ -33,7 +33,7 @@ class Method(ABC):
     # chooses nothing on validation is given both parts.
     reference: str = TRAIN
     files: tuple[str, ...] = (MODEL,)  # that ``save`` writes
-    threshold: float = 0.0  # of probability, below which an answer is better called uncertain
+    threshold: float | None = None  # of prediction sets: `calibration.answered`
 
     def __init__(self) -> None:
         self.trainable_parameters = 0  # how many numbers the last training step could change

@@ -76,6 +76,7 @@ class Unseen:
 
     evidence: np.ndarray  # of `assemble`, float32 [m, 15, columns]
     labels: np.ndarray  # int64 [m]
+    families: np.ndarray  # int64 [m], homology clusters
     far: np.ndarray  # bool [m], whether no protein of the same homology fold was a reference
     balanced: np.ndarray  # float64 [m]: so that rare classes and small families count
     natural: np.ndarray  # float64 [m]: how many training proteins each stands for
@@ -183,6 +184,7 @@ def unseen_evidence(references: References, seed: int) -> Unseen:
     times = len(situations)
     return Unseen(
         np.concatenate(situations), np.tile(labels[sample], times),
+        np.tile(families[sample], times),
         np.arange(times * len(sample)) >= len(sample),
         np.tile(balanced, times), np.tile(natural, times),
     )  # fmt: skip

@@ -38,11 +38,11 @@ from arg_utils.methods.evidence import (
     unseen_evidence,
 )
 from arg_utils.methods.frozen import SHAPES, LinearHead, frozen_features
-from arg_utils.metrics.calibration import abstention_threshold
+from arg_utils.metrics.calibration import conformal_threshold
 from arg_utils.settings import Profile
 
 FAR = (0.1, 0.3, 1.0)  # how much far evidence may count relative to near evidence
-RISK = 0.05  # share of wrong answers among those given, on proteins far from all references
+COVERAGE = 0.9  # of prediction sets, on families far from all references
 
 
 class Hybrid(ReferenceProteins):
@@ -119,9 +119,11 @@ class Hybrid(ReferenceProteins):
 
 
 def _threshold(unseen: Unseen, weights: torch.Tensor) -> float:
-    """Of the far answers at or above it, at most `RISK` were wrong; rounded as it is saved."""
-    hard = unseen.far if unseen.far.any() else ~unseen.far
-    evidence = torch.from_numpy(unseen.evidence[hard])
-    probabilities = F.softmax(evidence @ weights, dim=1).numpy()
-    threshold = abstention_threshold(probabilities, unseen.labels[hard], RISK, unseen.natural[hard])
-    return float(np.float32(threshold))
+    """Of prediction sets that cover `COVERAGE` of far families; rounded as it is saved."""
+    far = unseen.far if unseen.far.any() else ~unseen.far
+    probabilities = F.softmax(torch.from_numpy(unseen.evidence[far]) @ weights, dim=1).numpy()
+    return float(
+        np.float32(
+            conformal_threshold(probabilities, unseen.labels[far], unseen.families[far], COVERAGE)
+        )
+    )

@@ -1,4 +1,4 @@
-"""Can the probabilities be believed? Calibration error, and what abstaining buys.
+"""Can the probabilities be believed? Calibration error, abstention, prediction sets.
 
 Probabilities have shape (n, 15), rows summing to 1; true classes shape (n,), 0-14. What is no such
 thing, or of another length, is a `ValueError`.
@@ -98,17 +98,38 @@ def risk_coverage(
     return pd.DataFrame(columns)[last].reset_index(drop=True)
 
 
-def abstention_threshold(
-    probabilities: ArrayLike, y_true: ArrayLike, risk: float, weights: ArrayLike | None = None
+def conformal_threshold(
+    probabilities: ArrayLike, y_true: ArrayLike, groups: ArrayLike, coverage: float
 ) -> float:
-    """The lowest top probability from which on at most a share ``risk`` of answers is wrong.
+    """The least probability (0-1) of a class that belongs to a protein's prediction set.
 
-    Answer at or above it, say "uncertain" below: the point of `risk_coverage` that answers most
-    within the risk. 0-1; 1 if even the surest answers are wrong more often.
+    Hierarchical conformal prediction (Lee, Barber & Willett 2023, arXiv:2306.06342): proteins of
+    one family are right or wrong together, so families are what is exchangeable, and each weighs
+    the same. The sets of classes at or above the threshold hold the true class of a protein of a
+    new family with probability ``coverage`` (0-1) at least, on average over families like these; 0,
+    and so all classes, where the families are too few to promise that. ``groups`` are the families
+    (n,), any sortable values.
     """
-    curve = risk_coverage(probabilities, y_true, weights)
-    within = curve["threshold"][curve["risk"] <= risk]
-    return float(within.min()) if len(within) else 1.0
+    p, true = _checked(probabilities, y_true)
+    check_same_length(y_true=true, groups=groups)
+    families, family, size = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    of_true = p[np.arange(len(true)), true]
+    order = np.argsort(of_true, kind="stable")
+    weight = 1 / ((len(families) + 1) * size[family.ravel()[order]])
+    below = 1 / (len(families) + 1) + np.concatenate([[0.0], np.cumsum(weight)[:-1]])
+    allowed = of_true[order][below <= 1 - coverage + 1e-12]
+    return float(allowed.max()) if len(allowed) else 0.0
+
+
+def answered(probabilities: ArrayLike, threshold: float | None) -> NDArray:
+    """Which proteins get an answer, bool (n,): their prediction set holds one class.
+
+    Without a threshold (see `conformal_threshold`), all do.
+    """
+    p = np.asarray(probabilities)
+    if threshold is None:
+        return np.ones(len(p), dtype=bool)
+    return (p >= threshold).sum(axis=1) == 1
 
 
 def fit_temperature(
@@ -140,10 +161,16 @@ def _bin_of(confidence: NDArray, bins: int) -> NDArray:
 
 def _confidence(probabilities: ArrayLike, y_true: ArrayLike) -> tuple[NDArray, NDArray]:
     """The top probability, shape (n,), and whether it is on the true class, shape (n,)."""
+    p, true = _checked(probabilities, y_true)
+    return p.max(axis=1), p.argmax(axis=1) == true
+
+
+def _checked(probabilities: ArrayLike, y_true: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Both as arrays, of shapes (n, 15) and (n,)."""
     p, true = np.asarray(probabilities, dtype=float), check_labels(y_true, "y_true")
     if p.ndim != 2 or p.shape[1] != NUM_CLASSES:
         raise ValueError(f"probabilities must have shape (n, {NUM_CLASSES}), not {p.shape}")
     check_same_length(probabilities=p, y_true=true)
     if not (np.all(p >= 0) and np.allclose(p.sum(axis=1), 1, atol=1e-3)):
         raise ValueError("each row of probabilities must be non-negative and sum to 1")
-    return p.max(axis=1), p.argmax(axis=1) == true
+    return p, true

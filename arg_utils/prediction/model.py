@@ -51,14 +51,14 @@ class Model:
     ----------
     name : as results call it.
     data : name and identity of the data it was fitted on.
-    threshold : the probability below which an answer is uncertain.
+    threshold : of prediction sets: `calibration.answered`.
     scorer : sequences and a callback for progress in, `Scores` out.
     references : labelled proteins that queries are compared with, where the method has any.
     """
 
     name: str
     data: str
-    threshold: float
+    threshold: float | None
     scorer: Callable[[Sequence[str], Progress], Scores]
     references: References | None = None
 

@@ -10,6 +10,7 @@ from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.homology.splits import CLUSTER_COVERAGE, IDENTITY
 from arg_utils.labels import CLASSES, NONARG
 from arg_utils.methods.evidence import NOISE
+from arg_utils.metrics.calibration import answered
 from arg_utils.prediction.genes import RELATIVE, SAME_GENE, cautions, gene_family
 from arg_utils.prediction.query import Query
 
@@ -29,6 +30,7 @@ COLUMNS: dict[str, int | None] = {
     "reference_coverage": 3,  # 0-1, of the nearest ARG
     "nearest_bits": 0,
     "gene_family": None,  # of the nearest ARG, where the protein is of its family
+    "mechanism": None,  # of resistance, of the nearest ARG: what a superfamily shares
     "agree": None,  # whether the best hit and ESM-2 alone name one class: yes, no, or empty
     "flags": None,  # comma-separated
 }
@@ -64,14 +66,17 @@ class Scores:
 
 
 def result_frame(
-    queries: Sequence[Query], scores: Scores, threshold: float, references: pd.DataFrame | None
+    queries: Sequence[Query],
+    scores: Scores,
+    threshold: float | None,
+    references: pd.DataFrame | None,
 ) -> pd.DataFrame:
     """Rows of `COLUMNS`, `PLACE` and `LENGTHS`, one a query, in order.
 
     Parameters
     ----------
     scores : of the queries, in the same order.
-    threshold : the probability below which an answer is uncertain.
+    threshold : of prediction sets: `calibration.answered`.
     references : of `searches.References.table`, where ``scores`` has hits.
     """
     count, p = len(queries), scores.probabilities
@@ -94,7 +99,7 @@ def result_frame(
             "probability": p[each, first].round(4),
             "second_class": _NAMES[second],
             "second_probability": p[each, second].round(4),
-            "uncertain": np.where(p[each, first] < threshold, "yes", "no"),
+            "uncertain": np.where(answered(p, threshold), "no", "yes"),
             "nearest_id": nearest["id"].fillna(""),
             "nearest_gene": nearest["gene"].fillna(""),
             "nearest_class": ["" if pd.isna(i) else CLASSES[int(i)] for i in nearest["label"]],
@@ -103,6 +108,7 @@ def result_frame(
             "reference_coverage": nearest["target_coverage"],
             "nearest_bits": nearest["bits"],
             "gene_family": [gene_family(g) for g in nearest["gene"].where(related, "").fillna("")],
+            "mechanism": nearest["mechanism"].fillna(""),
             "agree": _agreement(best["label"], scores.alone),
             "flags": [",".join(dict.fromkeys(words)) for words in flags],
         }
@@ -116,7 +122,8 @@ def result_frame(
 
 
 _NAMES = np.array(CLASSES, dtype=object)
-_HIT = {"query": int, "label": float, "id": object, "gene": object, "profile": object,
+_HIT = {"query": int, "label": float, "id": object, "gene": object, "mechanism": object,
+        "profile": object,
         "identity": float, "query_coverage": float, "target_coverage": float, "bits": float,
         "length": float}  # fmt: skip
 
@@ -127,8 +134,9 @@ def _named(hits: pd.DataFrame | None, references: pd.DataFrame | None) -> pd.Dat
         return pd.DataFrame(columns=list(_HIT)).astype(_HIT)
     hits = hits[hits["bits"] > NOISE]
     targets = references.loc[hits["target"].unique()]
-    known = targets[["id", "gene", "label"]].assign(length=targets["sequence"].str.len())
-    return hits.join(known, on="target").astype(_HIT)[list(_HIT)]
+    described = targets[["id", "gene", "mechanism", "label"]]
+    described = described.assign(length=targets["sequence"].str.len())
+    return hits.join(described, on="target").astype(_HIT)[list(_HIT)]
 
 
 def _first(hits: pd.DataFrame, count: int) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from arg_utils.labels import NONARG
 from arg_utils.methods.evidence import SEARCH, profiled, strongest_first
 
 TABLE, FILES = "references.tsv", "files.json"
+TEXTS = ("id", "gene", "mechanism", "sequence")  # columns of the table beside ``label``
 BEST_HIT_EVALUE = 1e-3  # the default of `search`, and so the limit of the method `best_hit`
 
 
@@ -27,8 +28,8 @@ class References:
 
     Attributes
     ----------
-    table : one row a protein: ``id``, ``gene`` (empty where none is stated), ``label`` (0-14) and
-        ``sequence``.
+    table : one row per protein: ``id``, ``gene``, ``mechanism`` of resistance (both empty where
+        none is stated), ``label`` (0-14) and ``sequence``.
     sequences, profiles : the databases that `hits` searches; no profiles where no family is one.
     """
 
@@ -69,7 +70,7 @@ def best_hit_classes(hits: pd.DataFrame, labels: np.ndarray, queries: int) -> np
 
 def references_key(*identity: str) -> str:
     """The name of a folder of references: of their identity and MMseqs2's version."""
-    return answer_key("references", [], identity)
+    return answer_key("references", [], (*TEXTS, *identity))
 
 
 def open_references(key: str, proteins: Callable[[], Proteins]) -> References:
@@ -86,7 +87,7 @@ def open_references(key: str, proteins: Callable[[], Proteins]) -> References:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             content = _build(folder, proteins())
-    types = {"id": str, "gene": str, "label": np.int64, "sequence": str}
+    types = dict.fromkeys(TEXTS, str) | {"label": np.int64}
     table = pd.read_csv(folder / TABLE, sep="\t", dtype=types, keep_default_na=False, quoting=3)
     profiles = folder / content["profiles"] if content["profiles"] else None
     return References(table, folder / content["sequences"], profiles)
@@ -118,9 +119,12 @@ def _table(proteins: Proteins) -> pd.DataFrame:
     named = []
     for header, label in zip(headers, proteins.labels.tolist(), strict=True):
         fields = [part.strip() for part in header.split("|")]
-        place = 1 if label == NONARG and len(fields) > 1 else 0
-        named.append((fields[place], "" if label == NONARG else "|".join(fields[4:5])))
-    table = pd.DataFrame(named, columns=["id", "gene"])
+        if label == NONARG:
+            named.append((fields[1] if len(fields) > 1 else fields[0], "", ""))
+        else:
+            gene, mechanism = [*fields[4:6], "", ""][:2]
+            named.append((fields[0], gene, mechanism))
+    table = pd.DataFrame(named, columns=["id", "gene", "mechanism"])
     return table.assign(label=proteins.labels, sequence=proteins.sequences)
 
 

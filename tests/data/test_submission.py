@@ -103,7 +103,8 @@ def test_a_file_that_cannot_be_read(tmp_path):
 def test_answers_say_what_is_uncertain(tmp_path):
     probabilities = np.full((3, 15), 0.01)
     probabilities[0, 11], probabilities[1, 14], probabilities[2, 2] = 0.86, 0.5, 0.7
-    path = write_answers(["a", "b,1", "c"], probabilities, 0.7, tmp_path / "answers.csv")
+    sure = np.array([True, False, True])
+    path = write_answers(["a", "b,1", "c"], probabilities, sure, tmp_path / "answers.csv")
     assert path.read_text().splitlines() == [
         "id,class,probability,answer",
         "a,beta_lactam,0.86,beta_lactam",

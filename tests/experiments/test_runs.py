@@ -99,7 +99,7 @@ def test_without_a_key_there_are_no_test_scores(data, tmp_path):
 
 def test_proteins_beyond_the_window_are_told_of(tmp_path, monkeypatch, capsys):
     class Stub:
-        uses_esm2, threshold = True, 0.0
+        uses_esm2, threshold = True, None
 
         def probabilities(self, sequences):
             return np.eye(15, dtype=np.float32)[[0] * len(sequences)]

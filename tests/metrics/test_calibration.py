@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from arg_utils.metrics.calibration import (
-    abstention_threshold,
+    answered,
+    conformal_threshold,
     error_if_calibrated,
     expected_calibration_error,
     fit_temperature,
@@ -89,17 +90,37 @@ def test_the_temperature_heeds_how_often_each_counts():
     assert sure < 1 < unsure
 
 
-def test_the_threshold_answers_most_within_the_risk():
-    table, true = confident([0.9, 0.8, 0.7, 0.6], [0] * 4), [0, 0, 1, 0]
-    assert abstention_threshold(table, true, 0.0) == 0.8
-    assert abstention_threshold(table, true, 0.25) == 0.6
-    assert abstention_threshold(table, true, 0.0, [1, 1, 0, 1]) == 0.6
-    assert abstention_threshold(table, [1, 1, 1, 1], 0.5) == 1.0
+def test_the_conformal_threshold_counts_families_not_proteins():
+    """Four families, one of which has many proteins: it weighs no more than the others."""
+    table = confident([0.9, 0.8, 0.7, *[0.3] * 20], [0] * 23)
+    families = [0, 1, 2, *[3] * 20]
+    assert conformal_threshold(table, [0] * 23, families, 0.6) == pytest.approx(0.7)
+    assert conformal_threshold(table, [0] * 23, families, 0.4) == pytest.approx(0.8)
+    assert conformal_threshold(table, [0] * 23, range(23), 0.5) == pytest.approx(0.3)
+    assert conformal_threshold(table, [0] * 23, families, 0.9) == 0, "too few families for that"
 
 
-def test_the_threshold_does_not_part_equals():
-    table = confident([0.9, 0.7, 0.7], [0] * 3)
-    assert abstention_threshold(table, [0, 0, 1], 0.2) == 0.9
+def test_sets_cover_new_families_as_often_as_promised():
+    """Families of unequal sizes, whose proteins share one difficulty: mean over many draws."""
+    rng, covered = np.random.default_rng(3), []
+    for _ in range(300):
+        size = rng.integers(1, 30, 60)
+        family = np.repeat(np.arange(60), size)
+        table = confident(rng.random(60)[family], [0] * len(family))
+        old = family < 40
+        threshold = conformal_threshold(table[old], [0] * old.sum(), family[old], 0.8)
+        held = table[~old, 0] >= threshold
+        covered.append(np.mean([held[family[~old] == number].mean() for number in range(40, 60)]))
+    assert 0.79 < np.mean(covered) < 0.83
+
+
+def test_an_answer_is_a_set_of_one_class():
+    table = np.zeros((3, 15))
+    table[0, :2], table[1, :3], table[2, :3] = (0.9, 0.1), (0.4, 0.3, 0.3), (0.45, 0.45, 0.1)
+    assert answered(table, 0.5).tolist() == [True, False, False], "none reaches it"
+    assert answered(table, 0.4).tolist() == [True, True, False], "two do"
+    assert answered(table, None).all()
+    assert not answered(table, 0).any()
 
 
 def test_families_that_are_right_as_one_show_an_error_without_fault():

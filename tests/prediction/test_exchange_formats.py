@@ -19,6 +19,7 @@ ROW = {
     "second_probability": 0.01, "uncertain": "no", "nearest_id": "AAA1.1",
     "nearest_gene": "AAC(6')-Ib", "nearest_class": "beta_lactam", "nearest_identity": 0.5,
     "nearest_coverage": 0.9, "reference_coverage": 0.951, "nearest_bits": 120.0, "gene_family": "",
+    "mechanism": "efflux pump: MFS family",
     "agree": "yes", "flags": "partial_gene,accessory", "contig": "c >1", "start": 5, "end": 304,
     "strand": "-", "length": 99, "reference_length": 104,
 }  # fmt: skip
@@ -74,6 +75,7 @@ def test_hamronization_is_valid_for_its_own_package():
     assert (first.input_gene_start, first.input_gene_stop, first.input_gene_length) == (5, 304, 300)
     assert first.strand_orientation == "-"
     assert (first.input_sequence_id, first.drug_class) == ("c >1", "beta_lactam")
+    assert first.resistance_mechanism == "efflux pump: MFS family"
     assert (first.coverage_percentage, first.sequence_identity) == (95.1, 50.0)
     assert (first.input_protein_length, first.reference_protein_length) == (99, 104)
     assert (second.input_gene_length, second.input_protein_length) == (None, 99)

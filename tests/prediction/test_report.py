@@ -74,7 +74,7 @@ def page(tmp_path, *blocks, references=REFERENCES):
 
 
 def test_names_from_the_input_are_text_and_nothing_is_fetched(tmp_path):
-    changes = dict.fromkeys(("id", "nearest_gene", "gene_family", "flags"), NASTY)
+    changes = dict.fromkeys(("id", "nearest_gene", "gene_family", "mechanism", "flags"), NASTY)
     seen = page(tmp_path, block(3, known=[1], contig=NASTY, **changes))
     assert seen.tags.count("script") == 1  # the page's own
     assert seen.rows == ["p0", NASTY, "p2"]
