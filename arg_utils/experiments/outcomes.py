@@ -19,11 +19,7 @@ from arg_utils.fingerprint import closure_fingerprint, fingerprint
 from arg_utils.homology.splits import FoldParts, homology_fold
 from arg_utils.methods import METHODS
 from arg_utils.methods.base import TRAIN, Method
-from arg_utils.metrics.scores import (
-    accuracy,
-    bootstrap_ci,
-    macro_f1,
-)
+from arg_utils.metrics.scores import accuracy, bootstrap_ci, macro_f1
 
 RANDOM, HOMOLOGY = "random", "homology"
 

@@ -21,10 +21,7 @@ from torch import nn
 from arg_utils.data.proteins import Proteins, cap_per_class
 from arg_utils.errors import UserError
 from arg_utils.esm2 import lora, ranks
-from arg_utils.esm2.batches import (
-    ResidueBar,
-    shuffled_batches,
-)
+from arg_utils.esm2.batches import ResidueBar, shuffled_batches
 from arg_utils.esm2.embeddings import embed
 from arg_utils.esm2.weights import WIDTH
 from arg_utils.files import load_checkpoint, save_checkpoint
@@ -150,10 +147,7 @@ class Trainer:
         return [chosen[b] for b in shuffled_batches(lengths, self.settings.batch_tokens, rng)]
 
     def run(
-        self,
-        checkpoint: Path | None = None,
-        start: np.ndarray | None = None,
-        progress: bool = True,
+        self, checkpoint: Path | None = None, start: np.ndarray | None = None, progress: bool = True
     ) -> pd.DataFrame:
         """Train, and leave the best epoch's parameters in the model.
 

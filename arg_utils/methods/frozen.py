@@ -15,13 +15,7 @@ from arg_utils.data.proteins import Proteins
 from arg_utils.esm2.embeddings import FEATURES, embed
 from arg_utils.esm2.weights import WIDTH
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.methods.base import (
-    MODEL,
-    ReferenceProteins,
-    Refitted,
-    load_arrays,
-    save_arrays,
-)
+from arg_utils.methods.base import MODEL, ReferenceProteins, Refitted, load_arrays, save_arrays
 
 FEATURE_WIDTH = WIDTH * len(FEATURES)
 

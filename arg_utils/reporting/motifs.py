@@ -19,13 +19,7 @@ from arg_utils.esm2.model import Esm2, best_device
 from arg_utils.esm2.weights import Weights
 from arg_utils.homology.mmseqs import cluster
 from arg_utils.labels import CLASSES
-from arg_utils.methods.attribution import (
-    Attribution,
-    HeadOnEsm2,
-    attribute,
-    motif_auc,
-    shift_test,
-)
+from arg_utils.methods.attribution import Attribution, HeadOnEsm2, attribute, motif_auc, shift_test
 from arg_utils.methods.frozen import LinearHead
 from arg_utils.metrics.scores import Interval
 from arg_utils.reporting import style
