@@ -35,7 +35,7 @@ SkipBad = Callable[[str], None] | None
 def skipping(skip_bad: SkipBad) -> Iterator[None]:
     """A block about one record: ``skip_bad`` is told of its fault, which ends the block alone.
 
-    Without ``skip_bad`` the fault is raised.
+    Without ``skip_bad`` the fault is raised. Faults of who gets what the block yields pass it by.
     """
     try:
         yield

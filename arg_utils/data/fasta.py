@@ -100,7 +100,6 @@ def iterate_fasta(
     unknown: dict[str, list[int]] = {}  # name of a class: lines
     reader, ambiguous = ResidueReader(), 0
     for entry in iterate_entries(handle, name, skip_bad):
-        record = None
         with skipping(skip_bad):
             accession, label = entry.id, None
             if labelled:
@@ -108,10 +107,9 @@ def iterate_fasta(
             elif unique:
                 _refuse_twice(entry, seen)
             sequence = reader.residues(entry)
-            record = Record(accession, entry.header, sequence, label, entry.line)
             ambiguous += "J" in entry.letters or "j" in entry.letters
-        if record and (label is not None or not labelled):
-            yield record
+            if label is not None or not labelled:
+                yield Record(accession, entry.header, sequence, label, entry.line)
     if ambiguous:
         what = "J (leucine or isoleucine), which ESM-2 does not know, was read as X"
         print(f"note: {name}: {what} in {counted(ambiguous, 'protein')}", file=sys.stderr)
@@ -150,7 +148,6 @@ def iterate_entries(handle: BinaryIO, name: str, skip_bad: SkipBad = None) -> It
         empty = False
         line, header, lines = begun.popleft()
         entry = Entry(name, line, header, "".join(letters.split()), lines)
-        whole = False
         with skipping(skip_bad):
             if not header:
                 entry.refuse("the header is empty; write an id after the '>'")
@@ -162,8 +159,6 @@ def iterate_entries(handle: BinaryIO, name: str, skip_bad: SkipBad = None) -> It
                 entry.refuse(
                     "this is not UTF-8 text; save it as UTF-8, or remove the letter", below
                 )
-            whole = True
-        if whole:
             yield entry
     if empty:
         raise UserError(f"{name} is empty; give a FASTA file with at least one record.")

@@ -122,11 +122,8 @@ def iterate_genes(
 
 def _contigs(handle: BinaryIO, name: str, skip_bad: SkipBad) -> Iterator[tuple[str, bytes]]:
     for entry in iterate_entries(handle, name, skip_bad):
-        bases = b""
         with skipping(skip_bad):
-            bases = _bases(entry)
-        if bases:
-            yield entry.id, bases
+            yield entry.id, _bases(entry)
 
 
 def _batches(contigs: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
