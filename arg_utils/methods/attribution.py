@@ -171,12 +171,15 @@ def occlusion(
     return lost[stretch].cpu().numpy()
 
 
-def motif_auc(values: np.ndarray, motif: np.ndarray) -> float:
-    """How often a residue of ``motif`` (positions) has a larger value than one outside it, 0-1.
+def motif_auc(values: np.ndarray, motif: np.ndarray) -> np.ndarray:
+    """How often a residue of ``motif`` has a larger value than one outside it, 0-1.
 
-    The area under the ROC curve: 0.5 by chance; ties count half.
+    The area under the ROC curve: 0.5 by chance; ties count half. ``motif`` holds m positions, or
+    several motifs as [..., m]; one number for each.
     """
-    return float(_aucs(values, motif[None])[0])
+    inside, outside = motif.shape[-1], len(values) - motif.shape[-1]
+    above = rankdata(values)[motif].sum(axis=-1) - inside * (inside + 1) / 2
+    return above / (inside * outside)
 
 
 def shift_test(values: Sequence[np.ndarray], motifs: Sequence[np.ndarray]) -> float:
@@ -189,15 +192,8 @@ def shift_test(values: Sequence[np.ndarray], motifs: Sequence[np.ndarray]) -> fl
     """
     shares = np.linspace(0, 1, min(map(len, values)), endpoint=False)[:, None]
     aucs = [
-        _aucs(v, (motif + np.round(shares * len(v)).astype(int)) % len(v))
+        motif_auc(v, (motif + np.round(shares * len(v)).astype(int)) % len(v))
         for v, motif in zip(values, motifs, strict=True)
     ]
     means = np.mean(aucs, axis=0)
     return float(np.mean(means >= means[0] - 1e-12))
-
-
-def _aucs(values: np.ndarray, motifs: np.ndarray) -> np.ndarray:
-    """`motif_auc` of each row of ``motifs`` [k, m]."""
-    inside, outside = motifs.shape[1], len(values) - motifs.shape[1]
-    above = rankdata(values)[motifs].sum(axis=1) - inside * (inside + 1) / 2
-    return above / (inside * outside)
