@@ -16,17 +16,16 @@ class UserError(Exception):
     """
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 protein``, ``2,000 proteins``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 # What to do where the system refuses, by its number for why.
 _REMEDIES = {
     (errno.ENOSPC, errno.EDQUOT): "free some space, or name another folder (the cache: ARG_CACHE)",
     (errno.EACCES, errno.EPERM, errno.EROFS): "name another place, or correct its permissions",
 }
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 protein``, ``2,000 proteins``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
 
 SkipBad = Callable[[str], None] | None
 

@@ -48,7 +48,7 @@ def writable_folder(folder: Path | str, variable: str, *parts: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home folder
         reason = getattr(error, "strerror", None) or str(error)
-    if not reason and not _takes_files(Path(folder)):
+    if not reason and not os.access(folder, os.W_OK | os.X_OK):
         reason = "it may not be written to"
     if reason:
         raise UserError(f"{folder} cannot be used ({reason}); name another folder in {variable}.")
