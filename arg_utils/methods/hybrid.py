@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from arg_utils.data.proteins import Proteins
-from arg_utils.labels import NUM_CLASSES
+from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods.base import (
     MODEL,
     REFERENCES,
@@ -50,12 +50,18 @@ class Hybrid(ReferenceProteins):
 
     The weights are learned on the training part; the validation part chooses how much the far
     situation counts in them. Once validation has been predicted, both parts are the references that
-    anything else is compared with, and the linear layer is fitted on both.
+    anything else is compared with, and the linear layer is fitted on both. ``background`` are
+    further proteins that are no ARGs: the linear layer learns from them too, but nothing is
+    compared with them, so that they cost nothing afterwards.
     """
 
     name, title = "hybrid", "hybrid: homology and ESM-2"
     reference = TRAIN_AND_VALIDATION
     files = (MODEL, REFERENCES)
+
+    def __init__(self, background: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.background = list(background)
 
     @classmethod
     def settings(cls, profile: Profile) -> tuple[Any, ...]:
@@ -65,7 +71,9 @@ class Hybrid(ReferenceProteins):
         self, train: Proteins, val: Proteins, profile: Profile, seed: int = 0,
         folder: Path | None = None,
     ) -> Self:  # fmt: skip
-        frozen_features([*train.sequences, *val.sequences])  # cached: not part of the fit's time
+        frozen_features(
+            [*train.sequences, *val.sequences, *self.background]
+        )  # cached: not part of the fit's time
         begun = time.perf_counter()
         unseen = unseen_evidence(self._learn_references(train), seed)
         validation, true = self._evidence(val.sequences), torch.from_numpy(val.labels)
@@ -83,9 +91,14 @@ class Hybrid(ReferenceProteins):
 
     def _learn_references(self, proteins: Proteins) -> References:
         """Fit the linear layer on these proteins, and compare with them from now on."""
-        self.references = proteins
-        self.head, features = LinearHead.fit(proteins.sequences, proteins.labels)
-        return References(list(proteins.sequences), features, proteins.labels)
+        self.references, count = proteins, len(proteins.labels)
+        nonarg = np.full(len(self.background), NONARG)
+        self.head, features = LinearHead.fit(
+            [*proteins.sequences, *self.background], np.concatenate([proteins.labels, nonarg])
+        )
+        return References(
+            list(proteins.sequences), features[:count], proteins.labels, features[count:]
+        )
 
     def _evidence(self, sequences: list[str]) -> torch.Tensor:
         log_p, references = self.head.log_probabilities(sequences), self.references

@@ -3,9 +3,11 @@
     python -m benchmarks.ablations                  # all of the following
     python -m benchmarks.ablations heads            # results/heads.json
     python -m benchmarks.ablations stacking         # results/stacking.json
+    python -m benchmarks.ablations abstention       # results/abstention.json
     python -m benchmarks.ablations test             # results/ablations.json
 
-``heads`` and ``stacking`` ask training proteins alone, split by homology; choices are made by them.
+``heads``, ``stacking`` and ``abstention`` ask training proteins alone, split by homology; choices
+are made by them.
 ``test`` scores other heads, and treatments of rare classes, on the test proteins of both splits,
 given training and validation as *layers_linear* is.
 """

@@ -11,7 +11,7 @@ from arg_utils.errors import exit_code
 from arg_utils.experiments.workspace import Workspace, open_workspace
 from arg_utils.files import RESULTS, write_text
 from benchmarks import ablations
-from benchmarks.ablations import heads, stacking, tested
+from benchmarks.ablations import abstention, heads, stacking, tested
 
 COMMAND = "python -m benchmarks.ablations"
 
@@ -24,13 +24,17 @@ def run(work: Workspace, table: str) -> pd.DataFrame:
     elif table == "stacking":
         name, content["rows"] = "stacking", stacking.evaluate(work)
         content["partitions"] = len(stacking.SEEDS)
+    elif table == "abstention":
+        name = "abstention"
+        content |= abstention.evaluate(work)
+        content["partitions"] = len(stacking.SEEDS)
     else:
         name, content["rows"] = "ablations", tested.evaluate(work)
     write_text(RESULTS / f"{name}.json", json.dumps(content, indent=1) + "\n")
     return pd.DataFrame(content["rows"]).drop(columns="gains", errors="ignore").round(3)
 
 
-TABLES = ("heads", "stacking", "test")
+TABLES = ("heads", "stacking", "abstention", "test")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,12 +1,13 @@
 """Proteins of known class, searched once, and what their hits say for each class."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from arg_utils.data.proteins import Proteins
-from arg_utils.homology.mmseqs import profile_search, search
+from arg_utils.homology.mmseqs import best_hits, profile_search, search
 from arg_utils.homology.splits import homology_clusters, representatives
 from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods.evidence import NOISE, SEARCH, profiled
@@ -32,6 +33,7 @@ class Known:
 
     ``targets`` number pairs of class and mechanism, ``class_of`` is the class of each pair.
     ``single`` are hits of representatives, ``near`` the closest of any, ``family`` of profiles.
+    ``background`` are features of further non-ARGs, none of which resembles any of the proteins.
     """
 
     labels: np.ndarray
@@ -42,6 +44,7 @@ class Known:
     single: pd.DataFrame
     near: pd.DataFrame
     family: pd.DataFrame
+    background: np.ndarray
 
 
 def mechanisms(data: Proteins) -> np.ndarray:
@@ -53,14 +56,18 @@ def mechanisms(data: Proteins) -> np.ndarray:
     return out.where(~rare, out.str.partition(":")[0]).to_numpy(str)
 
 
-def gather(data: Proteins, mechanism: np.ndarray) -> Known:
+def gather(data: Proteins, mechanism: np.ndarray, background: Sequence[str] = ()) -> Known:
     """Search all proteins once, and say of each hit what `columns` needs.
 
-    ``mechanism`` names that of each protein.
+    ``mechanism`` names that of each protein; of the ``background``, what resembles one of them is
+    left out, so that no tested protein has a relative there.
     """
     sequences, labels = list(data.sequences), data.labels
     raw, clusters = frozen_features(sequences), homology_clusters(sequences)
-    features, first = Standardiser.learn(raw)(raw), representatives(sequences)[0]
+    standardise, first = Standardiser.learn(raw), representatives(sequences)[0]
+    features = standardise(raw)
+    like = set(best_hits(background, sequences)["query"]) if background else set()
+    further = [sequence for place, sequence in enumerate(background) if place not in like]
     families = profiled(sequences, labels)
     single = search(sequences, [sequences[i] for i in first], evalue=1.0, max_hits=1000)
     single = single.assign(target=first[single["target"]])
@@ -91,6 +98,7 @@ def gather(data: Proteins, mechanism: np.ndarray) -> Known:
     return Known(
         labels, clusters, features, targets, class_of,
         described(single, unit), described(near, unit), described(family, centre),
+        standardise(frozen_features(further)) if further else features[:0],
     )  # fmt: skip
 
 
@@ -98,6 +106,13 @@ def apart(hits: pd.DataFrame, rows: np.ndarray, known: np.ndarray, group: np.nda
     """Hits of ``rows`` among the proteins ``known`` (bool [n]) of another group."""
     query, target = hits["query"].to_numpy(), hits["target"].to_numpy()
     return hits[np.isin(query, rows) & known[target] & (group[query] != group[target])]
+
+
+def nearest_arg(hits: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+    """The ARG with most bits for each of ``rows``, int64 [m]; -1 without one."""
+    best = hits[hits["label"] != NONARG].sort_values("bits", ascending=False, kind="stable")
+    target = best.drop_duplicates("query").set_index("query")["target"]
+    return target.reindex(rows, fill_value=-1).to_numpy()
 
 
 def columns(hits: pd.DataFrame, rows: np.ndarray) -> dict[str, np.ndarray]:

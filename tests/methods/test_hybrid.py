@@ -68,6 +68,19 @@ def test_strangers_are_known_by_the_model(fitted):
     assert fitted.predict(queries).tolist() == [CLASSES[i % 4] for i in range(12)]
 
 
+def test_a_background_teaches_the_model_what_is_no_arg(fitted, train, val, monkeypatch, own_cache):
+    """Proteins of a kind that the references lack; nothing is compared with them."""
+    monkeypatch.setattr(frozen, "embed", told)
+    rng = np.random.default_rng(78)
+    kind = [synthetic.protein(rng, 100) + "F" for _ in range(30)]
+    taught = Hybrid(kind[:20]).fit(train, val, load_profile("smoke"))
+    before, after = (method.probabilities(kind[20:])[:, NONARG] for method in (fitted, taught))
+    assert (after > 0.9).all()
+    assert after.mean() > before.mean() + 0.2
+    assert taught.references.sequences == fitted.references.sequences
+    assert (taught.predict(train.sequences) == train.labels).all()
+
+
 def test_saved_and_loaded_says_the_same(fitted, train, tmp_path):
     fitted.save(tmp_path)
     queries = train.sequences[:5]
