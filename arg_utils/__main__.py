@@ -1,7 +1,6 @@
 """The command line: ``python -m arg_utils COMMAND``, thin over the library's functions."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
-from arg_utils.errors import exit_code
+from arg_utils.errors import counted, exit_code
 
 Options = argparse.Namespace
 
@@ -21,19 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     fault of the input or of the command itself, 130 when stopped.
     """
     options = _parser().parse_args(arguments)
-    code = exit_code(lambda: options.run(options), getattr(options, "out", None) or "system")
-    _drop_unwritten_output()
-    return code
-
-
-def _drop_unwritten_output() -> None:
-    """What a full disk did not take is dropped: at its end Python would try again, and fail."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), sys.stdout.fileno())
+    return exit_code(lambda: options.run(options), getattr(options, "out", None) or "system")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -173,9 +160,9 @@ def _predict(options: Options) -> int:
         further = "; --resume goes on" if options.out else ""
         print(f"stopped{further}", file=sys.stderr)
         return 130
-    print(f"{done.proteins:,} proteins, {done.args:,} ARGs", file=sys.stderr)
+    print(f"{counted(done.proteins, 'protein')}, {counted(done.args, 'ARG')}", file=sys.stderr)
     if skipped:
-        print(f"{skipped:,} bad records skipped", file=sys.stderr)
+        print(f"{counted(skipped, 'bad record')} skipped", file=sys.stderr)
     return int(skipped > 0)
 
 
@@ -231,7 +218,7 @@ def _submit(options: Options) -> None:
     from arg_utils.experiments.runs import submit_run
 
     predicted, unsure = submit_run(options.data, options.fitted, options.out, options.answers)
-    print(f"submission: {options.out} ({len(predicted):,} proteins, checked)")
+    print(f"submission: {options.out} ({counted(len(predicted), 'protein')}, checked)")
     if options.answers:
         print(f"answers: {options.answers} ({unsure:,} uncertain)")
 
@@ -242,7 +229,7 @@ def _check(options: Options) -> None:
 
     ids = [record.id for record in load_dataset(options.data, parts=("test",)).test]
     check_submission(options.file, ids)
-    print(f"check: {options.file} is a valid submission ({len(ids):,} proteins)")
+    print(f"check: {options.file} is a valid submission ({counted(len(ids), 'protein')})")
 
 
 def _kaggle(options: Options) -> None:
@@ -290,12 +277,9 @@ def _tables(options: Options) -> int:
 
 
 def _ladder(options: Options) -> None:
-    from arg_utils.experiments.outcomes import run_ladder
-    from arg_utils.files import check_writable
+    from arg_utils.experiments.ladder import run_ladder
     from arg_utils.reporting.tables import best_first, score_frame
 
-    if options.out:
-        check_writable(options.out)
     rows = run_ladder(options.methods, options.out)
     print(score_frame(best_first(rows)).to_string(index=False))
 

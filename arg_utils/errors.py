@@ -1,7 +1,8 @@
-"""The one exception a user is meant to read, and the exit codes of commands."""
+"""What a user is told: the one exception meant to be read, and the exit codes of commands."""
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,11 @@ class UserError(Exception):
 
     The command line prints it and exits with code 2; a notebook shows it as the last line.
     """
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 protein``, ``2,000 proteins``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 # What to do where the system refuses, by its number for why.
@@ -28,7 +34,7 @@ SkipBad = Callable[[str], None] | None
 def skipping(skip_bad: SkipBad) -> Iterator[None]:
     """A block about one record: ``skip_bad`` is told of its fault, which ends the block alone.
 
-    Without ``skip_bad`` the fault is raised.
+    Without ``skip_bad`` the fault is raised. Faults of who gets what the block yields pass it by.
     """
     try:
         yield
@@ -66,4 +72,15 @@ def exit_code(command: Callable[[], int | None], place: Path | str = "system") -
         what = f"{error.filename or place}: {error.strerror or error}"
         print(f"error: {what}{''.join(remedies)}", file=sys.stderr)
         return 2
+    finally:
+        _drop_unwritten_output()
     return 0
+
+
+def _drop_unwritten_output() -> None:
+    """What a full disk did not take is dropped: at its end Python would try again, and fail."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())

@@ -1,11 +1,5 @@
-"""Where files lie, how they are written (whole or not at all), and the hashes they are known by.
+"""Where files lie, how they are written (whole or not at all), and checkpoints of what is done."""
 
-Results are kept under a hash of the code that computed them. Comments, layout and docstrings of
-Python leave it as it is, and so does the Python version: the syntax tree is hashed without the
-empty fields that newer versions add. C++ counts to the letter, line ends aside.
-"""
-
-import ast
 import errno
 import hashlib
 import io
@@ -14,9 +8,8 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +40,7 @@ def cache_dir(*parts: str) -> Path:
 def writable_folder(folder: Path | str, variable: str, *parts: str) -> Path:
     """A folder, made if missing; ``~`` is the home folder, ``variable`` what may name another.
 
-    Raises
-    ------
-    UserError
-        If it cannot be made or written to.
+    `UserError` if it cannot be made or written to.
     """
     reason = ""
     try:
@@ -106,10 +96,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     the file it points to is replaced. A terminal, ``/dev/null`` or a pipe stays what it is, and is
     written to.
 
-    Raises
-    ------
-    UserError
-        If ``target`` is a folder, or anything else that is no file, or may not be written.
+    `UserError` if ``target`` is a folder, or anything else that is no file, or may not be written.
     """
     target = Path(target)
     check_writable(target)
@@ -138,10 +125,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
 def check_writable(target: Path | str) -> None:
     """Whether a file can be written there; asked before the work whose result it is to hold.
 
-    Raises
-    ------
-    UserError
-        If it is a folder, or anything else that is no file, or may not be written.
+    `UserError` if it is a folder, or anything else that is no file, or may not be written.
     """
     place = Path(os.path.realpath(target))
     if place.exists():
@@ -155,9 +139,18 @@ def check_writable(target: Path | str) -> None:
     there = next(folder for folder in place.parents if folder.exists())
     if not there.is_dir():
         raise UserError(f"{target} cannot be written: {there} is a file; name another place.")
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not _takes_files(there):
         what = f"{target} cannot be written: {there} may not be written to"
         raise UserError(f"{what}; name a file elsewhere, or correct its permissions.")
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether files can be made there: some folders, as ``/proc``, permit it and fail."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        return False
 
 
 def write_text(target: Path | str, text: str) -> Path:
@@ -198,105 +191,3 @@ def file_sha256(path: Path) -> str:
     """The SHA-256 of a file, as 64 hex digits."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def fingerprint(*parts: Any) -> str:
-    """16 hex digits that change when any of ``parts`` (bytes, or a stable ``repr``) does."""
-    digest = hashlib.sha256()
-    for part in parts:
-        content = part if isinstance(part, bytes) else repr(part).encode()
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()[:16]
-
-
-def code_fingerprint(package: Path = PACKAGE) -> str:
-    """16 hex digits over all modules of ``package`` and its C++ sources, each under its path.
-
-    ``__main__.py`` is left out: the command line is not what a notebook runs.
-    """
-    paths = [path for path in package.rglob("*.py") if path.name != "__main__.py"]
-    return _hash_files([*paths, *package.rglob("csrc/*")], package)
-
-
-def closure_fingerprint(*modules: str, package: Path = PACKAGE) -> str:
-    """16 hex digits over modules and all they import from arg_utils, directly or not.
-
-    Keys what is cached by the code that computes it: ``closure_fingerprint("methods/hybrid.py")``.
-    Imports inside functions count too, and so does a folder ``csrc`` beside any of the modules.
-    Paths are relative to ``package``; `FileNotFoundError` if there is none.
-    """
-    closure: set[Path] = set()
-    waiting = {package / name for name in modules}
-    while waiting:
-        path = waiting.pop()
-        closure.add(path)
-        names = _imports(path.read_text(encoding="utf-8"))
-        waiting |= {file for name in names if (file := _file_of(name, package))} - closure
-    kernels = {kernel for path in closure for kernel in path.parent.glob("csrc/*")}
-    return _hash_files(closure | kernels, package)
-
-
-def cells_fingerprint(notebook: Any) -> str:
-    """16 hex digits over the code cells of a `nbformat.NotebookNode`, in order."""
-    return _hash(_code(cell.source) for cell in notebook.cells if cell.cell_type == "code")
-
-
-def _hash_files(paths: Iterable[Path], package: Path) -> str:
-    """Over relative path and content of each file, in order of the paths."""
-    texts = {path.relative_to(package).as_posix(): path.read_text("utf-8") for path in paths}
-    return _hash(
-        f"{name}:{_code(text) if name.endswith('.py') else text}"
-        for name, text in sorted(texts.items())
-    )
-
-
-def _hash(parts: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-@lru_cache(maxsize=256)
-def _imports(source: str) -> tuple[str, ...]:
-    """Dotted names below arg_utils that a module imports, such as ``data.fasta.Record``."""
-    names: list[str] = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return tuple(name.removeprefix("arg_utils.") for name in names if name.startswith("arg_utils."))
-
-
-def _file_of(name: str, package: Path) -> Path | None:
-    """The file of an imported name: of ``data.fasta.Record``, ``data/fasta.py``."""
-    path = package.joinpath(*name.split("."))
-    while path != package:
-        for file in (path.with_suffix(".py"), path / "__init__.py"):
-            if file.is_file():
-                return file
-        path = path.parent
-    return None
-
-
-@lru_cache(maxsize=256)
-def _code(source: str) -> str:
-    """Python without what does not run: nested text of its syntax tree."""
-    try:
-        return _dump(ast.parse(source))
-    except SyntaxError:  # a magic: refused elsewhere, but still to be hashed
-        return source
-
-
-def _dump(node: object) -> str:
-    """Node names and the fields that are not empty."""
-    if isinstance(node, list):
-        return "[" + ",".join(map(_dump, node)) + "]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
-    if isinstance(node, ast.Constant):
-        fields = {"value": node.value}
-    elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        documented = ast.get_docstring(node, clean=False) is not None
-        fields["body"] = node.body[documented:]
-    inside = ",".join(f"{name}={_dump(value)}" for name, value in fields.items())
-    return f"{type(node).__name__}({inside})"

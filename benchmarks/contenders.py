@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.data.fasta import Proteins
+from arg_utils.data.proteins import Proteins
 from arg_utils.esm2 import fastest
 from arg_utils.esm2.batches import (
     BATCH_TOKENS,
@@ -35,8 +35,8 @@ from arg_utils.esm2.lora import inject
 from arg_utils.esm2.model import Esm2, best_device, best_precision
 from arg_utils.esm2.weights import HEADS, LAYERS, WIDTH, Weights
 from arg_utils.labels import NUM_CLASSES
+from arg_utils.methods.classifier import ProteinClassifier, set_gradients
 from arg_utils.methods.course import new_head
-from arg_utils.methods.finetuning import ProteinClassifier, set_gradients
 from arg_utils.settings import LoraBlocks
 from benchmarks import esm_cpp
 from benchmarks.batches import PADDING, by_length, file_order, mean_residue, padded

@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arg_utils.data.fasta import Record, write_fasta
+from arg_utils.data.fasta import write_fasta
 from arg_utils.data.folders import KEY, labelled_records, load_dataset
 from arg_utils.data.open_data import ARG_EVALUE
+from arg_utils.data.proteins import Record
 from arg_utils.errors import UserError, exit_code
 from arg_utils.experiments.outcomes import fit_random, load_fitted
 from arg_utils.experiments.workspace import Workspace, open_workspace

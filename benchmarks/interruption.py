@@ -76,7 +76,7 @@ def prediction(folder: Path, name: str) -> None:
 
 def ladder(folder: Path, _: str) -> None:
     """Two methods on both splits."""
-    from arg_utils.experiments.outcomes import run_ladder
+    from arg_utils.experiments.ladder import run_ladder
 
     (folder / "begun").touch()
     run_ladder(["best_hit", "frozen_linear"], folder / "ladder.json")

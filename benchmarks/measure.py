@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from arg_utils.data.fasta import Record
+from arg_utils.data.proteins import Record
 from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.esm2.weights import LAYERS, WIDTH
 

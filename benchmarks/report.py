@@ -5,7 +5,7 @@ from statistics import median
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from arg_utils.reporting.figures import MARKERS, PALETTE, legend_below, new_figure
+from arg_utils.reporting.style import MARKERS, PALETTE, legend_below, new_figure
 from benchmarks.measure import FORMULA, ratio
 
 SHORT = {"naive": "fair-esm", "hf": "transformers", "ours": "this library"}

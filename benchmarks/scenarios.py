@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from arg_utils.data.fasta import Record
 from arg_utils.data.folders import load_dataset
 from arg_utils.data.open_data import ensure_open_data
+from arg_utils.data.proteins import Record
 from arg_utils.esm2.embeddings import embed
 from arg_utils.esm2.model import best_device, best_precision
 from arg_utils.esm2.weights import WIDTH, Weights

@@ -7,7 +7,7 @@ from arg_utils import methods
 from arg_utils.methods.attribution import Attribution
 from arg_utils.metrics.calibration import reliability, risk_coverage
 from arg_utils.metrics.scores import confusion, identity_bins, per_class_table
-from arg_utils.reporting import eda, figures, motifs
+from arg_utils.reporting import eda, figures, maps, motifs
 
 RNG = np.random.default_rng(0)
 COUNTS = np.array([406, 1765, 327, 454, 122, 294, 337, 3388, 154, 388, 28, 4579, 133, 201, 7685])
@@ -77,7 +77,7 @@ FIGURES = {
     "lengths_by_class": lambda: eda.lengths_by_class(LENGTHS, LABELS),
     "composition": lambda: eda.composition(FREQUENCIES),
     "nearest_identity": lambda: eda.nearest_identity(IDENTITIES),
-    "embedding_maps": lambda: eda.embedding_maps({"before": FEATURES, "after": FEATURES * 2},
+    "embedding_maps": lambda: maps.embedding_maps({"before": FEATURES, "after": FEATURES * 2},
                                                  LABELS[FEW]),
     "learning_curves": lambda: figures.learning_curves(HISTORY),
     "confusion_matrix counts": lambda: figures.confusion_matrix(MATRIX, "model, split"),

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from arg_utils.data.fasta import Record, read_fasta, write_fasta
+from arg_utils.data.fasta import read_fasta, write_fasta
+from arg_utils.data.proteins import Record
 from arg_utils.labels import NUM_CLASSES
 
 

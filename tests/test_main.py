@@ -201,7 +201,7 @@ def test_the_ladder_is_asked_for_the_methods_named(monkeypatch, capsys):
     def measured(methods, out):
         return [{"split": "random", "method": name, "macro_f1": 0.5} for name in [*methods, out]]
 
-    monkeypatch.setattr("arg_utils.experiments.outcomes.run_ladder", measured)
+    monkeypatch.setattr("arg_utils.experiments.ladder.run_ladder", measured)
     shown = succeeds(capsys, "ladder", "--methods", "best_hit", "hybrid", "--out", "mine.json")
     assert all(name in shown for name in ("best_hit", "hybrid", "mine.json"))
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from arg_utils.data.fasta import Record, cap_per_class, read_fasta, unique_ids, write_fasta
+from arg_utils.data.fasta import read_fasta, write_fasta
+from arg_utils.data.proteins import Record, cap_per_class, unique_ids
 from arg_utils.data.sources import open_source, zstd
 from arg_utils.data.submission import check_submission, read_key, write_submission
 from arg_utils.errors import UserError

@@ -7,7 +7,7 @@ import pytest
 
 from arg_utils.files import ROOT
 
-GROUND = {"__init__", "errors", "labels", "files", "settings"}
+GROUND = {"__init__", "errors", "labels", "files", "fingerprint", "settings"}
 ORDER = (
     "ground", "homology", "data", "esm2", "metrics", "methods", "prediction", "experiments",
     "reporting", "__main__",
@@ -40,7 +40,7 @@ def imported(module: str) -> set[str]:
 
 
 def target(name: str) -> str:
-    """``arg_utils.data.fasta.Record``: the module ``data.fasta``."""
+    """``arg_utils.data.proteins.Record``: the module ``data.proteins``."""
     parts = name.split(".")[1:]
     while parts:
         for module in (".".join(parts), ".".join([*parts, "__init__"])):

@@ -32,10 +32,7 @@ WHEEL = PinnedWheel(
 def aro_terms() -> dict[str, str]:
     """``ARO:`` and seven digits by the accession of an ARG; fetched (1.3 MB) unless cached.
 
-    Raises
-    ------
-    UserError
-        If the mapping cannot be fetched.
+    `UserError` if the mapping cannot be fetched.
     """
     automatic, curated = (
         pd.read_csv(path, sep="\t", dtype=str)

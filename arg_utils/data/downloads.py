@@ -43,11 +43,8 @@ class PinnedFile:
     def fetch(self, target: Path) -> Path:
         """This file, at ``target``: fetched unless it is there and intact.
 
-        Raises
-        ------
-        UserError
-            If the connection fails (within seconds), or what came is not what is pinned; then
-            nothing is left at ``target``.
+        `UserError` if the connection fails (within seconds), or what came is not what is pinned;
+        then nothing is left at ``target``.
         """
         target = Path(target)
         target.parent.mkdir(parents=True, exist_ok=True)

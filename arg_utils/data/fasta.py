@@ -2,27 +2,25 @@
 
 Biopython's parser reads the records; the checks here say what is wrong with them, and where. A
 labelled header is one of the competition's (see `labels.header_class`); without a label, a
-protein's id is its header's first word (``>SEQ0``). Methods get labelled proteins as `Proteins`.
+protein's id is its header's first word (``>SEQ0``).
 """
 
 import re
 import sys
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-import numpy as np
 from Bio.SeqIO.FastaIO import SimpleFastaParser
-from numpy.typing import ArrayLike
 
+from arg_utils.data.proteins import Record, unique_ids
 from arg_utils.data.sources import open_source
-from arg_utils.errors import SkipBad, UserError, skipping
+from arg_utils.errors import SkipBad, UserError, counted, skipping
 from arg_utils.files import atomic_path
-from arg_utils.labels import NUM_CLASSES, class_index, header_class, unknown_classes
-from arg_utils.settings import Profile
+from arg_utils.labels import class_index, header_class, unknown_classes
 
 NOT_A_RESIDUE = re.compile(r"[^A-Za-z*.]")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # and what ends a line elsewhere
@@ -35,17 +33,6 @@ NUCLEOTIDES = frozenset("ACGTUNRYSWKMBDHV")  # bases, and IUPAC's codes for one 
 # quarter of an average protein: chance alone gives fewer than one in 10^25 proteins such a start.
 DNA_LENGTH = 60
 DNA_SHARE = 0.9
-
-
-@dataclass(frozen=True)
-class Record:
-    """One protein."""
-
-    id: str  # the accession (labelled) or the header's first word (unlabelled)
-    header: str  # without ``>``
-    sequence: str  # in ESM's alphabet: upper-case letters without J
-    label: int | None = None  # class index 0-14
-    line: int = field(default=0, compare=False, repr=False)  # of the header in its file, from 1
 
 
 @dataclass(frozen=True)
@@ -70,47 +57,6 @@ class Entry:
     def refuse(self, fault: str, character: str = "") -> NoReturn:
         """Raise ``fault`` at the header's line, or the first one below it with ``character``."""
         _refuse(self.file, self.line_of(character) if character else self.line, fault)
-
-
-@dataclass(frozen=True)
-class Proteins:
-    """Sequences, their classes, int64 [n], and the headers that state these, where known."""
-
-    sequences: list[str]
-    labels: np.ndarray
-    headers: list[str] | None = None
-
-
-def proteins(records: Sequence[Record], labels: np.ndarray | None = None) -> Proteins:
-    """Labelled records as sequences and classes, with their headers unless ``labels`` are given."""
-    sequences = [record.sequence for record in records]
-    if labels is not None:
-        return Proteins(sequences, labels)
-    labels = np.array([record.label for record in records], dtype=np.int64)
-    return Proteins(sequences, labels, [record.header for record in records])
-
-
-def subset(data: Proteins, positions: Sequence[int] | np.ndarray) -> Proteins:
-    """The proteins at ``positions``."""
-    positions = np.asarray(positions, dtype=np.int64)
-    sequences = [data.sequences[i] for i in positions]
-    headers = data.headers and [data.headers[i] for i in positions]
-    return Proteins(sequences, data.labels[positions], headers)
-
-
-def capped(data: Proteins, profile: Profile) -> Proteins:
-    """At most ``profile.max_records`` per class: everything, except to try things out."""
-    return subset(data, cap_per_class(data.labels, profile.max_records, profile.seed))
-
-
-def cap_per_class(labels: ArrayLike, most: int | None, seed: int = 0) -> np.ndarray:
-    """Positions of at most ``most`` examples per class, drawn at random, in ascending order."""
-    classes = np.asarray(labels)
-    if most is None:
-        return np.arange(len(classes))
-    order = np.random.default_rng(seed).permutation(len(classes))
-    chosen = [order[classes[order] == index][:most] for index in range(NUM_CLASSES)]
-    return np.sort(np.concatenate(chosen))
 
 
 def read_fasta(path: Path | str, labelled: bool, unique: bool = True) -> list[Record]:
@@ -154,7 +100,6 @@ def iterate_fasta(
     unknown: dict[str, list[int]] = {}  # name of a class: lines
     reader, ambiguous = ResidueReader(), 0
     for entry in iterate_entries(handle, name, skip_bad):
-        record = None
         with skipping(skip_bad):
             accession, label = entry.id, None
             if labelled:
@@ -162,13 +107,12 @@ def iterate_fasta(
             elif unique:
                 _refuse_twice(entry, seen)
             sequence = reader.residues(entry)
-            record = Record(accession, entry.header, sequence, label, entry.line)
             ambiguous += "J" in entry.letters or "j" in entry.letters
-        if record and (label is not None or not labelled):
-            yield record
+            if label is not None or not labelled:
+                yield Record(accession, entry.header, sequence, label, entry.line)
     if ambiguous:
         what = "J (leucine or isoleucine), which ESM-2 does not know, was read as X"
-        print(f"note: {name}: {what} in {ambiguous:,} proteins", file=sys.stderr)
+        print(f"note: {name}: {what} in {counted(ambiguous, 'protein')}", file=sys.stderr)
     if unknown:
         raise unknown_classes(name, "headers name no known class in their fourth field", unknown)
 
@@ -204,7 +148,6 @@ def iterate_entries(handle: BinaryIO, name: str, skip_bad: SkipBad = None) -> It
         empty = False
         line, header, lines = begun.popleft()
         entry = Entry(name, line, header, "".join(letters.split()), lines)
-        whole = False
         with skipping(skip_bad):
             if not header:
                 entry.refuse("the header is empty; write an id after the '>'")
@@ -216,25 +159,9 @@ def iterate_entries(handle: BinaryIO, name: str, skip_bad: SkipBad = None) -> It
                 entry.refuse(
                     "this is not UTF-8 text; save it as UTF-8, or remove the letter", below
                 )
-            whole = True
-        if whole:
             yield entry
     if empty:
         raise UserError(f"{name} is empty; give a FASTA file with at least one record.")
-
-
-def unique_ids(ids: Iterable[str]) -> list[str]:
-    """The ids in order, the second and later of the same name marked ``#2``, ``#3``, ..."""
-    taken = list(ids)
-    used, counts = set(taken), Counter[str]()
-    for position, name in enumerate(taken):
-        counts[name] += 1
-        if counts[name] > 1:
-            while (marked := f"{name}#{counts[name]}") in used:
-                counts[name] += 1
-            used.add(marked)
-            taken[position] = marked
-    return taken
 
 
 def write_fasta(path: Path | str, records: Iterable[Record]) -> Path:

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arg_utils.data.fasta import Record, read_fasta, unique_ids, write_fasta
+from arg_utils.data.fasta import read_fasta, write_fasta
 from arg_utils.data.open_data import ensure_open_data
+from arg_utils.data.proteins import Record, unique_ids
 from arg_utils.data.submission import read_key
-from arg_utils.errors import UserError
+from arg_utils.errors import UserError, counted
 from arg_utils.files import DATA, cache_dir, locked
 from arg_utils.homology.splits import PARTS, read_splits, split_table, write_splits
 from arg_utils.labels import CLASSES
@@ -57,10 +58,7 @@ def chosen_folder() -> Path:
     ``ARG_DATA`` (``open``, ``kaggle``, or a folder) decides; else ``data/kaggle`` once its three
     files are there, or one of `KAGGLE_INPUTS`; else ``data/open``.
 
-    Raises
-    ------
-    UserError
-        If ``data/kaggle`` holds some of its files only, or ``ARG_DATA`` names no folder.
+    `UserError` if ``data/kaggle`` holds some of its files only, or ``ARG_DATA`` names no folder.
     """
     choice, kaggle = os.environ.get("ARG_DATA", "").strip(), kaggle_folder()
     missing = _missing(kaggle)
@@ -94,10 +92,7 @@ def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS)
 
     ``parts`` says which of ``train``, ``val`` and ``test`` are needed; others are not read.
 
-    Raises
-    ------
-    UserError
-        If a needed file is missing or at fault; the message names file, line and remedy.
+    `UserError` if a needed file is missing or at fault; the message names file, line and remedy.
     """
     folder = Path(folder) if folder is not None else resolve_data_dir()
     if not folder.is_dir():
@@ -115,10 +110,10 @@ def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS)
     if test and key.is_file():
         test_labels = read_key(key, [record.id for record in test])
         digest.update(key.name.encode() + b"\0" + sha256(key.read_bytes()).digest())
-    known = {(DATA / name).resolve(): name for name in ("open", "kaggle")}
-    known |= dict.fromkeys(KAGGLE_INPUTS, "kaggle")
+    named = {(DATA / name).resolve(): name for name in ("open", "kaggle")}
+    named |= dict.fromkeys(KAGGLE_INPUTS, "kaggle")
     return DataSet(
-        name=known.get(folder.resolve(), folder.resolve().name),
+        name=named.get(folder.resolve(), folder.resolve().name),
         folder=folder,
         train=loaded.get("train", []),
         val=loaded.get("val", []),
@@ -157,7 +152,7 @@ def leakage_warnings(dataset: DataSet) -> list[str]:
         )
     if torn:
         example = " and ".join(CLASSES[kind] for kind in sorted(torn[0]))
-        warnings.append(f"{len(torn)} sequences come with two labels (one: {example}).")
+        warnings.append(f"Two labels come with {counted(len(torn), 'sequence')} (one: {example}).")
     return warnings
 
 
@@ -183,10 +178,7 @@ def splits_for(dataset: DataSet) -> tuple[list[Record], pd.DataFrame]:
 
     For data without a table of their own it is kept in ``data/derived/<name>-<identity>/``.
 
-    Raises
-    ------
-    UserError
-        If the data are too few to be split.
+    `UserError` if the data are too few to be split.
     """
     records = labelled_records(dataset)
     folder = dataset.folder

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, Literal, cast
 import pyrodigal
 from tqdm import tqdm
 
-from arg_utils.data.fasta import NUCLEOTIDES, Entry, Record, iterate_entries
+from arg_utils.data.fasta import NUCLEOTIDES, Entry, iterate_entries
+from arg_utils.data.proteins import Record
 from arg_utils.data.sources import open_source
 from arg_utils.errors import SkipBad, UserError, skipping
 from arg_utils.files import cores
@@ -121,11 +122,8 @@ def iterate_genes(
 
 def _contigs(handle: BinaryIO, name: str, skip_bad: SkipBad) -> Iterator[tuple[str, bytes]]:
     for entry in iterate_entries(handle, name, skip_bad):
-        bases = b""
         with skipping(skip_bad):
-            bases = _bases(name, entry)
-        if bases:
-            yield entry.id, bases
+            yield entry.id, _bases(entry)
 
 
 def _batches(contigs: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
@@ -139,22 +137,16 @@ def _batches(contigs: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, b
     yield batch
 
 
-def _bases(name: str, entry: Entry) -> bytes:
+def _bases(entry: Entry) -> bytes:
     """A contig's bases, upper case; refused if there is anything else, or nothing."""
     letters = entry.letters.upper()
     if strange := set(letters) - NUCLEOTIDES:
         fault = next(letter for letter in entry.letters if letter.upper() in strange)
-        raise UserError(
-            f"{name}, line {entry.line_of(fault)}: {fault!r} is not a base; give an assembly (DNA)."
-        )
+        entry.refuse(f"{fault!r} is not a base; give an assembly (DNA)", fault)
     if not letters:
-        raise UserError(
-            f"{name}, line {entry.line}: {entry.header[:40]!r} has no sequence; remove it."
-        )
+        entry.refuse(f"{entry.header[:40]!r} has no sequence; remove it")
     if "U" in letters:
-        raise UserError(
-            f"{name}, line {entry.line}: {entry.id!r} is RNA (U); give an assembly (DNA)."
-        )
+        entry.refuse(f"{entry.id!r} is RNA (U); give an assembly (DNA)")
     return letters.encode()
 
 

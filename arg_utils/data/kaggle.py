@@ -36,10 +36,8 @@ FAULTS = {
 def run_client(*arguments: str) -> str:
     """What ``kaggle competitions ARGUMENTS`` prints.
 
-    Raises
-    ------
-    UserError
-        If there is no client, or it fails: with the reason and what to do, or its last words.
+    `UserError` if there is no client, or it fails: with the reason and what to do, or its last
+    words.
     """
     beside = Path(sys.executable).parent
     path = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{beside}"
@@ -69,10 +67,7 @@ def _reason(said: str) -> str:
 def fetch() -> Path:
     """Put the competition's three files into ``data/kaggle``, once they have been read whole.
 
-    Raises
-    ------
-    UserError
-        As `run_client` does, or if a file is missing or at fault; nothing is written then.
+    `UserError` as `run_client` does, or if a file is missing or at fault; nothing is written then.
     """
     with tempfile.TemporaryDirectory(prefix="arg-kaggle-") as name:
         folder, flat = Path(name), Path(name, "flat")

@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from arg_utils.data.downloads import PinnedWheel
-from arg_utils.data.fasta import Record, read_fasta, unique_ids, write_fasta
+from arg_utils.data.fasta import read_fasta, write_fasta
 from arg_utils.data.genes import call_genes
+from arg_utils.data.proteins import Record, unique_ids
 from arg_utils.files import DATA, cache_dir, file_sha256, locked, write_text
 from arg_utils.homology.mmseqs import search
 from arg_utils.homology.splits import split_table, write_splits

@@ -71,11 +71,8 @@ def open_source(path: Path | str) -> Iterator[io.BufferedReader]:
 
     ``peek`` gives its first `HEAD` bytes before anything is read.
 
-    Raises
-    ------
-    UserError
-        If it cannot be read, is an archive of several files, or (when the place is reached) is
-        damaged or cut off.
+    `UserError` if it cannot be read, is an archive of several files, or (when the place is reached)
+    is damaged or cut off.
     """
     name = str(path)
     if name == STANDARD_INPUT and sys.stdin is None:

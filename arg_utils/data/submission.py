@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from arg_utils.errors import UserError
+from arg_utils.errors import UserError, counted
 from arg_utils.files import write_text
 from arg_utils.labels import CLASSES, NUM_CLASSES, parse_label, unknown_classes
 
@@ -26,10 +26,7 @@ VALID = frozenset(str(index) for index in range(NUM_CLASSES))
 def write_submission(ids: Sequence[str], labels: ArrayLike, path: Path | str) -> Path:
     """Write the test proteins' class indices (0-14) to ``path``, whole or not at all, and check it.
 
-    Raises
-    ------
-    UserError
-        If lengths differ or a label is no class; nothing is written then.
+    `UserError` if lengths differ or a label is no class; nothing is written then.
     """
     indices = np.asarray(labels).tolist()
     if len(ids) != len(indices):
@@ -64,10 +61,7 @@ def check_submission(path: Path | str, test_ids: Sequence[str]) -> None:
     Rows may come in any order, line ends be ``\\n`` or ``\\r\\n``, and fields quoted as CSV quotes;
     blank lines, further columns and floats are refused.
 
-    Raises
-    ------
-    UserError
-        For the first fault, with its line and what to do.
+    `UserError` for the first fault, with its line and what to do.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8").replace("\r\n", "\n")
@@ -106,8 +100,8 @@ def read_key(path: Path, test_ids: Sequence[str]) -> np.ndarray:
         raise unknown_classes(path, what, unknown)
     if missing := [name for name in test_ids if name not in labels]:
         raise UserError(
-            f"{path} lacks {len(missing)} test proteins, first {missing[0]!r}; add them, or "
-            f"remove the file if the labels are unknown."
+            f"{path} lacks {counted(len(missing), 'test protein')}, first {missing[0]!r}; add "
+            f"them, or remove the file if the labels are unknown."
         )
     return np.array([labels[name] for name in test_ids], dtype=np.int64)
 
@@ -159,8 +153,8 @@ def _check(text: str, ids: Sequence[str], path: str) -> None:
         raise UserError(f"{path}, line {rows.line_num}: {error}; quote as CSV does.") from None
     if missing := [name for name in ids if name not in seen]:
         raise UserError(
-            f"{path} has {len(seen)} rows for {len(ids)} test proteins; the first missing is "
-            f"{missing[0]!r}: add a row for each."
+            f"{path} has {counted(len(seen), 'row')} for {counted(len(ids), 'test protein')}; the "
+            f"first missing is {missing[0]!r}: add a row for each."
         )
 
 

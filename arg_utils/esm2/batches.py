@@ -12,8 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import TypeVar
 
 import esm
@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from arg_utils.data.fasta import Record, cap_per_class, read_fasta
+from arg_utils.data.proteins import Record, cap_per_class
 from arg_utils.files import cores
 
 MAX_RESIDUES = 1022  # ESM-2 was trained on 1,024 tokens: these and the two at the ends
@@ -74,13 +74,6 @@ class ProteinSequenceDataset(Dataset):
         chosen = chosen[np.argsort(labels[chosen], kind="stable")]
         self.records = [records[i] for i in chosen]
         self.labels = labels[chosen]
-
-    @classmethod
-    def from_fasta(
-        cls, path: Path | str, max_per_class: int | None = None, seed: int = 0
-    ) -> "ProteinSequenceDataset":
-        """Read a labelled FASTA file in the competition's format; raises as `read_fasta`."""
-        return cls(read_fasta(path, labelled=True), max_per_class, seed)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -170,6 +163,17 @@ def in_parallel(
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread: to wake a second one costs more than a small product."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class ResidueBar(tqdm):

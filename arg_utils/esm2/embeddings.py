@@ -18,7 +18,7 @@ from arg_utils.esm2.batches import (
 from arg_utils.esm2.model import Esm2, best_device, best_precision
 from arg_utils.esm2.store import EmbeddingCache, sequence_key
 from arg_utils.esm2.weights import LAYERS, WIDTH, Weights, load_weights
-from arg_utils.files import closure_fingerprint
+from arg_utils.fingerprint import closure_fingerprint
 
 FLUSH_SECONDS = 20.0  # an interrupted run loses no more than this
 

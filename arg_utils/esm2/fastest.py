@@ -13,7 +13,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 
 from arg_utils.esm2.attention import Matrix, Packing, add_norm, attention, gelu
+from arg_utils.esm2.batches import one_thread
 from arg_utils.esm2.kernel import Kernel, chosen_form, load_kernel, processor
 from arg_utils.esm2.weights import HEADS, WIDTH
 from arg_utils.files import cache_dir, write_text
@@ -77,23 +77,12 @@ def measure_products() -> dict:
 def _least(work: Callable[[], object]) -> float:
     """Milliseconds in one thread, the least of some repeats."""
     spent = []
-    with _one_thread():
+    with one_thread(), torch.inference_mode(False):
         for _ in range(REPEATS + 1):  # the first prepares
             begun = time.perf_counter()
             work()
             spent.append(1000 * (time.perf_counter() - begun))
     return min(spent)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.inference_mode(False):
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _once(place: Path, work: Callable[[], dict]) -> dict:
@@ -120,7 +109,7 @@ def measure(kernel: Kernel, dtype: torch.dtype, forced: bool = False) -> dict:
     normalisation and GELU; times are of attention, forward, and forward and backward. ``used`` is
     the verdict, and ``sentence`` says it all.
     """
-    with _one_thread(), torch.enable_grad():
+    with one_thread(), torch.inference_mode(False), torch.enable_grad():
         errors = [_errors(kernel, *case) for case in _cases(dtype)]
         own, other = (_times(way, *next(_cases(dtype))) for way in (kernel, None))
     forward, backward = (_worst(values) for values in zip(*errors, strict=True))

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,16 +72,13 @@ def supported_forms() -> list[Form]:
 def chosen_form() -> str | None:
     """What ``ARG_ATTENTION`` asks for: the name of a form, ``torch``, or nothing.
 
-    Raises
-    ------
-    UserError
-        If there is no such form, or the processor cannot run it.
+    `UserError` if there is no such form, or the processor cannot run it.
     """
     choice = os.environ.get("ARG_ATTENTION", "").lower()
     names = [form.name for form in supported_forms()]
     if choice and choice not in (*names, "torch"):
-        known = f"on this processor it may be torch or one of {', '.join(names)}."
-        raise UserError(f"ARG_ATTENTION is {choice!r}; {known}")
+        choices = f"on this processor it may be torch or one of {', '.join(names)}."
+        raise UserError(f"ARG_ATTENTION is {choice!r}; {choices}")
     return choice or None
 
 
@@ -158,12 +156,30 @@ def _build(form: Form, compiler: str) -> Path:
     command = [compiler, *FLAGS, *form.flags, "-shared", "-fPIC", str(SOURCE)]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCE.parent.iterdir())))
     key.update("\0".join([*command[:-1], platform.machine()]).encode())
-    library = cache_dir("kernels") / f"{form.name}-{key.hexdigest()[:16]}.so"
+    library = _own_folder() / f"{form.name}-{key.hexdigest()[:16]}.so"
+    if library.exists() and not _only_ours(library):
+        library.unlink()
     if not library.exists():
         with atomic_path(library) as temporary:
             command += ["-o", str(temporary)]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     return library
+
+
+def _own_folder() -> Path:
+    """Where compiled kernels lie, closed to other users: what is loaded from there runs as us."""
+    folder = cache_dir("kernels")
+    with suppress(OSError):
+        folder.chmod(folder.stat().st_mode & ~0o022)
+    if not _only_ours(folder):
+        raise PermissionError(f"other users may write to {folder}; name your own in ARG_CACHE")
+    return folder
+
+
+def _only_ours(path: Path) -> bool:
+    """Whether this user owns a file or folder, and nobody else may write to it."""
+    status = path.stat()
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def processor() -> str:

@@ -36,6 +36,17 @@ def to_lora(linear: nn.Linear, r: int, alpha: int, dropout: float = 0.0) -> lora
     return adapted.to(linear.weight.device)
 
 
+@torch.no_grad()
+def merged_linear(layer: nn.Linear) -> nn.Linear:
+    """A plain linear layer that computes what ``layer``, LoRA or not, computes."""
+    plain = nn.utils.skip_init(nn.Linear, layer.in_features, layer.out_features)
+    plain.weight.copy_(layer.weight)
+    plain.bias.copy_(layer.bias)
+    if isinstance(layer, loralib.Linear):
+        plain.weight.add_(layer.lora_B @ layer.lora_A, alpha=layer.scaling)
+    return plain
+
+
 def inject(
     layers: Iterable[nn.Module],
     r: int,

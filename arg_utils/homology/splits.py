@@ -35,7 +35,7 @@ COLUMNS = ("id", "class", "random", "cluster", "fold")
 
 
 class Labelled(Protocol):
-    """What is split: anything with an id, a sequence and a class, such as `data.fasta.Record`."""
+    """What is split: anything with an id, a sequence and a class, as `data.proteins.Record`."""
 
     @property
     def id(self) -> str: ...
@@ -52,7 +52,7 @@ class FoldParts:
     """One fold of the homology split: positions into the records, int64, ascending.
 
     ``train`` and ``val`` are the other folds, no cluster in both. This fold's proteins are ``test``
-    where they have no relative there, else ``set_aside``: excluded from the score. ``hits`` are
+    where they have no relative there, else ``excluded`` from the score. ``hits`` are
     those of all of them in ``train`` and ``val``, best first, as of `mmseqs.search`, but
     ``query`` and ``target`` are positions into the records.
     """
@@ -61,7 +61,7 @@ class FoldParts:
     train: np.ndarray
     val: np.ndarray
     test: np.ndarray
-    set_aside: np.ndarray
+    excluded: np.ndarray
     hits: pd.DataFrame
 
     @property
@@ -130,10 +130,7 @@ def homology_folds(
 
     Fewer folds are made where there are fewer clusters, or no class has that many members.
 
-    Raises
-    ------
-    UserError
-        If all proteins are one cluster, or no two share a class.
+    `UserError` if all proteins are one cluster, or no two share a class.
     """
     classes = np.asarray(labels)
     largest = np.bincount(classes).max(initial=0) if len(classes) else 0
@@ -178,10 +175,10 @@ def homology_fold(
     rest, tested = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
     in_val = _validation(labels[rest], clusters[rest], seed)
     train, val = rest[~in_val], rest[in_val]
-    known = np.concatenate([train, val])  # ordered as a method's reference proteins: one search
-    queries, targets = ([records[i].sequence for i in part.tolist()] for part in (tested, known))
+    given = np.concatenate([train, val])  # in the order of a method's reference proteins
+    queries, targets = ([records[i].sequence for i in part.tolist()] for part in (tested, given))
     hits = search(queries, targets)
-    hits = hits.assign(query=tested[hits["query"]], target=known[hits["target"]])
+    hits = hits.assign(query=tested[hits["query"]], target=given[hits["target"]])
     leaking = np.isin(tested, related(hits)["query"])
     return FoldParts(fold, train, val, tested[~leaking], tested[leaking], hits)
 
@@ -196,10 +193,7 @@ def write_splits(path: Path | str, table: pd.DataFrame) -> Path:
 def read_splits(path: Path | str) -> pd.DataFrame:
     """A `split_table` from CSV.
 
-    Raises
-    ------
-    UserError
-        If the file is missing or is no such table.
+    `UserError` if the file is missing or is no such table.
     """
     try:
         table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)

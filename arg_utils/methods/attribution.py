@@ -122,7 +122,7 @@ def integrated_gradients(
     along it by more than ``tolerance``; the rest of the path needs few points.
     """
     gradients = IntegratedGradients(score, multiply_by_inputs=True)
-    known: dict[float, float] = {}  # the score at places of the path
+    scores: dict[float, float] = {}  # the score at places of the path
     total, at_once = np.zeros(len(inputs)), max(1, BATCH_TOKENS // len(inputs))
 
     def points(places: Sequence[float]) -> torch.Tensor:
@@ -134,15 +134,15 @@ def integrated_gradients(
         some, pieces = pieces[:at_once], pieces[at_once:]
         starts, ends = zip(*some, strict=True)
         with torch.no_grad():
-            new = sorted({*starts, *ends} - known.keys())
-            known |= zip(new, score(points(new)).tolist(), strict=True) if new else {}
+            new = sorted({*starts, *ends} - scores.keys())
+            scores |= zip(new, score(points(new)).tolist(), strict=True) if new else {}
         with torch.enable_grad():
             shares = gradients.attribute(
                 points(ends), points(starts), n_steps=STEPS, method="gausslegendre",
                 internal_batch_size=len(some),
             ).sum(dim=2).double().cpu().numpy()  # fmt: skip
         for (start, end), share in zip(some, shares, strict=True):
-            missed = abs(known[end] - known[start] - share.sum())
+            missed = abs(scores[end] - scores[start] - share.sum())
             if missed > tolerance and end - start > SHORTEST:
                 middle = (start + end) / 2
                 pieces += [(start, middle), (middle, end)]
@@ -171,12 +171,15 @@ def occlusion(
     return lost[stretch].cpu().numpy()
 
 
-def motif_auc(values: np.ndarray, motif: np.ndarray) -> float:
-    """How often a residue of ``motif`` (positions) has a larger value than one outside it, 0-1.
+def motif_auc(values: np.ndarray, motif: np.ndarray) -> np.ndarray:
+    """How often a residue of ``motif`` has a larger value than one outside it, 0-1.
 
-    The area under the ROC curve: 0.5 by chance; ties count half.
+    The area under the ROC curve: 0.5 by chance; ties count half. ``motif`` holds m positions, or
+    several motifs as [..., m]; one number for each.
     """
-    return float(_aucs(values, motif[None])[0])
+    inside, outside = motif.shape[-1], len(values) - motif.shape[-1]
+    above = rankdata(values)[motif].sum(axis=-1) - inside * (inside + 1) / 2
+    return above / (inside * outside)
 
 
 def shift_test(values: Sequence[np.ndarray], motifs: Sequence[np.ndarray]) -> float:
@@ -189,15 +192,8 @@ def shift_test(values: Sequence[np.ndarray], motifs: Sequence[np.ndarray]) -> fl
     """
     shares = np.linspace(0, 1, min(map(len, values)), endpoint=False)[:, None]
     aucs = [
-        _aucs(v, (motif + np.round(shares * len(v)).astype(int)) % len(v))
+        motif_auc(v, (motif + np.round(shares * len(v)).astype(int)) % len(v))
         for v, motif in zip(values, motifs, strict=True)
     ]
     means = np.mean(aucs, axis=0)
     return float(np.mean(means >= means[0] - 1e-12))
-
-
-def _aucs(values: np.ndarray, motifs: np.ndarray) -> np.ndarray:
-    """`motif_auc` of each row of ``motifs`` [k, m]."""
-    inside, outside = motifs.shape[1], len(values) - motifs.shape[1]
-    above = rankdata(values)[motifs].sum(axis=1) - inside * (inside + 1) / 2
-    return above / (inside * outside)

@@ -11,7 +11,8 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from arg_utils.data.fasta import Proteins, Record, proteins, read_fasta, write_fasta
+from arg_utils.data.fasta import read_fasta, write_fasta
+from arg_utils.data.proteins import Proteins, Record, proteins
 from arg_utils.errors import UserError
 from arg_utils.files import atomic_path
 from arg_utils.labels import CLASSES, NONARG

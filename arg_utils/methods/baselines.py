@@ -6,16 +6,10 @@ from typing import Self
 
 import numpy as np
 
-from arg_utils.data.fasta import Proteins
+from arg_utils.data.proteins import Proteins
 from arg_utils.homology.mmseqs import best_hits
 from arg_utils.labels import NONARG, NUM_CLASSES
-from arg_utils.methods.base import (
-    MODEL,
-    ReferenceProteins,
-    Refitted,
-    load_arrays,
-    save_arrays,
-)
+from arg_utils.methods.base import MODEL, ReferenceProteins, Refitted, load_arrays, save_arrays
 
 
 class Majority(Refitted):

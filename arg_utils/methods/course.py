@@ -21,18 +21,21 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from arg_utils.data.fasta import Proteins, cap_per_class
+from arg_utils.data.proteins import Proteins, cap_per_class
+from arg_utils.esm2.batches import one_thread
 from arg_utils.esm2.embeddings import embed
 from arg_utils.esm2.lora import (
     count_trainable,
     load_state,
     mark_trainable,
+    merged_linear,
     save_state,
     to_lora,
     trainable_state,
 )
 from arg_utils.esm2.weights import WIDTH
-from arg_utils.files import closure_fingerprint, fingerprint, load_checkpoint, save_checkpoint
+from arg_utils.files import load_checkpoint, save_checkpoint
+from arg_utils.fingerprint import closure_fingerprint, fingerprint
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.base import MODEL, Method
 from arg_utils.metrics.scores import macro_f1
@@ -70,7 +73,7 @@ class FrozenLinear(Method):
         return softmax(logits(self.head, embed(sequences)))
 
     def save(self, folder: Path) -> None:
-        save_state(trainable_state(merged_head(self.head)), folder / MODEL)
+        save_state(trainable_state(merged_linear(self.head)), folder / MODEL)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -205,17 +208,6 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread: waking a second one costs more than these small products."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def new_head(width: int, seed: int) -> nn.Linear:
     """A linear layer of ``width`` inputs and 15 outputs, initialised as PyTorch does."""
     with seeded(seed):
@@ -228,17 +220,6 @@ def adapt_head(head: nn.Linear, settings: LoraClassifier, seed: int) -> loralib.
         adapted = to_lora(head, settings.r, settings.alpha, settings.dropout)
     mark_trainable(adapted)
     return adapted
-
-
-@torch.no_grad()
-def merged_head(head: nn.Linear) -> nn.Linear:
-    """A plain linear layer that computes what ``head``, LoRA or not, computes."""
-    plain = nn.utils.skip_init(nn.Linear, head.in_features, head.out_features)
-    plain.weight.copy_(head.weight)
-    plain.bias.copy_(head.bias)
-    if isinstance(head, loralib.Linear):
-        plain.weight.add_(head.lora_B @ head.lora_A, alpha=head.scaling)
-    return plain
 
 
 @torch.inference_mode()

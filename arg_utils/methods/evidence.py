@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.data.fasta import cap_per_class
+from arg_utils.data.proteins import cap_per_class
 from arg_utils.homology.mmseqs import cluster, profile_search, search
 from arg_utils.homology.splits import (
     CLUSTER_COVERAGE,

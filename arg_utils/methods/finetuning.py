@@ -1,7 +1,7 @@
 """Training ESM-2 itself, end to end with a linear layer on top: LoRA in its blocks, or all of them.
 
-From top to bottom: the two methods, the model, its training, one step of that, and what a capped
-sample changes.
+From top to bottom: the two methods, and their training. `classifier` has the model, and the
+gradients of a step.
 """
 
 import json
@@ -9,40 +9,30 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from arg_utils.data.fasta import Proteins, cap_per_class
+from arg_utils.data.proteins import Proteins, cap_per_class
 from arg_utils.errors import UserError
 from arg_utils.esm2 import lora, ranks
-from arg_utils.esm2.batches import (
-    MAX_RESIDUES,
-    ResidueBar,
-    even_parts,
-    in_parallel,
-    shuffled_batches,
-    token_batches,
-)
-from arg_utils.esm2.embeddings import embed, pool
-from arg_utils.esm2.model import Esm2, best_device
-from arg_utils.esm2.weights import LAYERS, WIDTH, Weights
-from arg_utils.files import closure_fingerprint, fingerprint, load_checkpoint, save_checkpoint
+from arg_utils.esm2.batches import ResidueBar, shuffled_batches
+from arg_utils.esm2.embeddings import embed
+from arg_utils.esm2.weights import WIDTH
+from arg_utils.files import load_checkpoint, save_checkpoint
+from arg_utils.fingerprint import closure_fingerprint, fingerprint
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods import course
 from arg_utils.methods.base import MODEL, Method
+from arg_utils.methods.classifier import ProteinClassifier, residues, set_gradients, share_shift
 from arg_utils.methods.course import FrozenLinear, new_head
 from arg_utils.metrics.scores import confusion, f1_from_confusion
 from arg_utils.settings import LoraBlocks, Profile
-
-PART_TOKENS = 2048  # of a batch that one thread computes at a time
 
 
 class LoraInBlocks(Method):
@@ -113,81 +103,6 @@ class FullFinetuning(LoraInBlocks):
     name, title = "full_finetuning", "fine-tuning of all blocks"
 
 
-class ProteinClassifier(nn.Module):
-    """ESM-2, with LoRA in its top blocks or without, mean pooling, and a linear layer.
-
-    ``head`` is a trained classifier on frozen mean-pooled features of the last layer. A fresh LoRA
-    changes nothing, so training starts from exactly what it achieves. ``settings`` say which layers
-    are adapted; ``r = 0`` trains every parameter of those blocks instead.
-    """
-
-    def __init__(
-        self,
-        head: nn.Linear,
-        settings: LoraBlocks,
-        weights: Weights | None = None,
-        precision: torch.dtype | None = None,
-        seed: int = 0,
-    ):
-        super().__init__()
-        device = best_device()
-        self.settings, self.first = settings, LAYERS - settings.top_blocks
-        self.backbone = Esm2(weights, precision).to(device)
-        self.head = course.merged_head(head).to(device)
-        trained = ["head"]
-        if settings.r:
-            blocks, modules = self.backbone.layers[self.first :], settings.modules
-            with course.seeded(seed):
-                lora.inject(blocks, settings.r, settings.alpha, settings.dropout, modules)
-        else:
-            trained += [f"backbone.layers.{index}" for index in range(self.first, LAYERS)]
-        lora.mark_trainable(self, also=trained)
-
-    def forward(self, sequences: Sequence[str]) -> torch.Tensor:
-        """Logits, float32 [n, 15]."""
-        return self.head(self.features(sequences))
-
-    def features(self, sequences: Sequence[str]) -> torch.Tensor:
-        """Pooled last states, float32 [n, 320]; blocks below the first adapted without autograd."""
-        tokens, packing = self.backbone.pack(sequences)
-        with torch.no_grad():
-            hidden, update = self.backbone.embed(tokens), None
-            for index in range(self.first):
-                hidden, update = self.backbone.block(index, hidden, update, packing)
-        for index in range(self.first, LAYERS):
-            hidden, update = self.backbone.block(index, hidden, update, packing)
-        return pool(self.backbone.final_norm(hidden, update), packing, "mean")
-
-    def all_features(self, sequences: Sequence[str], progress: bool = True) -> np.ndarray:
-        """`features` of any number of sequences, in batches, without gradients or dropout."""
-        self.eval()
-        lengths = residues(sequences)
-        rank, processes = ranks.place()
-        batches = list(token_batches((lengths + 2).tolist()))[rank::processes]
-        out = np.zeros((len(sequences), WIDTH), np.float32)
-
-        @torch.inference_mode()
-        def work(batch: np.ndarray) -> np.ndarray:
-            return self.features([sequences[i] for i in batch]).cpu().numpy()
-
-        bar = ResidueBar("ESM-2 + LoRA", lengths.tolist(), progress and rank == 0)
-        with self.backbone.parameters_fixed(), bar:
-            vectors = in_parallel(work, batches, self.backbone.device)
-            for batch, rows in zip(batches, vectors, strict=True):
-                out[batch] = rows
-                bar.advance(lengths[batch].tolist())
-        return ranks.add_up(torch.from_numpy(out)).numpy()
-
-    def all_logits(self, sequences: Sequence[str], progress: bool = True) -> np.ndarray:
-        """Logits float32 [n, 15] of any number of sequences."""
-        return course.logits(course.merged_head(self.head), self.all_features(sequences, progress))
-
-
-def residues(sequences: Sequence[str]) -> np.ndarray:
-    """How many residues of each sequence ESM-2 sees, int64 [n]."""
-    return np.array([min(len(sequence), MAX_RESIDUES) for sequence in sequences], dtype=np.int64)
-
-
 class Trainer:
     """Trains what is trainable of ``model``: LoRA or blocks, and the head.
 
@@ -232,10 +147,7 @@ class Trainer:
         return [chosen[b] for b in shuffled_batches(lengths, self.settings.batch_tokens, rng)]
 
     def run(
-        self,
-        checkpoint: Path | None = None,
-        start: np.ndarray | None = None,
-        progress: bool = True,
+        self, checkpoint: Path | None = None, start: np.ndarray | None = None, progress: bool = True
     ) -> pd.DataFrame:
         """Train, and leave the best epoch's parameters in the model.
 
@@ -326,62 +238,6 @@ class Trainer:
         self.model.load_state_dict(saved["model"], strict=False)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
-
-
-def set_gradients(
-    model: ProteinClassifier,
-    train: Proteins,
-    batch: np.ndarray,
-    shift: torch.Tensor,
-    trained: list[nn.Parameter],
-) -> float:
-    """Mean cross-entropy over a batch; its gradients go into ``trained``.
-
-    Parts of the batch are computed by threads of their own, and by the processes of `ranks`, in
-    turn. Which parts, and the order of their sums, depend on the batch alone, so that neither the
-    number of threads nor that of processes changes a gradient. ``batch`` holds positions in
-    ``train``, int64 [n]; ``shift``, float32 [15], is added to the logits.
-    """
-    device = model.backbone.device
-
-    def part_gradients(part: np.ndarray) -> torch.Tensor:  # all in one row, the loss at its end
-        target = torch.from_numpy(train.labels[part]).to(device)
-        with torch.enable_grad():
-            scores = model([train.sequences[i] for i in part])
-            loss = F.cross_entropy(scores + shift, target, reduction="sum") / len(batch)
-            slopes = torch.autograd.grad(loss, trained)
-        return torch.cat([*map(torch.flatten, slopes), loss.detach().reshape(1)])
-
-    lengths = residues([train.sequences[i] for i in batch]) + 2
-    parts = even_parts(batch, lengths.tolist(), PART_TOKENS)
-    rank, processes = ranks.place()
-    sizes = [parameter.numel() for parameter in trained]
-    rows = torch.zeros(len(parts), sum(sizes) + 1, device=device)
-    # Dropout draws from one generator: in a fixed order only one by one.
-    side_by_side = map if model.settings.dropout else partial(in_parallel, device=device)
-    with model.backbone.parameters_fixed():
-        mine = side_by_side(part_gradients, parts[rank::processes])
-        for row, computed in zip(rows[rank::processes], mine, strict=True):
-            row.copy_(computed)
-    *slopes, loss = reduce(torch.add, ranks.add_up(rows)).split([*sizes, 1])
-    for parameter, slope in zip(trained, slopes, strict=True):
-        parameter.grad = slope.view_as(parameter)
-    return loss.item()
-
-
-def share_shift(labels: np.ndarray, most: int | None) -> torch.Tensor:
-    """Log of each class's share in a sample of at most ``most`` per class over its share in all.
-
-    A capped sample has other class shares than the data. Added to the logits in the loss, this lets
-    a model trained on the sample keep the data's own shares (logit adjustment, arXiv:2007.07314,
-    used in the opposite direction).
-    Float32 [15]; zero for a class without proteins.
-    """
-    counts = np.bincount(labels, minlength=NUM_CLASSES)
-    capped = counts if most is None else np.minimum(counts, most)
-    shares = [np.maximum(each, 1) / each.sum() for each in (capped, counts)]
-    shift = np.log(shares[0]) - np.log(shares[1])
-    return torch.from_numpy(np.where(counts > 0, shift, 0.0)).float()
 
 
 def estimated_macro_f1(labels: np.ndarray, drawn: np.ndarray, predicted: np.ndarray) -> float:

@@ -11,17 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arg_utils.data.fasta import Proteins
+from arg_utils.data.proteins import Proteins
 from arg_utils.esm2.embeddings import FEATURES, embed
 from arg_utils.esm2.weights import WIDTH
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.methods.base import (
-    MODEL,
-    ReferenceProteins,
-    Refitted,
-    load_arrays,
-    save_arrays,
-)
+from arg_utils.methods.base import MODEL, ReferenceProteins, Refitted, load_arrays, save_arrays
 
 FEATURE_WIDTH = WIDTH * len(FEATURES)
 

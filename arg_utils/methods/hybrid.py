@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from arg_utils.data.fasta import Proteins
+from arg_utils.data.proteins import Proteins
 from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods.base import (
     MODEL,

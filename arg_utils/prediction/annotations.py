@@ -72,11 +72,8 @@ def read_gff(
     if not codings:
         raise UserError(f"{name} has no CDS; give contigs alone, and have genes called (--genome).")
     for coding in codings.values():
-        query = None
         with skipping(skip_bad):
-            query = _query(name, coding, sequences, circular, genetic_code)
-        if query:
-            yield query
+            yield _query(name, coding, sequences, circular, genetic_code)
 
 
 def _note_row(
@@ -152,11 +149,9 @@ def read_genbank(
             words = feature.qualifiers
             if feature.type != "CDS" or "pseudo" in words or "pseudogene" in words:
                 continue
-            none, query = False, None
+            none = False
             with skipping(skip_bad):
-                query = _feature_query(name, contig, feature, genetic_code)
-            if query:
-                yield query
+                yield _feature_query(name, contig, feature, genetic_code)
     if none:
         raise UserError(f"{name} has no CDS; give contigs as FASTA, and have genes called.")
 

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,13 @@ from tqdm import tqdm
 
 from arg_utils.data.sources import STANDARD_INPUT
 from arg_utils.errors import UserError
-from arg_utils.files import fingerprint, write_text
+from arg_utils.files import check_writable, write_text
+from arg_utils.fingerprint import fingerprint
 from arg_utils.labels import CLASSES, NONARG
 from arg_utils.prediction.model import Model, blocks
 from arg_utils.prediction.query import Query
 from arg_utils.prediction.reading import ReadingOptions, count_records, read_queries
-from arg_utils.prediction.writing import Context, known_format, writer
+from arg_utils.prediction.writing import Context, checked_format, writer
 
 
 @dataclass
@@ -103,7 +103,7 @@ def check_request(
     UserError
         Saying which, and what to do.
     """
-    known_format(form)
+    checked_format(form)
     if resume and (report or not out):
         raise UserError("--resume goes on with the rows of --out FILE; name it, without --report.")
     if not reading.genome and (reading.closed or reading.mode != "meta"):
@@ -115,23 +115,20 @@ def check_request(
             raise UserError(f"{what}; name a file, a folder, or - (standard input).")
     written = [path for path in (out, report) if path]
     for path in written:
-        _check_writable(path)
+        check_output(path)
         if any(path.exists() and path.samefile(name) for name in files):
             raise UserError(f"{path} is to be read, and would be written over; name another file.")
     if len(written) == 2 and written[0].resolve() == written[1].resolve():
         raise UserError(f"{out} cannot hold both rows and report; name two files.")
 
 
-def _check_writable(path: Path) -> None:
+def check_output(path: Path) -> None:
+    """`check_writable`, of a regular file in a folder that is there: ``.part`` will lie beside."""
     if str(path) == STANDARD_INPUT:
         raise UserError("- is no file to write; leave out --out for standard output.")
     if not path.parent.is_dir() or (path.exists() and not path.is_file()):
         raise UserError(f"{path} cannot be written: name a file in a folder that exists.")
-    try:
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
-            pass
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); name another.") from None
+    check_writable(path)
 
 
 def predict_stream(
@@ -168,13 +165,12 @@ def predict_stream(
     same = (model.name, model.data, model.threshold, form, context, made.header(), args_only)
     done = Done(fingerprint(*same))
     sink = Sink(out, done.key) if out else None
+    waiting = made.header()  # for rows: what cannot be read leaves standard output empty
     if sink and resume:
         done = sink.reopen()
         _pass_over(queries, done)
     elif sink:
-        sink.append(made.header(), done)
-    else:
-        sys.stdout.write(made.header())
+        sink.append(waiting, done)
     with _bar(total, done.proteins) as bar:
         for block in blocks(queries):
             frame, probabilities = model.rows(block, bar.update)
@@ -189,9 +185,12 @@ def predict_stream(
             if sink:
                 sink.append(rows, done)
             else:
-                sys.stdout.write(rows)
+                sys.stdout.write(waiting + rows)
+                waiting = ""
     if sink:
         sink.close()
+    else:
+        sys.stdout.write(waiting)
     return done
 
 
@@ -199,7 +198,7 @@ class Sink:
     """The file of rows, and beside it how far it has come."""
 
     def __init__(self, out: Path, key: str) -> None:
-        _check_writable(out)
+        check_output(out)
         self.out, self.key = Path(os.path.realpath(out)), key
         endings = (".part", ".part.json")
         self.part, self.state = (self.out.with_name(self.out.name + end) for end in endings)

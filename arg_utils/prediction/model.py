@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from arg_utils.data.fasta import Proteins, proteins
 from arg_utils.data.folders import load_dataset
 from arg_utils.data.open_data import ensure_open_data
+from arg_utils.data.proteins import Proteins, proteins
 from arg_utils.errors import UserError
 from arg_utils.esm2.embeddings import FEATURES, embed
 from arg_utils.esm2.weights import Weights, load_weights, weights_with_sha256

@@ -43,15 +43,15 @@ def distinct(queries: Iterable[Query], skip_bad: SkipBad = None) -> Iterator[Que
     """
     seen: set[int] = set()
     for query in queries:
-        fault = ""
-        if hash(query.id) in seen:
-            fault = "comes a second time; make ids (a header's first word) differ"
-        elif CONTROL.search(f"{query.id}{query.contig or ''}"):
-            fault = "or its contig's name holds a control character; remove it"
+        what = f"{query.where}: the id {query.id!r}"
         with skipping(skip_bad):
-            if fault:
-                raise UserError(f"{query.where}: the id {query.id!r} {fault}.")
-        if not fault:
+            if hash(query.id) in seen:
+                twice = "comes a second time; make ids (a header's first word) differ"
+                raise UserError(f"{what} {twice}.")
+            if CONTROL.search(f"{query.id}{query.contig or ''}"):
+                raise UserError(
+                    f"{what} or its contig's name holds a control character; remove it."
+                )
             seen.add(hash(query.id))
             yield query
 
@@ -70,8 +70,8 @@ def as_queries(sequences: Iterable[Any] | Mapping[Any, Any]) -> list[Query]:
     Parameters
     ----------
     sequences : residues (str or Biopython's ``Seq``), pairs of id and residues, or records with an
-        id (Biopython's ``SeqRecord``, `data.fasta.Record`); or ids with their residues as a mapping
-        or a pandas Series. Residues without an id get their position, from 0.
+        id (Biopython's ``SeqRecord``, `data.proteins.Record`); or ids with their residues as a
+        mapping or a pandas Series. Residues without an id get their position, from 0.
 
     Raises
     ------

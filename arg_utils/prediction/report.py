@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +78,14 @@ class Report:
             position += 1
             row |= {"position": position, "sequence": query.sequence, "probabilities": p}
             if arg or uncertain:
-                self._keep(row)
+                if len(self.rows) < MOST_ROWS:
+                    self.rows.append(row)
+                else:
+                    self.left_out += 1
             elif self.total <= ALL_ROWS:
                 self.others.append(row)
             if query.contig in self.ends or (query.contig and query.end and arg):
                 self.ends[query.contig] = max(self.ends.get(query.contig, 0), query.end or 0)
-
-    def _keep(self, row: dict[str, Any]) -> None:
-        if len(self.rows) < MOST_ROWS:
-            self.rows.append(row)
-        else:
-            self.left_out += 1
 
     @property
     def total(self) -> int:
@@ -97,13 +95,14 @@ class Report:
     def write(self, path: Path | str) -> Path:
         """Write the page, whole or not at all."""
         every = self.total <= ALL_ROWS
-        rows = sorted([*self.rows, *self.others] if every else self.rows, key=_position)
-        known = {} if self.references is None else self.references.set_index("id")["sequence"]
+        rows = [*self.rows, *self.others] if every else self.rows
+        rows = sorted(rows, key=itemgetter("position"))
+        references = {} if self.references is None else self.references.set_index("id")["sequence"]
         args, contigs = self.total - self.counts[CLASSES[NONARG]], self._contigs()
         page = _template().render(
             report=self,
             every=every,
-            rows=[row | {"alignment": _alignment(row, known)} for row in rows],
+            rows=[row | {"alignment": _alignment(row, references)} for row in rows],
             names=dict(zip(CLASSES, DISPLAY_NAMES, strict=True)),
             colours=dict(zip(CLASSES, COLOURS, strict=True)),
             classes=[name for name, _ in self.counts.most_common()],
@@ -127,15 +126,11 @@ class Report:
         return [(name, self.ends[name], genes[name]) for name in genes if name in fullest]
 
 
-def _position(row: dict[str, Any]) -> int:
-    return row["position"]
-
-
-def _alignment(row: dict[str, Any], known: Any) -> str:
+def _alignment(row: dict[str, Any], references: Any) -> str:
     """The best local alignment with the nearest ARG, which is the upper one, as text."""
-    if row["nearest_id"] not in known:
+    if row["nearest_id"] not in references:
         return ""
-    target = known[row["nearest_id"]]
+    target = references[row["nearest_id"]]
     target = target if isinstance(target, str) else target.iloc[0]
     letters = (re.sub("[^ARNDCQEGHILKMFPSTWYVBZX]", "X", s) for s in (target, row["sequence"]))
     return str(_aligner().align(*letters)[0])

@@ -10,15 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from arg_utils.data.fasta import Proteins
+from arg_utils.data.proteins import Proteins
 from arg_utils.files import cache_dir, file_sha256, locked, write_text
-from arg_utils.homology.mmseqs import (
-    answer_key,
-    profile_database,
-    profile_search,
-    search,
-    sequence_database,
-)
+from arg_utils.homology.databases import profile_database, sequence_database
+from arg_utils.homology.mmseqs import answer_key, profile_search, search
 from arg_utils.labels import NONARG
 from arg_utils.methods.evidence import SEARCH, profiled, strongest_first
 

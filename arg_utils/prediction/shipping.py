@@ -8,10 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from arg_utils.data.fasta import Proteins, proteins
 from arg_utils.data.folders import labelled_records, load_dataset
 from arg_utils.data.genomes import BACKGROUND, background
 from arg_utils.data.open_data import ensure_open_data
+from arg_utils.data.proteins import Proteins, proteins
 from arg_utils.errors import UserError
 from arg_utils.esm2.model import best_precision
 from arg_utils.esm2.weights import load_weights

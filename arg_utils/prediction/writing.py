@@ -56,15 +56,12 @@ class Writer(Protocol):
 def writer(format: str, context: Context) -> Writer:
     """The writer of a format: ``tsv``, ``jsonl``, ``gff3`` or ``hamronization``.
 
-    Raises
-    ------
-    UserError
-        If there is no such format, or it does not suit the input.
+    `UserError` if there is no such format, or it does not suit the input.
     """
-    return FORMATS[known_format(format)](context)
+    return FORMATS[checked_format(format)](context)
 
 
-def known_format(name: str) -> str:
+def checked_format(name: str) -> str:
     """The name of a format; a `UserError` if it is none."""
     if name not in FORMATS:
         raise UserError(f"There is no format {name!r}; choose one of {', '.join(FORMATS)}.")

@@ -1,4 +1,4 @@
-"""What screening costs: as measured, and from rates measured here at an assumed price."""
+"""Tables of time, memory and money: as measured, and what screens cost at an assumed price."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -72,3 +72,69 @@ def predict_table(predict: Mapping[str, Any]) -> str:
             f"{differing:,} differ from those of one file of {proof['together']:,}."
         )
     return text
+
+
+def times_table(times: Mapping) -> str:
+    """Minutes of each notebook and in all, from notebook_times.json."""
+    rows = [{"notebook": f"`{name}`", "minutes": s / 60} for name, s in times["seconds"].items()]
+    rows.append({"notebook": "all", "minutes": sum(row["minutes"] for row in rows)})
+    head = f"minutes (profile {times['profile']}, {times['cores']} cores)"
+    return table(rows, {"notebook": "{notebook}", head: "{minutes:.1f}"})
+
+
+def speed_table(speed: Mapping) -> str:
+    """A row per contender: residues per second and peak memory, from speed.json."""
+    columns, rows = {"": "{label}"}, [{"label": label} for label in speed["labels"].values()]
+    for task, prefix, head in (
+        ("features", "features", "features"),
+        ("training", "lora", "LoRA training"),
+    ):
+        for row, name in zip(rows, speed["labels"], strict=True):
+            row[f"{task}_rate"] = speed["residues_per_second"][task].get(name)
+            row[f"{task}_ratio"] = speed.get(f"{prefix}_vs_{name}")
+            row[f"{task}_peak"] = speed["peak_rss_mb"].get(f"{task}:{name}")
+        columns[f"{head}, residues/s"] = f"{{{task}_rate:,.0f}}"
+        columns[f"{head}: ours is"] = f"{{{task}_ratio:.1f}}×"
+        columns[f"{head}: peak MB"] = f"{{{task}_peak:,.0f}}"
+    streams = ", ".join(f"{int(n):,}: {mb:,.0f}" for n, mb in speed["features_peak_rss_mb"].items())
+    return (
+        f"{table(rows, columns)}\n\n"
+        f"{speed['cores']} cores, {speed['device']}, PyTorch {speed['torch']}, transformers "
+        f"{speed['transformers']}, PEFT {speed['peft']}; weights: {speed['weights']}. Medians of "
+        f"{speed['repeats']} interleaved repeats. The forward pass reaches "
+        f"{speed['gemm_fraction']:.0%} of the rate of a large matrix product. The course's whole "
+        f"protocol takes 1/{speed['protocol_vs_naive']:,.0f} of the naive loop's time (that one "
+        f"measured for part of an epoch and multiplied). Peak MB by number of proteins: {streams}."
+    )
+
+
+def forms_table(speed: Mapping) -> str:
+    """A row per form of the kernel and processor measured, from speed.json."""
+    rows = []
+    for row in (*speed["forms"].values(), *speed["forms_earlier"]):
+        best = row["cpu_flags"][-1] if row["cpu_flags"] else "no vector extension named"
+        limited = ", limited to the form's instructions" if len(row.get("limits", ())) > 1 else ""
+        rows.append(row | {"processor": f"{row['cpu']} ({best}){limited}, {row['date']}"})
+    columns = {
+        "form": "{form}, {precision}",
+        "processor": "{processor}",
+        "features: fair-esm": "{features_vs_naive:.1f}×",
+        "transformers": "{features_vs_hf:.1f}×",
+        "esm-cpp": "{features_vs_esm_cpp:.1f}×",
+        "PyTorch's attention": "{features_vs_torch_attention:.1f}×",
+        "LoRA training: fair-esm": "{lora_vs_naive:.1f}×",
+        "transformers + PEFT": "{lora_vs_hf:.1f}×",
+        "of a large product's rate": "{gemm_fraction:.0%}",
+    }
+    return table(rows, columns)
+
+
+def load_table(speed: Mapping) -> str:
+    """A row per form: residues per second, and what another busy program leaves of them."""
+    columns = {
+        "form": "{form}",
+        "features, residues/s": "{residues_per_second[features]:,.0f}",
+        "LoRA training, residues/s": "{residues_per_second[training]:,.0f}",
+        "features, left under load": "{kept_under_load:.0%}",
+    }
+    return table(list(speed["forms"].values()), columns)

@@ -1,13 +1,8 @@
-"""Figures of training and scores, and the style of every figure.
-
-Colours: the palette of Okabe & Ito 2008 (https://jfly.uni-koeln.de/color/), which colour-blind
-readers can tell apart, for categories; one hue, or two from a neutral middle, for amounts.
-"""
+"""Figures of training and scores, and how any figure is saved."""
 
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,46 +10,31 @@ import pandas as pd
 import PIL.Image
 import seaborn as sns
 from IPython.display import Image
-from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
 from arg_utils.files import atomic_path
 from arg_utils.labels import DISPLAY_NAMES, NUM_CLASSES
-from arg_utils.methods import METHODS
 from arg_utils.metrics.calibration import table_error
+from arg_utils.reporting.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    LINES,
+    STYLE,
+    VERMILLION,
+    class_axis,
+    legend_below,
+    look,
+    new_figure,
+    write_right,
+)
 from arg_utils.settings import SEED_VAL_F1
 
-BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-SKY, PURPLE, BLACK, GREY, BROWN = "#56B4E9", "#CC79A7", "#000000", "#7F7F7F", "#8C564B"
-LINES = "#E5E5E5"
-PALETTE = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-TITLES = [method.title for method in METHODS.values()]
-METHOD_COLORS = (GREY, VERMILLION, ORANGE, BLUE, SKY, GREEN, PURPLE, BROWN, BLACK)
 DPI = 150
-STYLE: Any = {
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-}
-
-
-def new_figure(rows: int = 1, columns: int = 1, **settings: Any) -> tuple[Figure, NDArray]:
-    """A figure in the library's style and its axes, always as an array (rows, columns).
-
-    ``settings`` go to ``matplotlib.pyplot.subplots``. The figure is not left open in pyplot, so
-    a notebook shows it once, where it is returned, and a long run does not pile figures up.
-    """
-    with plt.rc_context(STYLE):
-        fig, axes = plt.subplots(rows, columns, squeeze=False, layout="constrained", **settings)
-    plt.close(fig)
-    return fig, axes
 
 
 def save_figure(fig: Figure, name: str, folder: Path | str) -> Image:
@@ -69,35 +49,6 @@ def save_figure(fig: Figure, name: str, folder: Path | str) -> Image:
     with atomic_path(target) as temporary:
         image.save(temporary, format="PNG", optimize=True)
     return Image(filename=str(target))
-
-
-def look(name: str, number: int = 0) -> dict[str, Any]:
-    """Colour and marker of a series: a method's are the same everywhere, others go by number."""
-    colors: Sequence[str] = PALETTE
-    if name in TITLES:
-        number, colors = TITLES.index(name), METHOD_COLORS
-    return {"color": colors[number % len(colors)], "marker": MARKERS[number % len(MARKERS)]}
-
-
-def class_axis(axes: Axes, order: ArrayLike, labelled: bool = True) -> None:
-    """Class names down the y axis, the first of ``order`` (indices 0-14) at the top."""
-    names = [DISPLAY_NAMES[index] if labelled else "" for index in np.asarray(order)]
-    axes.set_yticks(range(len(names)), names)
-    axes.tick_params(axis="y", length=0)
-    axes.set(ylim=(len(names) - 0.4, -0.6), ylabel="")
-
-
-def write_right(axes: Axes, texts: Sequence[str]) -> None:
-    """``texts`` right of the axes, one per row."""
-    for row, text in enumerate(texts):
-        where = axes.get_yaxis_transform()
-        axes.text(1.01, row, text, transform=where, va="center", fontsize=9)
-
-
-def legend_below(fig: Figure, columns: int = 5) -> None:
-    """One legend under all axes, where it covers nothing."""
-    handles = fig.axes[0].get_legend_handles_labels()[0]
-    fig.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def learning_curves(history: pd.DataFrame, reference: float | None = SEED_VAL_F1) -> Figure:

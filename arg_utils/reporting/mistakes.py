@@ -82,22 +82,13 @@ def likely_reason(
     flags = cautions(gene, 1.0)  # at full identity: by the name alone
     reasons = (
         (REGULATOR in flags, "regulator, not the resistance protein itself"),
-        (
-            nearest != true and identity >= SAME_GENE,
-            f"label doubtful: its near-copy is {nearest}",
-        ),
-        (
-            RELATIVE in flags,
-            "label doubtful: genomes have it, resistant or not",
-        ),
+        (nearest != true and identity >= SAME_GENE, f"label doubtful: its near-copy is {nearest}"),
+        (RELATIVE in flags, "label doubtful: genomes have it, resistant or not"),
         (ACCESSORY in flags, "accessory: part of a pump or operon"),
         (np.isnan(identity) and nearest == true, "no relative: by that alone, not an ARG"),
         (np.isnan(identity), "no relative to recognise it by"),
         (of_query < PART and of_target >= WHOLE, f"fusion? the relative is {of_query:.0%} of it"),
-        (
-            of_target < PART and of_query >= WHOLE,
-            f"fragment? {of_target:.0%} of the relative",
-        ),
+        (of_target < PART and of_query >= WHOLE, f"fragment? {of_target:.0%} of the relative"),
         (nearest == true, "overlooked: a relative of its class is known"),
         (nearest == predicted, f"superfamily: its relative is {predicted}"),
         (True, "no near relative of either class"),

@@ -13,22 +13,16 @@ import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from arg_utils.data.fasta import Proteins, subset
+from arg_utils.data.proteins import Proteins, subset
 from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.esm2.model import Esm2, best_device
 from arg_utils.esm2.weights import Weights
 from arg_utils.homology.mmseqs import cluster
 from arg_utils.labels import CLASSES
-from arg_utils.methods.attribution import (
-    Attribution,
-    HeadOnEsm2,
-    attribute,
-    motif_auc,
-    shift_test,
-)
+from arg_utils.methods.attribution import Attribution, HeadOnEsm2, attribute, motif_auc, shift_test
 from arg_utils.methods.frozen import LinearHead
 from arg_utils.metrics.scores import Interval
-from arg_utils.reporting import figures as style
+from arg_utils.reporting import style
 
 BETA_LACTAM = CLASSES.index("beta_lactam")
 MLS = CLASSES.index("macrolide-lincosamide-streptogramin")
@@ -121,9 +115,9 @@ def motif_attributions(
     model, rows = Esm2(weights, torch.float32).to(best_device()), []
     with tqdm(total=len(members), desc="attribution", unit="protein", disable=not progress) as bar:
         for part, group in members.groupby(parts[members["protein"]]):
-            known = subset(data, np.flatnonzero(parts != part))
+            rest = subset(data, np.flatnonzero(parts != part))
             asked = subset(data, group["protein"])
-            head, _ = LinearHead.fit(known.sequences, known.labels)
+            head, _ = LinearHead.fit(rest.sequences, rest.labels)
             right = head.log_probabilities(asked.sequences).argmax(axis=1) == asked.labels
             told = subset(asked, np.flatnonzero(right))
             results = attribute(

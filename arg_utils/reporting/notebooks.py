@@ -23,8 +23,8 @@ from nbformat import NotebookNode
 from arg_utils import files, settings
 from arg_utils.data.folders import load_dataset, resolve_data_dir
 from arg_utils.data.submission import check_submission
-from arg_utils.errors import UserError
-from arg_utils.files import cells_fingerprint, code_fingerprint
+from arg_utils.errors import UserError, counted
+from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 NUMBERED = "[0-9][0-9]_*.ipynb"
@@ -224,7 +224,7 @@ def report(output: Path) -> None:
         shutil.copyfile(submission, output / "submission.csv")
     ids = [record.id for record in load_dataset(parts=("test",)).test]
     check_submission(submission, ids)
-    print(f"submission: {submission} ({len(ids):,} proteins, checked)")
+    print(f"submission: {submission} ({counted(len(ids), 'protein')}, checked)")
 
 
 def publish(run: Path | None = None, root: Path = files.ROOT) -> list[Path]:

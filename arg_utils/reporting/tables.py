@@ -123,9 +123,11 @@ def with_ladder(
         if row["method"] in METHODS and {name: row.get(name) for name in of} == dict(of)
     }
     for row in rows:
-        known = merged.get(_place(row), {})
-        agree = all(known.get(name) == row[name] for name in ("macro_f1", "accuracy", "proteins"))
-        merged[_place(row)] = {**known, **row} if agree else dict(row)
+        measured = merged.get(_place(row), {})
+        agree = all(
+            measured.get(name) == row[name] for name in ("macro_f1", "accuracy", "proteins")
+        )
+        merged[_place(row)] = {**measured, **row} if agree else dict(row)
     return list(merged.values())
 
 

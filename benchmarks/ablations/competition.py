@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from arg_utils.data.fasta import Proteins
+from arg_utils.data.proteins import Proteins
 from arg_utils.homology.mmseqs import best_hits, profile_search, search
 from arg_utils.homology.splits import homology_clusters, representatives
 from arg_utils.labels import NONARG, NUM_CLASSES

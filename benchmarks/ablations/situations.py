@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from scipy.special import log_softmax, logsumexp
 from torch import nn
 
-from arg_utils.files import fingerprint
+from arg_utils.fingerprint import fingerprint
 from arg_utils.homology.mmseqs import cached_answer
 from arg_utils.homology.splits import homology_folds, related
 from arg_utils.labels import NONARG, NUM_CLASSES

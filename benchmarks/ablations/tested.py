@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arg_utils.data.fasta import Proteins, cap_per_class, proteins, subset
+from arg_utils.data.proteins import Proteins, cap_per_class, proteins, subset
 from arg_utils.experiments.outcomes import HOMOLOGY, RANDOM, scored_clusters
 from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology.splits import homology_fold

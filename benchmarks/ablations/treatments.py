@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from sklearn.svm import SVC
 from torch import nn
 
-from arg_utils.data.fasta import cap_per_class
+from arg_utils.data.proteins import cap_per_class
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.frozen import fit_linear, inverse_size, linear_log_probabilities
 

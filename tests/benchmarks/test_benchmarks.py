@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from arg_utils.data.fasta import Record
+from arg_utils.data.proteins import Record
 from arg_utils.esm2 import fastest, weights
 from benchmarks import contenders, esm_cpp, hugging_face, measure, memory, report, scenarios, speed
 

@@ -5,8 +5,8 @@ import pytest
 import synthetic
 from catalogues import SEQUENCES, TITLES, catalogue, database
 
-from arg_utils.data.fasta import Record
 from arg_utils.data.folders import load_dataset
+from arg_utils.data.proteins import Record
 from arg_utils.errors import UserError
 from arg_utils.labels import CLASSES, INDEX, NONARG
 from benchmarks import blast_database, external

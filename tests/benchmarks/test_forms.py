@@ -6,7 +6,7 @@ import time
 import pytest
 
 from arg_utils.esm2.kernel import FORMS
-from arg_utils.reporting.documents import forms_table, load_table
+from arg_utils.reporting.costs import forms_table, load_table
 from benchmarks import forms
 
 FIELDS = ("cpu", "precision", "features_vs_naive", "features_vs_hf", "features_vs_torch_attention",

@@ -4,13 +4,8 @@ import re
 
 import pytest
 
-from arg_utils.data.fasta import (
-    Record,
-    iterate_fasta,
-    read_fasta,
-    unique_ids,
-    write_fasta,
-)
+from arg_utils.data.fasta import iterate_fasta, read_fasta, write_fasta
+from arg_utils.data.proteins import Record, unique_ids
 from arg_utils.data.sources import open_source
 from arg_utils.errors import UserError
 from arg_utils.labels import INDEX, NONARG

@@ -114,7 +114,7 @@ def test_test_labels_come_in_test_order(folder):
         ("SEQ0,1\n", "line 1: the header is 'SEQ0,1'"),
         ("id,class\nSEQ0,1\n", "line 1: the header is 'id,class'; it needs id and label"),
         ("id,label,x\n0,SEQ0,11,more\n", "line 2: '0', in .* not in test.*'SEQ0' is, in .*'label'"),
-        ("id,label\nSEQ0,1\nSEQ1,2\n", "lacks 1 test proteins, first 'SEQ2'"),
+        ("id,label\nSEQ0,1\nSEQ1,2\n", "lacks 1 test protein, first 'SEQ2'"),
         ("id,label\nSEQ0,1\n\nSEQ0,1\n", "line 4: 'SEQ0' comes twice"),
         ("id,label\nSEQ0,1\nSEQ9,1\n", "line 3: 'SEQ9' is not in test"),
         ("id,label\nSEQ0,15\n", "line 2: 1 labels are neither.*'15'"),
@@ -181,7 +181,7 @@ def test_leaks_and_torn_labels_are_told(folder):
     (folder / "val.fasta").write_text(text + entry("Q2", 0, "MKVLA"))
     leak, torn = leakage_warnings(load_dataset(folder))
     assert leak.startswith("2 of 3 validation proteins")
-    assert torn.startswith("1 sequences come with two labels (one: aminoglycoside and nonarg)")
+    assert torn.startswith("Two labels come with 1 sequence (one: aminoglycoside and nonarg)")
 
 
 def test_labelled_records_are_all_that_have_a_label(folder):

@@ -12,7 +12,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from arg_utils.data.fasta import read_fasta
-from arg_utils.errors import UserError
 from arg_utils.esm2 import batches
 from arg_utils.esm2.batches import (
     ALPHABET,
@@ -49,7 +48,7 @@ def test_j_and_lower_case_are_read_as_the_alphabet_has_them(tmp_path):
     """J (leucine or isoleucine) is not in ESM's alphabet: it becomes X, in one place."""
     path = tmp_path / "a.fasta"
     path.write_text(">a|FEATURES|X|bacitracin|g\nmjkO\n>sp|b|c\nMUZB*\n")
-    data = ProteinSequenceDataset.from_fasta(path)
+    data = ProteinSequenceDataset(read_fasta(path, labelled=True))
     assert data.sequences == ["MXKO", "MUZB"]
     assert [label for _, label in data] == [5, 14]
     assert data[0][0].tolist() == [0, 20, 24, 15, 28, 2]
@@ -73,13 +72,6 @@ def test_grouped_by_label_and_capped(records):
     assert ProteinSequenceDataset(records, 4, seed=1).sequences != data.sequences
     loader = DataLoader(ProteinSequenceDataset(records[:5]), batch_size=2, collate_fn=list)
     assert [len(batch) for batch in loader] == [2, 2, 1]
-
-
-def test_a_faulty_file_is_named(tmp_path):
-    path = tmp_path / "a.fasta"
-    path.write_text(">a|FEATURES|X|penicillin|g\nMK\n")
-    with pytest.raises(UserError, match=r"a\.fasta, line 1: .*'penicillin'"):
-        ProteinSequenceDataset.from_fasta(path)
 
 
 @pytest.mark.parametrize("budget", [100, 1000, 10**6])

@@ -104,6 +104,23 @@ def test_a_damaged_library_in_the_cache_is_built_again(monkeypatch):
     assert library.stat().st_size > 1000
 
 
+@needs_compiler
+def test_a_library_that_others_may_write_is_not_loaded(own_cache, monkeypatch):
+    monkeypatch.setenv("ARG_ATTENTION", "portable")
+    path = load().path
+    whole = path.read_bytes()
+    path.unlink()  # loaded as it is, it cannot be overwritten
+    path.write_bytes(b"of somebody else")
+    path.chmod(0o666)
+    path.parent.chmod(0o777)
+    assert load().library.attention_forward
+    assert path.stat().st_size == len(whole)
+    assert not (path.stat().st_mode | path.parent.stat().st_mode) & 0o022
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    with pytest.warns(UserWarning, match="other users may write to .*kernels.*ARG_CACHE"):
+        assert load() is None
+
+
 def test_the_kernel_can_be_switched_off(monkeypatch):
     monkeypatch.setenv("ARG_ATTENTION", "torch")
     with warnings.catch_warnings():

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import workspaces
 
-from arg_utils.data.fasta import proteins, subset
 from arg_utils.data.folders import load_dataset
+from arg_utils.data.proteins import proteins, subset
 from arg_utils.errors import UserError
 from arg_utils.experiments import outcomes
 from arg_utils.experiments.outcomes import (
@@ -166,7 +166,7 @@ def test_random_rows_say_what_they_are_of(work, weights):
         assert row["given"] == METHODS[row["method"]].reference
         named = {
             "split": "random", "title": METHODS[row["method"]].title, "proteins": len(true),
-            "set_aside": 0, "seed": 0, "profile": "smoke", "weights": weights.name,
+            "excluded": 0, "seed": 0, "profile": "smoke", "weights": weights.name,
             "data": f"labelled [{work.data.identity[:8]}]", "scored": "test",
         }  # fmt: skip
         assert row == row | named
@@ -227,7 +227,7 @@ def test_pooled_folds_hold_every_protein_once(work, two_hits_a_fold, tmp_path, m
     records, table = whole.labelled
     rows, found = score_homology(whole, ["majority", "frozen_linear"])
     parts = [fit_fold(whole, "majority", fold)[1] for fold in range(5)]
-    aside = np.concatenate([part.set_aside for part in parts])
+    aside = np.concatenate([part.excluded for part in parts])
     assert len(aside) == 5
     assert sorted([*found["position"], *aside]) == list(range(len(records)))
     assert found["fold"].tolist() == table["fold"].to_numpy()[found["position"]].tolist()
@@ -238,7 +238,7 @@ def test_pooled_folds_hold_every_protein_once(work, two_hits_a_fold, tmp_path, m
     assert found.index.tolist() == list(range(len(found)))
     for row in rows:
         assert (row["folds"], row["split"], row["scored"]) == ([0, 1, 2, 3, 4], "homology", "test")
-        assert (row["proteins"], row["set_aside"]) == (len(records) - 5, 5)
+        assert (row["proteins"], row["excluded"]) == (len(records) - 5, 5)
         assert row["macro_f1"] == macro_f1(found["true"], found[row["method"]])
         assert row["accuracy"] == accuracy(found["true"], found[row["method"]])
     remote = found[found["identity"].notna()]
@@ -261,7 +261,7 @@ def test_predictions_of_a_fold_stand_beside_their_proteins(work):
     assert found["true"].tolist() == outcome.labels["test"].tolist()
     counts = np.bincount(found["true"])
     assert counts.max() <= work.profile.max_records
-    assert not set(parts.test) & (set(parts.train) | set(parts.val) | set(parts.set_aside))
+    assert not set(parts.test) & (set(parts.train) | set(parts.val) | set(parts.excluded))
 
 
 def test_folds_may_be_named_and_are_kept_apart(work, fits):

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from small_data import write_small_data
 
-from arg_utils.data.fasta import capped, proteins
 from arg_utils.data.folders import load_dataset
+from arg_utils.data.proteins import capped, proteins
 from arg_utils.data.submission import check_submission
 from arg_utils.errors import UserError
 from arg_utils.experiments import runs
@@ -107,7 +107,7 @@ def test_proteins_beyond_the_window_are_told_of(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(runs, "load_run", lambda run: Stub())
     (tmp_path / "test.fasta").write_text(f">a\n{'MKVLA' * 300}\n>b\nMKV\n")
     submit_run(tmp_path, tmp_path / "run", tmp_path / "s.csv")
-    assert "of 1 long proteins ESM-2 sees the first 1,022 residues" in capsys.readouterr().err
+    assert "of 1 long protein ESM-2 sees the first 1,022 residues" in capsys.readouterr().err
     Stub.uses_esm2 = False
     submit_run(tmp_path, tmp_path / "run", tmp_path / "s.csv")
     assert capsys.readouterr().err == ""

@@ -37,7 +37,7 @@ def test_the_parts_are_the_files(work):
         found = getattr(everything, part)
         assert found.sequences == [sequence for _, _, sequence in expected]
         assert found.labels.tolist() == [label for _, label, _ in expected]
-        assert everything.labels(part).dtype == np.int64
+        assert found.labels.dtype == np.int64
 
 
 def test_a_profile_for_trying_out_caps_every_class(work):

@@ -6,16 +6,9 @@ import pytest
 import synthetic
 
 from arg_utils.errors import UserError
-from arg_utils.homology import mmseqs
-from arg_utils.homology.mmseqs import (
-    COLUMNS,
-    best_hits,
-    cluster,
-    profile_database,
-    profile_search,
-    search,
-    sequence_database,
-)
+from arg_utils.homology import databases, mmseqs
+from arg_utils.homology.databases import profile_database, run_mmseqs, sequence_database
+from arg_utils.homology.mmseqs import COLUMNS, best_hits, cluster, profile_search, search
 
 MIXED = (8, 0, 9, 4, 1, 5, 10)  # members of three families, in no order
 
@@ -122,7 +115,7 @@ def test_a_database_answers_like_its_sequences(shared_cache, proteins, tmp_path,
     (tmp_path / "some" / "targets" / "done").unlink()  # as if its making had been interrupted
     assert sequence_database(tmp_path / "some" / "targets", proteins[2:]) == targets
     pd.testing.assert_frame_equal(search(proteins, targets), whole)
-    monkeypatch.setattr(mmseqs, "run_mmseqs", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(databases, "run_mmseqs", lambda *_: pytest.fail("made again"))
     sequence_database(tmp_path / "some" / "targets", proteins[2:])
 
 
@@ -150,9 +143,9 @@ def test_a_temporary_folder_without_programs_is_said_to_be_one(monkeypatch):
         said = "Failed to execute /x/tmp/blastp.sh with error 13."
         return subprocess.CompletedProcess(line, 1, said, "")
 
-    monkeypatch.setattr(mmseqs.subprocess, "run", refuse)
+    monkeypatch.setattr("subprocess.run", refuse)
     with pytest.raises(UserError, match=r"mmseqs search .*blastp\.sh.*name .* in TMPDIR, not /"):
-        mmseqs.run_mmseqs("search")
+        run_mmseqs("search")
 
 
 def test_a_failure_shows_the_programs_own_words_and_leaves_no_litter(

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from arg_utils.data.fasta import Record, read_fasta
+from arg_utils.data.fasta import read_fasta
+from arg_utils.data.proteins import Record
 from arg_utils.errors import UserError
 from arg_utils.homology import mmseqs, splits
 from arg_utils.homology.mmseqs import COLUMNS, best_hits
@@ -96,7 +97,7 @@ def test_a_fold_is_divided_without_remainder(groups, monkeypatch):
     fold_of = homology_folds(labels, clusters)
     for fold in range(5):
         parts = fold_parts(monkeypatch, labels, clusters, fold_of, fold)
-        sides = (parts.train, parts.val, parts.test, parts.set_aside)
+        sides = (parts.train, parts.val, parts.test, parts.excluded)
         assert sorted(np.concatenate(sides)) == list(range(600))
         assert set(parts.test) == set(np.flatnonzero(fold_of == fold))
         for one, other in ((parts.train, parts.val), (parts.train, parts.test)):
@@ -114,7 +115,7 @@ def test_validation_leaves_a_class_of_one_cluster_to_training(monkeypatch):
     assert len(parts.val)
 
 
-def test_proteins_with_a_relative_in_training_are_set_aside(groups, monkeypatch):
+def test_proteins_with_a_relative_in_training_are_excluded(groups, monkeypatch):
     labels, clusters = groups
     fold_of = homology_folds(labels, clusters)
     first, second, third, fourth = np.flatnonzero(fold_of == 2)[:4]
@@ -127,7 +128,7 @@ def test_proteins_with_a_relative_in_training_are_set_aside(groups, monkeypatch)
         (fourth, other, 0.90, 0.90, 0.10),  # the second hit counts as well
     )
     parts = fold_parts(monkeypatch, labels, clusters, fold_of, 2, *found)
-    assert parts.set_aside.tolist() == [first, fourth]
+    assert parts.excluded.tolist() == [first, fourth]
     assert {second, third} <= set(parts.test)
     assert parts.best_hits["query"].tolist() == [first, second, third, fourth]
     assert len(related(hits(*found))) == 2

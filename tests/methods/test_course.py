@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import f1_score
 
-from arg_utils.data.fasta import cap_per_class
+from arg_utils.data.proteins import cap_per_class
+from arg_utils.esm2.lora import merged_linear
 from arg_utils.methods import course
 from arg_utils.methods.course import (
     Examples,
     StagedTrainer,
     adapt_head,
     logits,
-    merged_head,
     new_head,
     set_gradients,
     softmax,
@@ -328,9 +328,9 @@ def test_a_fresh_adapted_head_computes_what_the_trained_one_does():
 
 
 @pytest.mark.parametrize("kind", ["plain", "lora"])
-def test_the_merged_head_is_the_same_function(kind):
+def test_the_merged_linear_is_the_same_function(kind):
     head, (x, _) = head_of(kind, 0.5), batch(50)
-    merged = merged_head(head)
+    merged = merged_linear(head)
     assert type(merged) is torch.nn.Linear
     np.testing.assert_allclose(logits(merged, x), logits(head, x), rtol=1e-5, atol=1e-5)
     with torch.no_grad():

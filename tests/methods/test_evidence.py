@@ -8,7 +8,7 @@ import pytest
 import synthetic
 import torch
 
-from arg_utils.data.fasta import Proteins
+from arg_utils.data.proteins import Proteins
 from arg_utils.labels import NONARG
 from arg_utils.methods import evidence
 from arg_utils.methods.evidence import (

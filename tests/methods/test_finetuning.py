@@ -7,20 +7,14 @@ import pytest
 import synthetic
 import torch
 
-from arg_utils.data.fasta import Proteins, cap_per_class
+from arg_utils.data.proteins import Proteins, cap_per_class
 from arg_utils.esm2 import batches
 from arg_utils.esm2.embeddings import LAST_MEAN, embed
 from arg_utils.esm2.lora import count_trainable, trainable_state
-from arg_utils.methods import finetuning
+from arg_utils.methods import classifier, finetuning
+from arg_utils.methods.classifier import ProteinClassifier, set_gradients, share_shift
 from arg_utils.methods.course import logits, new_head
-from arg_utils.methods.finetuning import (
-    LoraInBlocks,
-    ProteinClassifier,
-    Trainer,
-    estimated_macro_f1,
-    set_gradients,
-    share_shift,
-)
+from arg_utils.methods.finetuning import LoraInBlocks, Trainer, estimated_macro_f1
 from arg_utils.metrics.scores import macro_f1
 from arg_utils.settings import LoraBlocks, load_profile
 
@@ -263,7 +257,7 @@ def test_predictions_come_in_the_order_given_whatever_the_batches(make, monkeypa
     model, sequences = make(), [*VAL.sequences, "M" * 1500, "M"]
     turned = model.all_logits(sequences[::-1], False)[::-1]
     monkeypatch.setattr(
-        finetuning, "token_batches", lambda lengths: batches.token_batches(lengths, 90)
+        classifier, "token_batches", lambda lengths: batches.token_batches(lengths, 90)
     )
     in_order = model.all_logits(sequences, False)
     assert in_order.shape == (len(sequences), 15)
@@ -279,7 +273,7 @@ def test_training_leaves_the_random_numbers_of_others_alone(make):
 
 
 def test_gradients_of_parts_are_the_whole_batch_s_for_any_number_of_threads(make, monkeypatch):
-    monkeypatch.setattr(finetuning, "PART_TOKENS", 90)
+    monkeypatch.setattr(classifier, "PART_TOKENS", 90)
     monkeypatch.setattr(batches, "cores", lambda: 8)
     model = make(replace(SETTINGS, dropout=0.0)).train()
     for name, parameter in model.named_parameters():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from arg_utils.data.fasta import Proteins
+from arg_utils.data.proteins import Proteins
 from arg_utils.esm2.embeddings import FEATURES
 from arg_utils.esm2.weights import WIDTH
 from arg_utils.methods import frozen

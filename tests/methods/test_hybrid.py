@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from arg_utils.data.fasta import Proteins
+from arg_utils.data.proteins import Proteins
 from arg_utils.errors import UserError
 from arg_utils.esm2.weights import WIDTH
 from arg_utils.labels import NONARG

@@ -7,7 +7,7 @@ import pytest
 import synthetic
 import torch
 
-from arg_utils.data.fasta import Proteins, subset
+from arg_utils.data.proteins import Proteins, subset
 from arg_utils.errors import UserError
 from arg_utils.labels import NONARG
 from arg_utils.methods import DEFAULT_METHOD, METHODS, course

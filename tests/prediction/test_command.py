@@ -58,7 +58,7 @@ def test_a_bad_record_stops_it_unless_told_otherwise(predict, tmp_path):
     code, _, said = predict(BAD, "--out", out, "--skip-bad")
     assert code == 1
     assert "skipped: " in said
-    assert said.endswith("2 proteins, 0 ARGs\n1 bad records skipped\n")
+    assert said.endswith("2 proteins, 0 ARGs\n1 bad record skipped\n")
     assert [line.split("\t")[0] for line in out.read_text().splitlines()] == ["id", "p1", "p3"]
 
 
@@ -93,6 +93,19 @@ def test_options_that_do_not_go_together(predict, options, words, tmp_path, monk
     assert words in sentence
     assert [path.name for path in tmp_path.iterdir()] == ["in.faa"]
     assert (tmp_path / "in.faa").read_text() == PROTEINS
+
+
+def test_a_bad_record_leaves_standard_output_empty(predict):
+    code, out, said = predict(BAD)
+    assert (code, out) == (2, "")
+    assert "line 4: '-' is a gap" in said
+
+
+def test_a_header_comes_where_no_record_can_be_read(predict):
+    code, out, _ = predict(">p1\nM-V\n", "--skip-bad")
+    assert code == 1
+    assert out.startswith("id\tclass\t")
+    assert out.count("\n") == 1
 
 
 def test_a_file_that_is_not_there_is_named_before_anything_is_loaded(capsys):

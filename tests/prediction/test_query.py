@@ -6,7 +6,7 @@ import pytest
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
-from arg_utils.data.fasta import Record
+from arg_utils.data.proteins import Record
 from arg_utils.errors import UserError
 from arg_utils.prediction.query import as_queries
 from arg_utils.prediction.reading import read_queries

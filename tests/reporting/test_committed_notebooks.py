@@ -9,7 +9,7 @@ import pytest
 import solutions
 
 from arg_utils import files
-from arg_utils.files import cells_fingerprint, code_fingerprint
+from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
 
 PATHS = sorted(files.NOTEBOOKS.glob("*.ipynb"))
 NAMES = {"01_eda_class_imbalance", "02_build_dataset", "03_train_esm2_lora", "04_evaluate",

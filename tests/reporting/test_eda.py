@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import workspaces
 
-from arg_utils.data.fasta import Record
 from arg_utils.data.folders import load_dataset
+from arg_utils.data.proteins import Record
 from arg_utils.homology import mmseqs, splits
 from arg_utils.labels import DISPLAY_NAMES
 from arg_utils.reporting import eda

@@ -15,7 +15,7 @@ from arg_utils.labels import DISPLAY_NAMES
 from arg_utils.methods import METHODS
 from arg_utils.metrics.calibration import table_error
 from arg_utils.metrics.scores import confusion, per_class_table
-from arg_utils.reporting import eda, figures, motifs
+from arg_utils.reporting import eda, figures, maps, motifs, style
 
 
 def ticks(labels):
@@ -148,7 +148,7 @@ def test_a_class_without_proteins_leaves_every_figure_whole():
         "matrix": figures.confusion_matrix(matrix, "title"),
         "normalised": figures.confusion_matrix(matrix, "title", normalised=True),
         "f1": figures.per_class_f1(per_class_table(labels, predicted), "title"),
-        "maps": eda.embedding_maps({"one": examples.FEATURES[:40]}, np.arange(40) % 10),
+        "maps": maps.embedding_maps({"one": examples.FEATURES[:40]}, np.arange(40) % 10),
     }
     for fig in whole.values():
         fig.draw_without_rendering()
@@ -200,9 +200,9 @@ def test_a_method_of_fewer_folds_is_not_ranked():
 
 def test_a_method_looks_the_same_in_every_figure():
     """And no two methods look alike."""
-    looks = [figures.look(method.title) for method in METHODS.values()]
+    looks = [style.look(method.title) for method in METHODS.values()]
     assert len({(style["color"], style["marker"]) for style in looks}) == len(METHODS)
-    hybrid = figures.look(examples.HYBRID)["color"]
+    hybrid = style.look(examples.HYBRID)["color"]
     for name in ("methods_comparison", "f1_by_identity_bin", "risk_coverage_curve"):
         assert hybrid in {line.get_color() for line in drawn(name).axes[0].lines}
 
@@ -254,15 +254,15 @@ def test_embedding_maps_tell_15_classes_apart():
         looks.add((shape, dots.get_facecolor().tobytes(), dots.get_edgecolor().tobytes()))
     assert len(looks) == len(before.collections) == len(np.unique(examples.LABELS[examples.FEW]))
     assert before.collections[0].get_label() == "not an ARG"  # lies underneath
-    share = eda.neighbour_accuracy(examples.FEATURES, examples.LABELS[examples.FEW])
+    share = maps.neighbour_accuracy(examples.FEATURES, examples.LABELS[examples.FEW])
     assert f"{share:.1%}" in before.get_title()
 
 
 def test_a_second_map_is_turned_to_match_the_first(monkeypatch):
-    monkeypatch.setattr(eda, "project", np.copy)
+    monkeypatch.setattr(maps, "project", np.copy)
     points, quarter = examples.FEATURES[:, :2], np.array([[0, 1], [-1, 0]])
     features = {"one": points, "turned": points @ quarter}
-    one, turned = eda.embedding_maps(features, examples.LABELS[examples.FEW]).axes
+    one, turned = maps.embedding_maps(features, examples.LABELS[examples.FEW]).axes
     for dots, same in zip(one.collections, turned.collections, strict=True):
         np.testing.assert_allclose(dots.get_offsets(), same.get_offsets(), atol=1e-9)
 
@@ -271,23 +271,23 @@ def test_neighbours_are_others():
     """Six points of a class together: right; one amid another class: wrong."""
     features = np.array([[0.0], [0.1], [0.2], [0.3], [0.4], [0.5], [0.25]])
     labels = np.array([3, 3, 3, 3, 3, 3, 9])
-    assert eda.neighbour_accuracy(features, labels) == pytest.approx(6 / 7)
+    assert maps.neighbour_accuracy(features, labels) == pytest.approx(6 / 7)
 
 
 def test_projected_groups_stay_apart():
     rng = np.random.default_rng(0)
     features = np.concatenate([rng.normal(0, 1, (20, 8)), rng.normal(9, 1, (20, 8))])
-    points = eda.project(features)
+    points = maps.project(features)
     one, other = points[:20], points[20:]
     gap = np.linalg.norm(one.mean(axis=0) - other.mean(axis=0))
     assert gap > 2 * max(one.std(), other.std())
-    np.testing.assert_array_equal(eda.project(features), points)
+    np.testing.assert_array_equal(maps.project(features), points)
 
 
 @pytest.mark.usefixtures("settings")
 def test_embeddings_before_and_after_are_of_the_same_proteins(work):
     fit_random(work, "lora_blocks")
-    labels, features = eda.embeddings_before_and_after(work, "lora_blocks", cap=3)
+    labels, features = maps.embeddings_before_and_after(work, "lora_blocks", cap=3)
     assert np.bincount(labels).max() == 3
     assert list(features) == ["frozen ESM-2", METHODS["lora_blocks"].title]
     assert all(values.shape == (len(labels), 320) for values in features.values())
@@ -298,7 +298,7 @@ def test_embeddings_before_and_after_are_of_the_same_proteins(work):
     [
         lambda: eda.class_counts({"train": [1, 2]}),
         lambda: eda.lengths_by_class([1, 2], [0]),
-        lambda: eda.embedding_maps({"one": np.zeros((2, 2))}, [0]),
+        lambda: maps.embedding_maps({"one": np.zeros((2, 2))}, [0]),
         lambda: eda.lengths_by_class([100], [15]),
         lambda: eda.amino_acid_frequencies(["AC"], [0, 1]),
         lambda: figures.confusion_matrix(np.zeros((14, 14)), ""),

@@ -6,7 +6,7 @@ import plot_examples as examples
 import pytest
 import synthetic
 
-from arg_utils.data.fasta import Proteins
+from arg_utils.data.proteins import Proteins
 from arg_utils.methods.attribution import Attribution
 from arg_utils.methods.frozen import LinearHead
 from arg_utils.reporting import motifs

