@@ -15,6 +15,7 @@ import json
 import re
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -169,10 +170,15 @@ def score(
     return row
 
 
-def answers(work: Workspace, sequences: list[str]) -> dict[str, tuple[np.ndarray, float | None]]:
-    """Probabilities [n, 15] and threshold of each of `METHODS`, fitted on the data in use."""
+def answers(
+    work: Workspace, sequences: list[str], methods: Sequence[str] | None = None
+) -> dict[str, tuple[np.ndarray, float | None]]:
+    """Probabilities [n, 15] and threshold of each method, fitted on the data in use.
+
+    ``methods`` are `METHODS` unless given.
+    """
     out = {}
-    for name in METHODS:
+    for name in methods or METHODS:
         fit_random(work, name)
         method = load_fitted(work, name)
         out[name] = method.probabilities(sequences), method.threshold or None  # 0: never uncertain
