@@ -15,6 +15,7 @@ import json
 import re
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -174,13 +175,16 @@ def score(
     return row
 
 
-def answers(work: Workspace, sequences: list[str]) -> dict[str, tuple[np.ndarray, float | None]]:
-    """Probabilities [n, 15] and threshold of each of `METHODS`, fitted on the data in use.
+def answers(
+    work: Workspace, sequences: list[str], methods: Sequence[str] | None = None
+) -> dict[str, tuple[np.ndarray, float | None]]:
+    """Probabilities [n, 15] and threshold of each method, fitted on the data in use.
 
-    On the data that the shipped model was fitted on, its answers are the last.
+    ``methods`` are `METHODS` unless given. On the data that the shipped model was fitted on, its
+    answers come last.
     """
     out = {}
-    for name in METHODS:
+    for name in methods or METHODS:
         fit_random(work, name)
         method = load_fitted(work, name)
         out[name] = method.probabilities(sequences), method.threshold
