@@ -102,17 +102,17 @@ def test_another_ladder_has_a_row_per_split_and_method():
 
 
 def test_another_database_is_shown_with_its_bins():
-    scores, bins, told = documents.external_table(examples.EXTERNAL).split("\n\n")
+    scores, bins, told = evaluation.external_table(examples.EXTERNAL).split("\n\n")
     assert cells(scores)[3][:2] == ["hybrid", "0.950 (0.500–0.975)"]
     assert cells(scores)[3][-2:] == ["0.974", "0.011"]
     assert cells(bins)[2:] == [
         ["no hit", "1,000", "2", "0.900", "0.950"], ["<30 %", "0", "0", "–", "–"]
     ]  # fmt: skip
-    assert "hybrid answers 96.0%, of which 0.1% are wrong" in told
+    assert "hybrid is sure of 96.0%, of which 0.1% are wrong" in told
 
 
 def test_proteins_of_every_kind_are_shown_with_what_they_are_taken_for():
-    head, _, best, hybrid = cells(documents.negatives_table(examples.NEGATIVES))
+    head, _, best, hybrid = cells(evaluation.negatives_table(examples.NEGATIVES))
     assert head[1].startswith("of 8,012 proteins")
     assert best[1:5] == ["0.14%", "–", "–", "92.0%"]
     assert hybrid[1:5] == ["0.55%", "0.00%", "43.0%", "–"]
