@@ -66,7 +66,7 @@ def labelled_args(work: Workspace) -> pd.DataFrame:
     """The labelled ARGs, their ``position`` among all labelled, gene name and homology cluster."""
     records, splits = work.labelled
     rows = [
-        (i, r.id, r.header.rpartition("|")[2], len(r.sequence), r.label, r.sequence)
+        (i, r.id, "|".join(r.header.split("|")[4:5]), len(r.sequence), r.label, r.sequence)
         for i, r in enumerate(records)
         if r.label != NONARG
     ]

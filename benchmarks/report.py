@@ -69,8 +69,8 @@ def scaling_figure(scaling: dict) -> Figure:
     panels = (
         (axes[0, 0], count["proteins"], count["seconds"], "proteins", "seconds",
          f"features, {count['residues_each']} residues each"),
-        (axes[0, 1], length["residues"], length["microseconds_a_residue"], "residues a protein",
-         "microseconds a residue", f"features, {length['tokens_in_all']:,} tokens in all"),
+        (axes[0, 1], length["residues"], length["microseconds_a_residue"], "residues per protein",
+         "microseconds per residue", f"features, {length['tokens_in_all']:,} tokens in all"),
     )  # fmt: skip
     for panel, x, curves, x_label, y_label, title in panels:
         for place, (name, y) in enumerate(curves.items()):

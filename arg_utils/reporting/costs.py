@@ -25,7 +25,7 @@ def costs_table(measured: Mapping[str, Any]) -> str:
     if genome := predict.get("genome"):
         whole = genome["residues_per_second"] / predict["cores"]
         rates = {f"contigs to report, {predict['form']}": whole, **rates}
-    rows, columns = [], {"what is measured": "{what}", "residues/s a core": "{rate:,.0f}"}
+    rows, columns = [], {"what is measured": "{what}", "residues/s per core": "{rate:,.0f}"}
     for what, rate in rates.items():
         row: dict[str, Any] = {"what": what, "rate": rate}
         for name, proteins in SCREENS.items():
@@ -34,7 +34,7 @@ def costs_table(measured: Mapping[str, Any]) -> str:
             columns[f"{name} proteins"] = f"{{{name}}}"
         rows.append(row)
     return (
-        f"{table(rows, columns)}\n\nAssumed: {RESIDUES} residues a protein and ${PRICE:.2f} a "
+        f"{table(rows, columns)}\n\nAssumed: {RESIDUES} residues per protein and ${PRICE:.2f} per "
         f"core-hour. A core is one that the measuring machine counted: in a cloud, often half a "
         f"physical one."
     )
@@ -59,7 +59,7 @@ def predict_table(predict: Mapping[str, Any]) -> str:
         if (row := predict.get(name))
     ]
     columns = {"what": "{what}", "seconds": "{seconds:,.1f}", "peak memory, MB": "{peak:,.0f}"}
-    text = table(rows, columns | {"residues a second": "{rate:,.0f}"})
+    text = table(rows, columns | {"residues per second": "{rate:,.0f}"})
     text += f"\n\nForm {predict['form']}, {predict['cores']} cores."
     if many:
         text += (

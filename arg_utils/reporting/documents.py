@@ -14,7 +14,6 @@ import pandas as pd
 
 from arg_utils import files
 from arg_utils.errors import UserError
-from arg_utils.labels import CLASSES, DISPLAY_NAMES
 from arg_utils.methods import METHODS
 from arg_utils.reporting import tables
 from arg_utils.reporting.costs import (
@@ -25,15 +24,20 @@ from arg_utils.reporting.costs import (
     speed_table,
     times_table,
 )
+from arg_utils.reporting.evaluation import (
+    audit_table,
+    external_table,
+    grey_zone_table,
+    negatives_table,
+    sets_table,
+)
 from arg_utils.reporting.tables import (
     COLUMNS,
-    GAIN,
     SCORE,
     average_seeds,
     cells,
     markdown,
     source,
-    table,
 )
 
 SUMMARY = (
@@ -142,61 +146,6 @@ def splits_table(ladder: Mapping) -> str:
     return f"{markdown(frame)}\n\n{source(ladder)}"
 
 
-def external_table(external: Mapping) -> str:
-    """A row per method, then macro-F1 by identity to the nearest training protein.
-
-    ``external`` is external.json, which benchmarks/external.py writes.
-    """
-    rows = [row | {"ece": row["calibration_error"]} for row in external["rows"]]
-    scores = tables.score_frame(rows)[["method", SCORE, GAIN, "accuracy", "calibration error"]]
-    bins = pd.DataFrame(rows[0]["identity"])[["bin", "n", "classes"]].astype(str)
-    bins["n"] = cells(rows[0]["identity"], "{n:,}")
-    for row in rows:
-        bins[row["method"]] = cells(row["identity"], "{macro_f1:.3f}")
-    bins = bins.rename(columns={"bin": "identity", "n": "proteins"})
-    told = "".join(
-        f" Above its threshold, {row['method']} answers {row['answered']:.1%}, of which "
-        f"{row['error_answered']:.1%} are wrong."
-        for row in rows
-        if row.get("threshold")
-    )
-    return (
-        f"{markdown(scores)}\n\n{markdown(bins)}\n\nMacro-F1 over {len(external['support'])} "
-        f"classes; {external['counts']['kept']:,} proteins in {external['clusters']:,} clusters."
-        f"{told} {source(external)}"
-    )
-
-
-def negatives_table(negatives: Mapping) -> str:
-    """A row per method: how often it takes a protein that resembles no ARG for one.
-
-    ``negatives`` is negatives.json, which benchmarks/negatives.py writes.
-    """
-    counts, short = negatives["counts"], dict(zip(CLASSES, DISPLAY_NAMES, strict=True))
-    far, near = (f"{counts[name]:,}" for name in ("resemble none", "resemble an ARG"))
-    rows = []
-    for row in negatives["rows"]:
-        most = sorted(row["taken_for"].items(), key=lambda item: -item[1])[:3]
-        rows.append(row | {"most": ", ".join(f"{short[c]} {n:,}" for c, n in most) or None})
-    columns = {
-        "method": "{method}",
-        f"of {far} proteins, called an ARG": "{called_arg:.2%}",
-        "and sure of it": "{called_arg_answered:.2%}",
-        "sure at all": "{answered:.1%}",
-        f"of {near} that resemble an ARG, called one": "{called_arg_resembling:.1%}",
-        f"macro-F1, {negatives['classes']} classes (95 % interval)": (
-            "{macro_f1:.3f} ({ci_low:.3f}–{ci_high:.3f})"
-        ),
-        GAIN: COLUMNS[GAIN],
-        "most often called": "{most}",
-    }
-    return (
-        f"{table(rows, columns)}\n\nThe macro-F1 is of those {far} together with the "
-        f"{negatives['args']:,} ARGs of the table above, in {negatives['clusters']:,} clusters. "
-        f"{source(negatives)}"
-    )
-
-
 class Block(NamedTuple):
     """A marked part of a document: its file of numbers, who makes both, and what writes it."""
 
@@ -232,6 +181,9 @@ BLOCKS: dict[str, tuple[Block, ...]] = {
         Block("bins", "ladder.json", "make ladder", bins_table),
         Block("external", "external.json", "python -m benchmarks.external", external_table),
         Block("negatives", "negatives.json", "python -m benchmarks.negatives", negatives_table),
+        Block("sets", "abstention.json", "python -m benchmarks.ablations abstention", sets_table),
+        Block("grey", "grey_zone.json", "python -m benchmarks.grey_zone", grey_zone_table),
+        Block("audit", "label_audit.json", "python -m benchmarks.label_audit", audit_table),
         Block("longer", "ladder_longer.json", LONGER, splits_table),
         Block("other", "ladder_other.json", OTHER, splits_table),
     ),

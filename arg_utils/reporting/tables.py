@@ -33,7 +33,7 @@ COLUMNS = {
 INTERVALS = ("macro_f1", "ci_low", "ci_high", "gain", "gain_low", "gain_high")
 MEANS = (*INTERVALS, "accuracy", "ece", "minutes")
 NAMES = ["", "split", "method", "profile", "reference proteins", "identity", "notebook", "form"]
-TEXT = {*NAMES, "processor", "what is measured"}
+TEXT = {*NAMES, "processor", "what is measured", "variant", "way of calling", "class"}
 
 
 def cells(rows: Iterable[Mapping], form: str) -> list[str]:

@@ -141,8 +141,8 @@ def test_timed_scaling_protocol_and_reports(weights, some_proteins, monkeypatch)
     assert set(scaled["count"]["seconds"]) == {"naive", "ours"}
     assert len(scaled["length"]["microseconds_a_residue"]["ours"]) == 2
     panels = report.scaling_figure(scaled).axes
-    assert [p.get_xlabel() for p in panels] == ["proteins", "residues a protein"]
-    assert [p.get_ylabel() for p in panels] == ["seconds", "microseconds a residue"]
+    assert [p.get_xlabel() for p in panels] == ["proteins", "residues per protein"]
+    assert [p.get_ylabel() for p in panels] == ["seconds", "microseconds per residue"]
 
     course = scenarios.protocol(some_proteins, some_proteins[:2], weights)
     assert course["epochs"] == 45

@@ -77,7 +77,7 @@ def test_the_table_is_printed_and_written(work, monkeypatch, tmp_path, capsys):
     strict = rows.loc[("all", "best_hit, identity >= 80%")]
     assert (strict["right"], strict["false_args"]) == (1, 2)  # the far one is not called
     assert rows.loc[("A", "best_hit")]["false_args"] == 1
-    alone = rows.loc[("all but E. coli", "best_hit")]
+    alone = rows.loc[("in no training", "best_hit")]
     assert alone["false_args"] == 1
     assert np.isnan(rows.loc[(grey_zone.E_COLI, "best_hit")]["recall"])
 

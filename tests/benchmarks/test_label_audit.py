@@ -1,11 +1,13 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
 
-from arg_utils.labels import CLASSES, INDEX
+from arg_utils.data.fasta import Record
+from arg_utils.labels import CLASSES, INDEX, NONARG
 from benchmarks import label_audit
 from benchmarks.blast_database import Protein
 from benchmarks.label_audit import REGULATES, compared, per_class, reasons, symbol_class
@@ -56,6 +58,14 @@ def test_a_counterpart_is_near_over_the_whole_length(monkeypatch):
     assert told["catalogue_gene"].tolist() == ["tet(Q)", "qacE"]
     assert told["catalogue_label"].tolist()[0] == INDEX["tetracycline"]
     assert np.isnan(told["catalogue_label"][3])
+
+
+def test_the_gene_is_named_before_the_mechanism():
+    header = "a|FEATURES|SARG|beta_lactam|TEM-1|enzymatic inactivation"
+    records = [Record("a", header, "MKV", BETA_LACTAM), Record("b", "sp|b", "MKV", NONARG)]
+    work = SimpleNamespace(labelled=(records, pd.DataFrame({"cluster": [4, 5]})))
+    (row,) = label_audit.labelled_args(work).to_dict("records")
+    assert (row["gene"], row["cluster"], row["length"]) == ("TEM-1", 4, 3)
 
 
 def args(*rows):

@@ -8,7 +8,7 @@ import pytest
 
 from arg_utils import files
 from arg_utils.errors import UserError
-from arg_utils.reporting import documents
+from arg_utils.reporting import documents, evaluation
 
 RESULTS = """# Title
 <!-- results:begin -->
@@ -102,21 +102,73 @@ def test_another_ladder_has_a_row_per_split_and_method():
 
 
 def test_another_database_is_shown_with_its_bins():
-    scores, bins, told = documents.external_table(examples.EXTERNAL).split("\n\n")
+    scores, bins, told = evaluation.external_table(examples.EXTERNAL).split("\n\n")
     assert cells(scores)[3][:2] == ["hybrid", "0.950 (0.500–0.975)"]
     assert cells(scores)[3][-2:] == ["0.974", "0.011"]
     assert cells(bins)[2:] == [
         ["no hit", "1,000", "2", "0.900", "0.950"], ["<30 %", "0", "0", "–", "–"]
     ]  # fmt: skip
-    assert "hybrid answers 96.0%, of which 0.1% are wrong" in told
+    assert "hybrid is sure of 96.0%, of which 0.1% are wrong" in told
 
 
 def test_proteins_of_every_kind_are_shown_with_what_they_are_taken_for():
-    head, _, best, hybrid = cells(documents.negatives_table(examples.NEGATIVES))
+    head, _, best, hybrid = cells(evaluation.negatives_table(examples.NEGATIVES))
     assert head[1].startswith("of 8,012 proteins")
     assert best[1:5] == ["0.14%", "–", "–", "92.0%"]
     assert hybrid[1:5] == ["0.55%", "0.00%", "43.0%", "–"]
     assert (best[-1], hybrid[-1]) == ("–", "aminoglycoside 20, beta-lactam 7, polymyxin 2")
+
+
+def test_the_grey_zone_counts_false_args_per_genome():
+    shares = {"precision": 0.5, "precision_low": 0.1, "precision_high": 0.9}
+    row = {"args": 5, "not_args": 1200, "called": 1004, "right": 4, "false_args": 1000,
+           "false_args_but_multidrug": 300, **shares}  # fmt: skip
+    grey = examples.SOURCE | {
+        "counts": {"A": {}, "B": {}}, "note": "Note",
+        "rows": [row | {"method": "best_hit", "genomes": "all"},
+                 row | {"method": "best_hit", "genomes": "A"},
+                 row | dict.fromkeys(shares) | {"method": "none", "genomes": "all"}],
+    }  # fmt: skip
+    text = evaluation.grey_zone_table(grey)
+    head, _, best, none = cells(text)
+    assert head[1] == "right, of 5 ARGs"
+    assert best == ["best_hit", "4", "1,004", "0.500 (0.100–0.900)", "500.0", "150.0"]
+    assert none[3] == "–"
+    assert "1,200 proteins of 2 genomes" in text
+
+
+def test_the_audit_counts_labels_and_shows_scores_with_and_without():
+    counts = {"ARGs": 10, "a fragment": 1, "never": 0}
+    scores = {"method": "hybrid", "with": 0.5, "without": 0.6, "wrong": 1500, "wrong_suspect": 2}
+    audit = examples.SOURCE | {
+        "classes": {"beta_lactam": counts, "rifampin": counts | {"a fragment": 0}},
+        "tests": {"random": {"suspects": 3, "proteins": 2000, "rows": [scores]}},
+    }
+    first, second, _ = evaluation.audit_table(audit).split("\n\n")
+    assert cells(first)[0] == ["class", "ARGs", "a fragment"]
+    assert cells(first)[2:] == [
+        ["beta-lactam", "10", "1"],
+        ["rifampin", "10", "0"],
+        ["all", "20", "1"],
+    ]
+    row = ["random", "hybrid", "3 of 2,000", "0.500", "0.600", "1,500", "2"]
+    assert cells(second)[2] == row
+
+
+def test_sets_are_shown_with_the_gain_and_the_mechanism():
+    names = ("families", "arg_families", "answered_other", "other_called_arg", "args_right",
+             "args_wrong")  # fmt: skip
+    sets = {"variant": "hybrid", "promised": 0.9, "threshold": 0.722, **dict.fromkeys(names, 0.5)}
+    gain = {"variant": "with more", "gain": -0.001, "gain_low": -0.01, "gain_high": 0.006}
+    found = {"with_hit": 0.75, "class": 0.8, "mechanism_group": 0.9}
+    content = examples.SOURCE | {
+        "rows": [{}, gain], "prediction_sets": [sets], "mechanism": [found, found],
+    }  # fmt: skip
+    text = evaluation.sets_table(content)
+    assert cells(text)[2][:4] == ["hybrid", "90%", "0.72", "50.0%"]
+    assert "With more, macro-F1 on new families changes by -0.001 (-0.010 to +0.006)" in text
+    assert "75%" in text
+    assert "mechanism" not in evaluation.sets_table(content | {"mechanism": []})
 
 
 def test_check_says_what_is_out_of_date_and_rewrites_nothing(root):

@@ -1,0 +1,142 @@
+"""Tables of tests beyond the two splits: another database, whole genomes, labels, abstention."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from arg_utils.labels import CLASSES, DISPLAY_NAMES
+from arg_utils.reporting import tables
+from arg_utils.reporting.tables import COLUMNS, GAIN, SCORE, cells, markdown, source, table
+
+
+def external_table(external: Mapping) -> str:
+    """A row per method, then macro-F1 by identity to the nearest training protein.
+
+    ``external`` is external.json, which benchmarks/external.py writes.
+    """
+    rows = [row | {"ece": row["calibration_error"]} for row in external["rows"]]
+    scores = tables.score_frame(rows)[["method", SCORE, GAIN, "accuracy", "calibration error"]]
+    bins = pd.DataFrame(rows[0]["identity"])[["bin", "n", "classes"]].astype(str)
+    bins["n"] = cells(rows[0]["identity"], "{n:,}")
+    for row in rows:
+        bins[row["method"]] = cells(row["identity"], "{macro_f1:.3f}")
+    bins = bins.rename(columns={"bin": "identity", "n": "proteins"})
+    told = "".join(
+        f" Of these, {row['method']} is sure of {row['answered']:.1%}, of which "
+        f"{row['error_answered']:.1%} are wrong."
+        for row in rows
+        if "answered" in row
+    )
+    return (
+        f"{markdown(scores)}\n\n{markdown(bins)}\n\nMacro-F1 over {len(external['support'])} "
+        f"classes; {external['counts']['kept']:,} proteins in {external['clusters']:,} clusters."
+        f"{told} {source(external)}"
+    )
+
+
+def negatives_table(negatives: Mapping) -> str:
+    """A row per method: how often it takes a protein that resembles no ARG for one.
+
+    ``negatives`` is negatives.json, which benchmarks/negatives.py writes.
+    """
+    counts, short = negatives["counts"], dict(zip(CLASSES, DISPLAY_NAMES, strict=True))
+    far, near = (f"{counts[name]:,}" for name in ("resemble none", "resemble an ARG"))
+    rows = []
+    for row in negatives["rows"]:
+        most = sorted(row["taken_for"].items(), key=lambda item: -item[1])[:3]
+        rows.append(row | {"most": ", ".join(f"{short[c]} {n:,}" for c, n in most) or None})
+    columns = {
+        "method": "{method}",
+        f"of {far} proteins, called an ARG": "{called_arg:.2%}",
+        "and sure of it": "{called_arg_answered:.2%}",
+        "sure at all": "{answered:.1%}",
+        f"of {near} that resemble an ARG, called one": "{called_arg_resembling:.1%}",
+        f"macro-F1, {negatives['classes']} classes (95 % interval)": (
+            "{macro_f1:.3f} ({ci_low:.3f}–{ci_high:.3f})"
+        ),
+        GAIN: COLUMNS[GAIN],
+        "most often called": "{most}",
+    }
+    return (
+        f"{table(rows, columns)}\n\nThe macro-F1 is of those {far} together with the "
+        f"{negatives['args']:,} ARGs of the table above, in {negatives['clusters']:,} clusters. "
+        f"{source(negatives)}"
+    )
+
+
+def grey_zone_table(grey: Mapping) -> str:
+    """A row per way of calling ARGs: what it finds, and how many false ARGs a genome has.
+
+    ``grey`` is grey_zone.json, which benchmarks/grey_zone.py writes; its genomes are pooled.
+    """
+    pooled = [row for row in grey["rows"] if row["genomes"] == "all"]
+    genomes = len(grey["counts"])
+    columns = {
+        "way of calling": "{method}",
+        f"right, of {pooled[0]['args']} ARGs": "{right}",
+        "called an ARG": "{called:,}",
+        "precision (95 % interval)": "{precision:.3f} ({precision_low:.3f}–{precision_high:.3f})",
+        "false ARGs per genome": "{per_genome:.1f}",
+        "the same without multidrug": "{other:.1f}",
+    }
+    rows = [
+        row | {
+            "per_genome": row["false_args"] / genomes,
+            "other": row["false_args_but_multidrug"] / genomes,
+        }
+        for row in pooled
+    ]  # fmt: skip
+    return (
+        f"{table(rows, columns)}\n\n{pooled[0]['not_args']:,} proteins of {genomes} genomes that "
+        f"hit an ARG and are none by NCBI's curated cut-offs. {grey['note']}. {source(grey)}"
+    )
+
+
+def audit_table(audit: Mapping) -> str:
+    """Numbers of labels in question by class and reason, and scores with and without them.
+
+    ``audit`` is label_audit.json, which benchmarks/label_audit.py writes.
+    """
+    short = dict(zip(CLASSES, DISPLAY_NAMES, strict=True))
+    counts = pd.DataFrame.from_dict(audit["classes"], orient="index")
+    counts = counts.loc[:, counts.sum() > 0].rename(index=short).rename_axis("class")
+    both = pd.concat([counts, counts.sum().rename("all").to_frame().T.rename_axis("class")])
+    rows = [
+        row | {"split": split, "of": f"{test['suspects']:,} of {test['proteins']:,}"}
+        for split, test in audit["tests"].items()
+        for row in test["rows"]
+    ]
+    columns = {
+        "split": "{split}", "method": "{method}", "suspect labels among the tested": "{of}",
+        "macro-F1 with them": "{with:.3f}", "without": "{without:.3f}",
+        "wrong answers": "{wrong:,}", "of these, suspect": "{wrong_suspect:,}",
+    }  # fmt: skip
+    return (
+        f"{markdown(both.reset_index().astype(str))}\n\n{table(rows, columns)}\n\n{source(audit)}"
+    )
+
+
+def sets_table(abstention: Mapping) -> str:
+    """A row per variant and promised coverage, and what else abstention.json says.
+
+    It is what ``python -m benchmarks.ablations abstention`` writes.
+    """
+    columns = {
+        "variant": "{variant}", "promised": "{promised:.0%}", "threshold": "{threshold:.2f}",
+        "families covered": "{families:.1%}", "ARG families": "{arg_families:.1%}",
+        "non-ARGs answered": "{answered_other:.1%}", "of them as ARGs": "{other_called_arg:.1%}",
+        "ARGs answered right": "{args_right:.1%}", "wrong": "{args_wrong:.1%}",
+    }  # fmt: skip
+    gain = abstention["rows"][1]
+    told = (
+        f"{gain['variant'].capitalize()}, macro-F1 on new families changes by {gain['gain']:+.3f} "
+        f"({gain['gain_low']:+.3f} to {gain['gain_high']:+.3f})."
+    )
+    if abstention["mechanism"]:
+        mean = pd.DataFrame(abstention["mechanism"]).mean()
+        told += (
+            f" Of the {mean['with_hit']:.0%} of new ARGs that hit one, the one with most bits has "
+            f"their class in {mean['class']:.0%}, their kind of mechanism (efflux, inactivation, …)"
+            f" in {mean['mechanism_group']:.0%}."
+        )
+    return f"{table(abstention['prediction_sets'], columns)}\n\n{told} {source(abstention)}"
