@@ -30,9 +30,10 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from arg_utils.data import genomes
-from arg_utils.data.fasta import Record, iterate_fasta
+from arg_utils.data.fasta import iterate_fasta
 from arg_utils.data.folders import labelled_records
 from arg_utils.data.open_data import ARG_EVALUE
+from arg_utils.data.proteins import Record
 from arg_utils.data.sources import open_source
 from arg_utils.errors import UserError, exit_code
 from arg_utils.experiments.workspace import Workspace, open_workspace

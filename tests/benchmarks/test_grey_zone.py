@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import synthetic
 
-from arg_utils.data.fasta import Record
+from arg_utils.data.proteins import Record
 from arg_utils.labels import INDEX, NONARG
 from benchmarks import grey_zone
 from benchmarks.curated import NO_CLASS, TWO_CLASSES

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import synthetic
 
-from arg_utils.data.fasta import Record
+from arg_utils.data.proteins import Record
 from arg_utils.labels import CLASSES, INDEX, NONARG
 from benchmarks import label_audit
 from benchmarks.blast_database import Protein

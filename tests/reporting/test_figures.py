@@ -38,7 +38,7 @@ def drawn(name):
 def test_every_figure_has_an_example():
     public = {
         name
-        for module in (eda, figures, motifs)
+        for module in (eda, figures, maps, motifs)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and inspect.signature(function).return_annotation is Figure
