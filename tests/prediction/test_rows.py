@@ -11,12 +11,12 @@ from arg_utils.prediction.rows import Scores, result_frame
 
 REFERENCES = pd.DataFrame(
     [
-        ("A1", "CTX-M-15", INDEX["beta_lactam"]),
-        ("A2", "dfrA1", INDEX["trimethoprim"]),
-        ("A3", "vanXA", INDEX["glycopeptide"]),
-        ("N1", "", NONARG),
+        ("A1", "CTX-M-15", "inactivation: class A", INDEX["beta_lactam"]),
+        ("A2", "dfrA1", "", INDEX["trimethoprim"]),
+        ("A3", "vanXA", "", INDEX["glycopeptide"]),
+        ("N1", "", "", NONARG),
     ],
-    columns=["id", "gene", "label"],
+    columns=["id", "gene", "mechanism", "label"],
 ).assign(sequence="MKVLA")
 MLS = "macrolide-lincosamide-streptogramin"
 HIT = {"identity": 0.7, "query_coverage": 0.95, "target_coverage": 1.0, "profile": False}
@@ -44,6 +44,12 @@ def test_a_protein_is_described_by_its_nearest_arg():
     assert (found["nearest_coverage"], found["reference_coverage"]) == (0.95, 1.0)
     assert (found["length"], found["reference_length"]) == (100, 5)
     assert found["flags"] == ""
+
+
+def test_the_mechanism_is_that_of_the_nearest_arg_however_distant():
+    distant = row([(3, 300.0, {}), (0, 80.0, {"identity": 0.25})])
+    assert distant["mechanism"] == "inactivation: class A"
+    assert row([(1, 80.0, {})])["mechanism"] == row([])["mechanism"] == ""
 
 
 def test_without_a_hit_the_evidence_is_empty():
