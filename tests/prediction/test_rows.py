@@ -112,7 +112,7 @@ KNOWN = [  # with the nearest ARG of the open data, as searched
 def test_flags_of_proteins_that_curators_know(known):
     _, gene, kind, identity, covered, covering, bits, flags = known
     references = pd.DataFrame(
-        {"id": ["A"], "gene": [gene], "label": [INDEX[kind]], "sequence": "M"}
+        {"id": ["A"], "gene": [gene], "mechanism": "", "label": [INDEX[kind]], "sequence": "M"}
     )
     hit = {"identity": identity, "query_coverage": covered, "target_coverage": covering}
     hits = pd.DataFrame([{"query": 0, "target": 0, "bits": bits, "profile": False, **hit}])
