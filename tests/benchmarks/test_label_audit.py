@@ -49,9 +49,10 @@ def test_a_counterpart_is_near_over_the_whole_length(monkeypatch):
     monkeypatch.setattr(label_audit, "read_catalogue", lambda: catalogue)
     asked = [
         synthetic.mutant(rng, whole, 0.99),
-        whole[:120],
+        whole[:120],  # covers too little of the catalogue's
         synthetic.mutant(rng, whole, 0.8),
         other,
+        whole + synthetic.protein(rng, 100),  # too little of it is covered
     ]
     told = compared(asked)
     assert told.index.tolist() == [0, 3]
