@@ -27,7 +27,7 @@ LIMITS = {
                  "ATEN_CPU_CAPABILITY": "default"},
     "neon": {},
 }  # fmt: skip
-SIZES = {"features": 64, "training": 48}
+SIZES = {"features": 64, "training": 64}
 QUICK = {"features": 8, "training": 4}
 SLOW = ("naive", "esm_cpp")  # and they prepare nothing
 ANOTHER_PROGRAM = (
@@ -98,7 +98,7 @@ def form_row(name: str, quick: bool, repeats: int) -> dict:
         "date": datetime.date.today().isoformat(), **against,
         "gemm_fraction": report.product_fraction(tasks["features"])["gemm_fraction"],
         "residues_per_second": rates, "kept_under_load": loaded, "repeats": repeats,
-        "torch": machine["torch"], "weights": weights.name,
+        "proteins": sizes, "torch": machine["torch"], "weights": weights.name,
     }  # fmt: skip
 
 
