@@ -176,10 +176,21 @@ def keep_freed_memory() -> None:
     Left alone it gives large blocks, and what ending threads leave, back to the system, and each
     step of training then pays for fresh pages: a tenth of its time with AVX2.
     """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if setting := getattr(library, "mallopt", None):
+    if setting := _c_function("mallopt"):
         for name, value in MALLOC.items():
             setting(name, value)
+
+
+def release_freed_memory() -> None:
+    """Give what is kept back to the system, before another program needs memory."""
+    if trim := _c_function("malloc_trim"):
+        trim(0)
+
+
+def _c_function(name: str) -> Callable[..., int] | None:
+    """A function of the C library, if it is one that has it."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return getattr(library, name, None)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from arg_utils.data.folders import load_dataset
 from arg_utils.data.open_data import ensure_open_data
 from arg_utils.data.proteins import Proteins, proteins
 from arg_utils.errors import UserError
+from arg_utils.esm2.batches import release_freed_memory
 from arg_utils.esm2.embeddings import FEATURES, embed
 from arg_utils.esm2.weights import Weights, load_weights, weights_with_sha256
 from arg_utils.files import file_sha256
@@ -119,6 +120,7 @@ class HybridScorer:
             parts.append(embed(some, FEATURES, self.weights, progress=False, cached=self.cached))
             progress(len(some))
         log_p = self.method.head.of_features(np.concatenate(parts))
+        release_freed_memory()  # which MMseqs2 takes
         hits = self.references.hits(sequences)
         best = hit_evidence(hits, self.references.table["label"].to_numpy(), len(sequences))
         probabilities = self.method.combined(assemble(best, log_p.astype(np.float32)))
