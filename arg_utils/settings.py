@@ -87,7 +87,7 @@ PROFILES: dict[str, Profile] = {
         max_records=12,
         homology_folds=(0,),
     ),
-    "short": Profile("short", lora_blocks=LoraBlocks(max_per_class=64)),
+    "short": Profile("short", lora_blocks=LoraBlocks(max_per_class=32, watch_per_class=15)),
     "laptop": Profile("laptop"),
     "longer": Profile(
         "longer",

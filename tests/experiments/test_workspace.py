@@ -122,7 +122,7 @@ def test_a_slow_machine_gets_a_short_profile_unless_one_is_named(monkeypatch, qu
 
 def test_the_short_profile_says_what_it_leaves_out(work):
     said = replace(work, profile=load_profile("short")).describe()
-    assert "64 proteins per class at most, not 128" in said
+    assert "32 proteins per class at most, not 128" in said
     assert "ARG_PROFILE=laptop" in said
     assert "at most, not" not in replace(work, profile=load_profile("laptop")).describe()
 
