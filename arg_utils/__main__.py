@@ -46,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
     fit.add_argument("--method", help="see README; by default the hybrid")
     fit.add_argument(
-        "--profile", help="smoke, laptop, longer or full (else ARG_PROFILE, else laptop)"
+        "--profile",
+        help="smoke, short, laptop, longer or full (else ARG_PROFILE, else laptop; short where "
+        "training blocks would take long)",
     )
     fit.add_argument("--seed", type=int, help="of sampling and initialisation (0)")
     submit = command(_submit, "predict test.fasta and write the submission")
@@ -201,7 +203,7 @@ def _fit(options: Options) -> None:
     from arg_utils.settings import load_profile
 
     method = DEFAULT_METHOD if options.method is None else options.method
-    profile = load_profile(options.profile)
+    profile = load_profile(options.profile) if options.profile else None
     with ranks.joined() as rank, TemporaryDirectory() as unused:
         out = Path(unused) if rank else options.out  # the first process writes
         metrics = fit_run(options.data, out, method, profile, options.seed)

@@ -13,6 +13,7 @@ from arg_utils.data.submission import write_answers, write_submission
 from arg_utils.errors import UserError, counted
 from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.esm2.weights import load_weights
+from arg_utils.experiments.workspace import suitable_profile
 from arg_utils.files import (
     atomic_path,
     check_not_read,
@@ -24,6 +25,7 @@ from arg_utils.homology.splits import PARTS
 from arg_utils.labels import CLASSES
 from arg_utils.methods import DEFAULT_METHOD, METHODS, method_class
 from arg_utils.methods.base import Method
+from arg_utils.methods.finetuning import LoraInBlocks
 from arg_utils.metrics.calibration import answered
 from arg_utils.metrics.scores import accuracy, macro_f1, per_class_table
 from arg_utils.settings import Profile, load_profile
@@ -45,11 +47,12 @@ def fit_run(
     SHA-256 of all of them. An interrupted call goes on where it was when repeated. `UserError` if
     the data are at fault or there is no such method; nothing is written then.
     """
-    profile = profile or load_profile()
+    kind = method_class(method)
+    trains_blocks = issubclass(kind, LoraInBlocks)
+    profile = profile or (suitable_profile() if trains_blocks else load_profile())
     seed, out = profile.seed if seed is None else seed, Path(out)
     if not 0 <= seed < 2**32:
         raise UserError(f"The seed is {seed}; choose one from 0 to {2**32 - 1}.")
-    kind = method_class(method)
     dataset = data if isinstance(data, DataSet) else _load_for_fit(Path(data))
     _require_examples(dataset)
     check_writable(out / RUN_FILE)
