@@ -7,7 +7,6 @@ thread gives a row the same numbers whatever rows stand beside it (see `attentio
 neighbours change no result.
 """
 
-import ctypes
 import sys
 import time
 from collections import deque
@@ -33,8 +32,6 @@ ALPHABET = esm.Alphabet.from_architecture("ESM-1b")
 WAITING = 4  # items in progress or waiting for the first of them, per thread
 MEASURED_SECONDS, LONG_SECONDS = 5.0, 600.0
 EVEN_LENGTH = 900  # residues at which attention takes as long as the products (about, with AVX2)
-# Of malloc.h: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, bytes; M_ARENA_MAX.
-MALLOC = {-1: 1 << 29, -3: 1 << 25, -8: 1}
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -154,7 +151,6 @@ def in_parallel(
     if torch.device(device).type != "cpu":
         yield from map(work, items)
         return
-    keep_freed_memory()
     threads = min(torch.get_num_threads(), cores())
     pool = ThreadPoolExecutor(threads, "batch", torch.set_num_threads, (1,))
     pending: deque[Future[Result]] = deque()
@@ -167,30 +163,6 @@ def in_parallel(
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Have the C library keep what a batch frees for the next one; glibc alone has this setting.
-
-    Left alone it gives large blocks, and what ending threads leave, back to the system, and each
-    step of training then pays for fresh pages: a tenth of its time with AVX2.
-    """
-    if setting := _c_function("mallopt"):
-        for name, value in MALLOC.items():
-            setting(name, value)
-
-
-def release_freed_memory() -> None:
-    """Give what is kept back to the system, before another program needs memory."""
-    if trim := _c_function("malloc_trim"):
-        trim(0)
-
-
-def _c_function(name: str) -> Callable[..., int] | None:
-    """A function of the C library, if it is one that has it."""
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    return getattr(library, name, None)
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """The data set groups and caps by label; batches are a partition, computed side by side."""
 
 import re
-import subprocess
-import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -195,37 +193,3 @@ def test_a_step_that_is_not_long_says_nothing(monkeypatch, capsys):
         clock.now = 5000.0
         bar.advance([1])
     assert "minutes" not in capsys.readouterr().err
-
-
-MEMORY = """
-import resource, threading
-from pathlib import Path
-import torch
-from arg_utils.esm2.batches import keep_freed_memory, release_freed_memory
-
-def faults_of_a_step():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    thread = threading.Thread(target=lambda: [torch.ones(4_000_000).sum() for _ in range(5)])
-    thread.start()
-    thread.join()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-def pages():
-    return int(Path("/proc/self/statm").read_text().split()[1])
-
-first = faults_of_a_step()
-keep_freed_memory()
-faults_of_a_step()
-kept, held = faults_of_a_step(), pages()
-release_freed_memory()
-print(first, kept, held - pages())
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
-def test_freed_memory_is_kept_for_the_next_step_until_it_is_released():
-    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
-    first, kept, released = map(int, done.stdout.split())
-    assert first > 1000, "pages of 16 MB, five times"
-    assert kept < first / 10
-    assert released > 1000
