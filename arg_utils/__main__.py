@@ -184,7 +184,8 @@ def _data(options: Options) -> None:
     dataset = load_dataset(options.data)
     print(f"data: {dataset.name} [{dataset.identity[:8]}] in {dataset.folder}")
     for part in ("train", "val", "test"):
-        print(f"  {part:<5} {len(getattr(dataset, part)):>7,} proteins")
+        number, noun = counted(len(getattr(dataset, part)), "protein").split()
+        print(f"  {part:<5} {number:>7} {noun}")
     for warning in leakage_warnings(dataset):
         print(f"note: {warning}")
 
@@ -201,7 +202,7 @@ def _fit(options: Options) -> None:
     from arg_utils.methods import DEFAULT_METHOD
     from arg_utils.settings import load_profile
 
-    method = options.method or DEFAULT_METHOD
+    method = DEFAULT_METHOD if options.method is None else options.method
     profile = load_profile(options.profile) if options.profile else None
     with ranks.joined() as rank, TemporaryDirectory() as unused:
         out = Path(unused) if rank else options.out  # the first process writes
@@ -249,7 +250,9 @@ def _cache(options: Options) -> None:
     from arg_utils.files import cache_dir
 
     files, size = cache_size()
-    print(f"embeddings: {size / 1e6:,.1f} MB in {files} files in {cache_dir('embeddings')}")
+    print(
+        f"embeddings: {size / 1e6:,.1f} MB in {counted(files, 'file')} in {cache_dir('embeddings')}"
+    )
     if options.clear:
         clear_cache()
         print("cleared")

@@ -7,14 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
-from arg_utils.data.folders import DataSet, leakage_warnings, load_dataset
+from arg_utils.data.folders import KEY, DataSet, leakage_warnings, load_dataset
 from arg_utils.data.proteins import Proteins, capped, proteins
 from arg_utils.data.submission import write_answers, write_submission
 from arg_utils.errors import UserError, counted
 from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.esm2.weights import load_weights
 from arg_utils.experiments.workspace import suitable_profile
-from arg_utils.files import atomic_path, check_writable, file_sha256, write_text
+from arg_utils.files import (
+    atomic_path,
+    check_not_read,
+    check_writable,
+    file_sha256,
+    write_text,
+)
+from arg_utils.homology.splits import PARTS
 from arg_utils.labels import CLASSES
 from arg_utils.methods import DEFAULT_METHOD, METHODS, method_class
 from arg_utils.methods.base import Method
@@ -136,8 +143,12 @@ def submit_run(
     files = [Path(out), *([] if answers is None else [Path(answers)])]
     if len({file.resolve() for file in files}) < len(files):
         raise UserError(f"{out} is named for submission and answers; name two files.")
+    names = {RUN_FILE, METRICS, HISTORY}.union(*(kind.files for kind in METHODS.values()))
+    read = [Path(run, name) for name in names]
+    read += [Path(data, name) for name in (*(f"{part}.fasta" for part in PARTS), KEY)]
     for file in files:
         check_writable(file)
+        check_not_read(file, read)
     dataset, method = load_dataset(Path(data), parts=("test",)), load_run(run)
     ids = [record.id for record in dataset.test]
     long = sum(len(record.sequence) > MAX_RESIDUES for record in dataset.test)

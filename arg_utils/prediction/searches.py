@@ -113,7 +113,7 @@ def _table(proteins: Proteins) -> pd.DataFrame:
     headers = proteins.headers or [f"reference{i}" for i in range(len(proteins.sequences))]
     named = []
     for header, label in zip(headers, proteins.labels.tolist(), strict=True):
-        fields = [part.strip() for part in header.split("|")]
+        fields = [" ".join(part.split()) for part in header.split("|")]
         if label == NONARG:
             named.append((fields[1] if len(fields) > 1 else fields[0], "", ""))
         else:
