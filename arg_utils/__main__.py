@@ -144,9 +144,11 @@ def _predict(options: Options) -> int:
         options.genome, options.gff, options.mode, options.genetic_code, options.closed,
         skip_bad if options.skip_bad else None,
     )  # fmt: skip
+    # Before the model is loaded, which takes seconds.
     check_request(
-        options.input, reading, options.report, options.format, options.out, options.resume
-    )  # before the model is loaded, which takes seconds
+        options.input, reading, options.report, options.format, options.out, options.resume,
+        options.fitted,
+    )  # fmt: skip
     if options.fitted:
         from arg_utils.experiments.runs import load_run
 

@@ -262,12 +262,16 @@ def odd_name(bench: Bench) -> tuple[str, str]:
     return what[0]
 
 
-@add_case("rows or a report over what is read: a file of a folder, `--gff`, another's `.part`")
+@add_case(
+    "rows or a report over what is read: a file of a folder, `--gff`, another's `.part`, the run's"
+)
 def over_inputs(bench: Bench) -> tuple[str, str]:
     gff, contigs = bench.file(GFF, "g.gff"), bench.file(f">c\n{CONTIG}\n", "c.fna")
     paths = [bench.file(">s\nMKV\n", name) for name in ("x.part", "sub/in.faa")]
+    paths += [bench.run / "metrics.json"]
     before = [path.read_bytes() for path in (gff, contigs, *paths)]
     calls = [
+        (contigs, "--out", paths[2]),
         (contigs, "--gff", gff, "--out", gff),
         (paths[0], "--out", bench.folder / "x"),
         (paths[1].parent, "--report", paths[1]),
@@ -361,6 +365,7 @@ def submitted_over(bench: Bench) -> tuple[str, str]:
         said += [bench.call(*arguments, "--out", path)]
         said += [bench.call(*arguments, "--out", bench.folder / "s.csv", "--answers", path)]
         assert path.read_bytes() == before
+    assert bench.call(*arguments, "--out", "-")[1] == "- is no file to write; give a name."
     assert len(set(said)) == 1
     return said[0]
 

@@ -147,6 +147,8 @@ def submit_run(
     read = [Path(run, name) for name in names]
     read += [Path(data, name) for name in (*(f"{part}.fasta" for part in PARTS), KEY)]
     for file in files:
+        if str(file) == "-":
+            raise UserError("- is no file to write; give a name.")
         check_writable(file)
         check_not_read(file, read)
     dataset, method = load_dataset(Path(data), parts=("test",)), load_run(run)

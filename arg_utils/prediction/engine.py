@@ -105,8 +105,11 @@ def check_request(
     form: str = "tsv",
     out: Path | None = None,
     resume: bool = False,
+    run: Path | None = None,
 ) -> None:
     """Refuse options that cannot go together, and files that are not there, before any work.
+
+    ``run`` is the folder of a fitted model, where it is not the library's own.
 
     Raises
     ------
@@ -130,6 +133,7 @@ def check_request(
         check_output(path)
     own = [Path(os.path.realpath(out)), *unfinished(out)] if out else []
     read = [Path(name) for name in files_to_read(files, reading)]
+    read += run.iterdir() if run and run.is_dir() else []
     for path in [*own, *([report] if report else [])]:
         check_not_read(path, read)
     if report and report.resolve() in own:
