@@ -31,7 +31,7 @@ def run(work: Workspace, table: str, steps: int) -> pd.DataFrame:
         content["partitions"] = len(stacking.SEEDS)
     elif table == "families":
         name, (content["rows"], adapters) = "families", families.evaluate(work, steps)
-        content["partitions"] = len(families.SEEDS)
+        content["partitions"] = len(families.DIVISIONS)
         settings = json.dumps(vars(contrast.SETTINGS))
         save_state(adapters, RESULTS / "families_lora.safetensors", settings=settings)
     else:

@@ -137,7 +137,7 @@ def test_what_resembles_an_arg_is_left_out_and_the_table_is_written(
     members = [*MEMBERS[:5], (10, 11, 12)]
     monkeypatch.setattr(families, "read_families", lambda: (sequences, members))
     monkeypatch.setattr(families, "split", lambda members: (members[1:], members[:1]))
-    monkeypatch.setattr(families, "SEEDS", (1,))
+    monkeypatch.setattr(families, "DIVISIONS", (1,))
     monkeypatch.setattr(command, "RESULTS", tmp_path)
     monkeypatch.setattr(command, "open_workspace", lambda: work)
     assert command.main(["families", "--steps", "2"]) == 0
