@@ -8,16 +8,17 @@ from collections.abc import Sequence
 import pandas as pd
 
 from arg_utils.errors import exit_code
+from arg_utils.esm2.lora import save_state
 from arg_utils.experiments.workspace import Workspace, open_workspace
 from arg_utils.files import RESULTS, write_text
 from benchmarks import ablations
-from benchmarks.ablations import abstention, heads, stacking, tested
+from benchmarks.ablations import abstention, contrast, families, heads, stacking, tested
 
 COMMAND = "python -m benchmarks.ablations"
 
 
-def run(work: Workspace, table: str) -> pd.DataFrame:
-    """Make one table and write its file; what to print of it."""
+def run(work: Workspace, table: str, steps: int) -> pd.DataFrame:
+    """Make one table and write its file; what to print of it. ``steps`` are those of families."""
     content = work.provenance(f"{COMMAND} {table}")
     if table == "heads":
         name, content["rows"] = "heads", heads.evaluate(work)
@@ -28,13 +29,18 @@ def run(work: Workspace, table: str) -> pd.DataFrame:
         name = "abstention"
         content |= abstention.evaluate(work)
         content["partitions"] = len(stacking.SEEDS)
+    elif table == "families":
+        name, (content["rows"], adapters) = "families", families.evaluate(work, steps)
+        content["partitions"] = len(families.DIVISIONS)
+        settings = json.dumps(vars(contrast.SETTINGS))
+        save_state(adapters, RESULTS / "families_lora.safetensors", settings=settings)
     else:
         name, content["rows"] = "ablations", tested.evaluate(work)
     write_text(RESULTS / f"{name}.json", json.dumps(content, indent=1) + "\n")
     return pd.DataFrame(content["rows"]).drop(columns="gains", errors="ignore").round(3)
 
 
-TABLES = ("heads", "stacking", "abstention", "test")
+TABLES = ("heads", "stacking", "abstention", "families", "test")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,14 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         COMMAND, description=ablations.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}")
-    tables = parser.parse_args(arguments).tables or TABLES
+    parser.add_argument(
+        "--steps", type=int, default=contrast.STEPS, metavar="N",
+        help="of families: end each training there, unless more steps were done before",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    tables = options.tables or TABLES
     if unknown := set(tables) - set(TABLES):
         parser.error(f"there is no table {min(unknown)}; choose from {', '.join(TABLES)}")
+    if options.steps < 1:
+        parser.error(f"--steps is {options.steps}; give 1 or more")
 
     def command() -> None:
         work = open_workspace()
         for table in tables:
-            print(run(work, table).to_string(index=False))
+            print(run(work, table, options.steps).to_string(index=False))
 
     return exit_code(command, RESULTS)
 

@@ -205,6 +205,7 @@ def test_the_nearest_arg_has_most_bits_and_is_no_other_protein():
 def test_tables_are_printed_and_written(work, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(command, "RESULTS", tmp_path)
     monkeypatch.setattr(command, "open_workspace", lambda: work)
+    monkeypatch.setattr(command, "TABLES", ("heads", "stacking", "abstention", "test"))
     monkeypatch.setattr(stacking, "SEEDS", (1,))
     for module in (stacking, abstention):
         monkeypatch.setattr(module, "mechanisms", lambda data: np.full(len(data.labels), ""))
