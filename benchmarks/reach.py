@@ -5,8 +5,8 @@
 An ARG of the homology split is *within reach* if a reference protein of its class, or the profile
 of one of its families, hits it with more bits than chance gives: what the hybrid's evidence is made
 of. It is *ahead* if no hit of another class is stronger. The oracle names the class of whatever is
-within reach, takes all other ARGs for none, and errs in nothing else: no rule that only weighs
-these hits can do better. Errors of the hybrid are told apart likewise.
+within reach, takes all other ARGs for none, and errs in nothing else: no rule that weighs hits
+alone can do better. Errors of the hybrid are told apart likewise.
 
 This describes the test; nothing was chosen by it.
 """

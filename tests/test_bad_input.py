@@ -421,6 +421,8 @@ genome("a contig twice, for gene calling", f">c\n{CONTIG}\n>c\n{CONTIG}\n", "--g
 genome("a stop inside a gene", GFF.replace("\t1\t12", "\t1\t24"))
 genome("letters that are no bases", GFF.replace("ATGAAACG", "ATGA?ACG"))
 genome("GenBank: a gene beyond its contig", genbank("61..90"))
+DNA_GIVEN = f'1..12\n                     /translation="{CONTIG}"'
+genome("GenBank: DNA as `/translation`", genbank(DNA_GIVEN))
 genome("GenBank with a byte order mark", "\ufeff" + genbank("1..12"))
 genome("GenBank, cut off", "LOCUS       c   72 bp    DNA     UNK 01-JAN-1980\nFEATURES\n")
 genome("proteins for contigs", ">s\nMKVLAWHTE\n", "--genome")

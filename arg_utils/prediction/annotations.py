@@ -20,9 +20,9 @@ from Bio.Seq import Seq
 from Bio.SeqFeature import AfterPosition, BeforePosition
 from Bio.SeqRecord import SeqRecord
 
-from arg_utils.data.fasta import iterate_entries
+from arg_utils.data.fasta import ResidueReader, iterate_entries
 from arg_utils.errors import SkipBad, UserError, counted, skipping
-from arg_utils.prediction.query import Query
+from arg_utils.prediction.query import Item, Query
 
 ID_KEYS = ("locus_tag", "protein_id", "ID", "Name", "Parent")
 DIGITS = re.compile("[0-9]{1,12}")
@@ -179,7 +179,7 @@ def read_genbank(
     handle: BinaryIO, name: str, genetic_code: int, skip_bad: SkipBad
 ) -> Iterator[Query]:
     """The proteins of a GenBank file's CDS, by ``/translation`` where there is one."""
-    none = True
+    none, reader = True, ResidueReader()
     for contig in _contigs(handle, name):
         for feature in contig.features:
             words = feature.qualifiers
@@ -187,7 +187,11 @@ def read_genbank(
                 continue
             none = False
             with skipping(skip_bad):
-                yield _feature_query(name, contig, feature, genetic_code)
+                query = _feature_query(name, contig, feature, genetic_code)
+                if "translation" in words:  # which may hold anything
+                    letters = query.sequence
+                    reader.residues(Item(query.where, 0, query.id, letters, [letters]))
+                yield query
     if none:
         raise UserError(f"{name} has no CDS; give contigs as FASTA, and have genes called.")
 
