@@ -22,7 +22,7 @@ help:  ## this list
 	@echo "make clean    remove caches of tools and test outputs (not .venv, data, results)"
 	@echo
 	@echo "PYTHON=python3.12 make run   chooses the Python (3.11 or newer) for .venv"
-	@echo "ARG_PROFILE=smoke|laptop|longer|full  how much is trained (laptop)"
+	@echo "ARG_PROFILE=smoke|short|laptop|longer|full  how much is trained (laptop, on slow machines short)"
 	@echo "ARG_DATA=open|kaggle|FOLDER    which data (kaggle if you put them there, else open)"
 
 setup:  ## .venv with requirements.txt; nothing to do, and no network, if it is up to date

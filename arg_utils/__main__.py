@@ -46,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
     fit.add_argument("--method", help="see README; by default the hybrid")
     fit.add_argument(
-        "--profile", help="smoke, laptop, longer or full (else ARG_PROFILE, else laptop)"
+        "--profile",
+        help="smoke, short, laptop, longer or full (else ARG_PROFILE, else laptop; short where "
+        "training blocks would take long)",
     )
     fit.add_argument("--seed", type=int, help="of sampling and initialisation (0)")
     submit = command(_submit, "predict test.fasta and write the submission")
@@ -142,9 +144,11 @@ def _predict(options: Options) -> int:
         options.genome, options.gff, options.mode, options.genetic_code, options.closed,
         skip_bad if options.skip_bad else None,
     )  # fmt: skip
+    # Before the model is loaded, which takes seconds.
     check_request(
-        options.input, reading, options.report, options.format, options.out, options.resume
-    )  # before the model is loaded, which takes seconds
+        options.input, reading, options.report, options.format, options.out, options.resume,
+        options.fitted,
+    )  # fmt: skip
     if options.fitted:
         from arg_utils.experiments.runs import load_run
 
@@ -182,7 +186,8 @@ def _data(options: Options) -> None:
     dataset = load_dataset(options.data)
     print(f"data: {dataset.name} [{dataset.identity[:8]}] in {dataset.folder}")
     for part in ("train", "val", "test"):
-        print(f"  {part:<5} {len(getattr(dataset, part)):>7,} proteins")
+        number, noun = counted(len(getattr(dataset, part)), "protein").split()
+        print(f"  {part:<5} {number:>7} {noun}")
     for warning in leakage_warnings(dataset):
         print(f"note: {warning}")
 
@@ -199,8 +204,8 @@ def _fit(options: Options) -> None:
     from arg_utils.methods import DEFAULT_METHOD
     from arg_utils.settings import load_profile
 
-    method = options.method or DEFAULT_METHOD
-    profile = load_profile(options.profile)
+    method = DEFAULT_METHOD if options.method is None else options.method
+    profile = load_profile(options.profile) if options.profile else None
     with ranks.joined() as rank, TemporaryDirectory() as unused:
         out = Path(unused) if rank else options.out  # the first process writes
         metrics = fit_run(options.data, out, method, profile, options.seed)
@@ -247,7 +252,9 @@ def _cache(options: Options) -> None:
     from arg_utils.files import cache_dir
 
     files, size = cache_size()
-    print(f"embeddings: {size / 1e6:,.1f} MB in {files} files in {cache_dir('embeddings')}")
+    print(
+        f"embeddings: {size / 1e6:,.1f} MB in {counted(files, 'file')} in {cache_dir('embeddings')}"
+    )
     if options.clear:
         clear_cache()
         print("cleared")

@@ -3,7 +3,9 @@
 import errno
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,8 @@ def counted(number: int, noun: str) -> str:
 _REMEDIES = {
     (errno.ENOSPC, errno.EDQUOT): "free some space, or name another folder (the cache: ARG_CACHE)",
     (errno.EACCES, errno.EPERM, errno.EROFS): "name another place, or correct its permissions",
+    (errno.EFBIG,): "raise the limit on the size of files (ulimit -f)",
+    (errno.ENAMETOOLONG,): "give a shorter name",
 }
 
 SkipBad = Callable[[str], None] | None
@@ -49,18 +53,29 @@ def exit_code(command: Callable[[], int | None], place: Path | str = "system") -
 
     ``place`` is named where the system does not say which file or folder it refuses. What is
     printed is UTF-8 whatever the terminal's encoding, as in files: ids come out as they went in.
+    SIGTERM, as batch systems send it, stops a command as Ctrl-C does.
     """
+    if sys.stderr is None:  # closed: words would go to standard output
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if sys.stdout is None:
         print("error: Standard output is closed; leave it open.", file=sys.stderr)
         return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
-        code = command() or 0
+        with _stopped_by(signal.SIGTERM):
+            code = command() or 0
         sys.stdout.flush()  # here, not at the end of Python, a full disk is said in a sentence
         return code
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", *str(error).splitlines(), file=sys.stderr)  # a name can hold a line end
+        return 2
+    except (MemoryError, ImportError) as error:
+        if isinstance(error, ImportError) and "failed to map" not in str(error):
+            raise  # else a library did not fit into the memory allowed
+        print(
+            "error: Not enough memory; free some, or raise its limit (ulimit -v).", file=sys.stderr
+        )
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command goes on where it was", file=sys.stderr)
@@ -75,6 +90,19 @@ def exit_code(command: Callable[[], int | None], place: Path | str = "system") -
     finally:
         _drop_unwritten_output()
     return 0
+
+
+@contextmanager
+def _stopped_by(number: signal.Signals) -> Iterator[None]:
+    """A signal is a `KeyboardInterrupt` in the block; in the main thread, which alone has any."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def _drop_unwritten_output() -> None:

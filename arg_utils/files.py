@@ -8,7 +8,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,18 @@ def writable_folder(folder: Path | str, variable: str, *parts: str) -> Path:
     if reason:
         raise UserError(f"{folder} cannot be used ({reason}); name another folder in {variable}.")
     return Path(folder)
+
+
+def expanded(path: Path | str, variable: str) -> Path:
+    """A path that a variable of the environment names, with ``~`` as the home folder.
+
+    `UserError` if there is no such user, or no home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        what = f"{variable}={path} names the home folder of nobody here"
+        raise UserError(f"{what}; give the whole path.") from None
 
 
 def cores() -> int:
@@ -104,7 +116,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     stream = not stat.S_ISREG(before)
     place = Path(tempfile.gettempdir(), "output") if stream else Path(os.path.realpath(target))
     place.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
+    handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name[:40]}.")
     os.close(handle)
     temporary = Path(name)
     try:
@@ -128,6 +140,8 @@ def check_writable(target: Path | str) -> None:
     `UserError` if it is a folder, or anything else that is no file, or may not be written.
     """
     place = Path(os.path.realpath(target))
+    if place.is_symlink():
+        raise UserError(f"{target} is a link that leads in a circle; name a file to write.")
     if place.exists():
         mode = place.stat().st_mode
         stream = stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
@@ -142,6 +156,12 @@ def check_writable(target: Path | str) -> None:
     if not _takes_files(there):
         what = f"{target} cannot be written: {there} may not be written to"
         raise UserError(f"{what}; name a file elsewhere, or correct its permissions.")
+
+
+def check_not_read(target: Path, read: Iterable[Path]) -> None:
+    """A `UserError` if ``target`` is one of the files that the same command reads."""
+    if target.exists() and any(path.exists() and target.samefile(path) for path in read):
+        raise UserError(f"{target} is to be read, and would be written over; name another file.")
 
 
 def _takes_files(folder: Path) -> bool:

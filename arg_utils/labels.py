@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from arg_utils.errors import UserError
+from arg_utils.errors import UserError, counted
 
 CLASSES: tuple[str, ...] = (
     "aminoglycoside",
@@ -99,8 +99,13 @@ def header_class(header: str) -> tuple[str, str]:
     return fields[0] or header, fields[3]
 
 
-def unknown_classes(path: Path | str, what: str, lines: Mapping[str, Sequence[int]]) -> UserError:
-    """One sentence for all names in a file that are no class's: where, how often, what is meant."""
+def unknown_classes(
+    path: Path | str, noun: str, what: str, lines: Mapping[str, Sequence[int]]
+) -> UserError:
+    """One sentence for all names in a file that are no class's: where, how often, what is meant.
+
+    ``noun`` and ``what`` say whose names these are, as in: 2 headers without a known class.
+    """
     parts = []
     for name, places in list(lines.items())[:5]:
         near = difflib.get_close_matches(_normal(name), _SPELLINGS, n=1, cutoff=0.75)
@@ -109,7 +114,8 @@ def unknown_classes(path: Path | str, what: str, lines: Mapping[str, Sequence[in
         parts.append(f"{name[:60]!r} ({times}{meant})")
     further = f" and {len(lines) - 5} more" if len(lines) > 5 else ""
     return UserError(
-        f"{path}, line {min(map(min, lines.values()))}: {sum(map(len, lines.values()))} {what}, "
+        f"{path}, line {min(map(min, lines.values()))}: "
+        f"{counted(sum(map(len, lines.values())), noun)} {what}, "
         f"the first here: {', '.join(parts)}{further}; use {', '.join(CLASSES)}."
     )
 

@@ -1,4 +1,4 @@
-"""What is trained, how long, and on how much: frozen settings with four named profiles.
+"""What is trained, how long, and on how much: frozen settings with five named profiles.
 
 Also where a run writes: ``runs/<data>-<profile>/``, or the folder ``ARG_OUTPUT`` names.
 """
@@ -87,6 +87,7 @@ PROFILES: dict[str, Profile] = {
         max_records=12,
         homology_folds=(0,),
     ),
+    "short": Profile("short", lora_blocks=LoraBlocks(max_per_class=32, watch_per_class=15)),
     "laptop": Profile("laptop"),
     "longer": Profile(
         "longer",
@@ -103,9 +104,14 @@ PROFILES: dict[str, Profile] = {
 }
 
 
+def named_profile() -> str | None:
+    """The name in ``ARG_PROFILE``, if there is one."""
+    return os.environ.get("ARG_PROFILE") or None
+
+
 def load_profile(name: str | None = None) -> Profile:
     """The profile called ``name``, else the one ``ARG_PROFILE`` names, else ``laptop``."""
-    name = name or os.environ.get("ARG_PROFILE") or "laptop"
+    name = name or named_profile() or "laptop"
     if name not in PROFILES:
         raise UserError(f"There is no profile {name!r}; choose one of {', '.join(PROFILES)}.")
     return PROFILES[name]

@@ -95,7 +95,8 @@ def short_words():
     run = mmseqs.run_mmseqs
 
     def run_quickly(command: str, *arguments: object) -> None:
-        run(command, *arguments, *(("-k", "5") if command in ("search", "easy-cluster") else ()))
+        small = command in ("search", "easy-cluster") and "-k" not in arguments
+        run(command, *arguments, *(("-k", "5") if small else ()))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mmseqs, "run_mmseqs", run_quickly)

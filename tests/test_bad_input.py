@@ -165,6 +165,7 @@ proteins("10,000 proteins", "".join(f">s{i}\nMKV\n" for i in range(10_000)))
 proteins("DNA", f">s\n{DNA}\n")
 proteins("DNA in lower case, over lines, with N", f">s\nnnnn{DNA[:40].lower()}\n{DNA.lower()}\n")
 proteins("DNA with other IUPAC codes", f">s\nATGCGYGATR{DNA}\n")
+proteins("DNA masked with X", f">s\n{'X' * 20}{DNA}\n")
 proteins("DNA with gaps", f">s\n{DNA}-{DNA}\n")
 proteins("RNA", f">s\n{DNA.replace('T', 'U')}\n")
 proteins("DNA among proteins", f">s\nMKV\n>d\n{DNA}\n")
@@ -172,6 +173,7 @@ proteins("short reads", "".join(f">r{i}\nATGGCTAACTACGGTCGTAA\n" for i in range(
 proteins("two oligonucleotides, too short to tell", ">a\nAACCCCTATTTGTTTATTTT\n>b\nTCTAAATACA\n")
 proteins("a header without a sequence", ">s\n>t\nMKV\n")
 proteins("a sequence without a header", "MKV\n>s\nMKV\n")
+proteins("a blank before the first `>`", " >s\nMKV\n")
 proteins("an empty header", ">\nMKV\n")
 proteins("two records run together", ">s\nMKV>t\nMA\n")
 proteins("ids with quotes, commas, parentheses", '>aac(6\')-Ib,"x" words\nMKV\n')
@@ -186,9 +188,13 @@ proteins("a binary file", b"\x7fELF\x02\x01\x01" + bytes(20))
 proteins("a web page in the file's place", "<!DOCTYPE html>\n<html>sign in</html>\n")
 proteins("a Git LFS pointer in the file's place", "version https://git-lfs.github.com/spec/v1\n")
 proteins("UTF-16", ">s\nMKV\n".encode("utf-16"))
+proteins("UTF-16 without a byte order mark", ">s\nMKV\n".encode("utf-16-le"))
+proteins("UTF-32", ">s\nMKV\n".encode("utf-32"))
 proteins("Latin-1", b">s caf\xe9\nMKV\n")
 proteins("byte order marks in the middle, from joined files", "\ufeff>s\nMKV\n\ufeff>t\nMA\n")
+proteins("a byte order mark inside a line", ">s\nMKV\ufeff>t\nMA\n")
 proteins("gzip, of several members", gzip.compress(b">s\nMK") + gzip.compress(b"V\n>t\nMA\n"))
+proteins("gzip inside gzip", gzip.compress(gzip.compress(b">s\nMKV\n")))
 proteins("gzip, cut off", gzip.compress(f">s\n{'MKVLA' * 400}\n".encode())[:-9])
 proteins("bzip2, damaged", bz2.compress(b">s\nMKV\n")[:20] + bytes(30))
 
@@ -234,6 +240,59 @@ def same_ids(bench: Bench) -> tuple[str, str]:
     paths[1] = bench.file(">s\nMKV\n", "b/y.faa")
     found = ", ".join(repr(query.id) for query in read_queries(list(map(str, paths))))
     return bench.call("predict", *paths, "--run", bench.run)[0], f"{found}; equal names: refused"
+
+
+@add_case("a folder whose FASTA files are hidden")
+def hidden(bench: Bench) -> tuple[str, str]:
+    bench.file(">s\nMKV\n", "sub/._x.faa")
+    return bench.call("predict", bench.folder / "sub", "--run", bench.run)
+
+
+@add_case("a name of a file that no id can begin with, among several files")
+def odd_name(bench: Bench) -> tuple[str, str]:
+    paths = [
+        bench.file(">s\nMKV\n", name) for name in ("a\tb.faa", os.fsdecode(b"\xe9.faa"), "c.faa")
+    ]
+    what = [bench.call("predict", path, paths[2], "--run", bench.run) for path in paths[:2]]
+    for path in paths[:2]:  # alone it is read, whatever its name
+        page = bench.folder / "page.html"
+        assert bench.call("predict", path, "--run", bench.run, "--report", page)[0] == "accepted"
+        assert page.stat().st_size
+    assert what[1][0] == "refused"
+    return what[0]
+
+
+@add_case(
+    "rows or a report over what is read: a file of a folder, `--gff`, another's `.part`, the run's"
+)
+def over_inputs(bench: Bench) -> tuple[str, str]:
+    gff, contigs = bench.file(GFF, "g.gff"), bench.file(f">c\n{CONTIG}\n", "c.fna")
+    paths = [bench.file(">s\nMKV\n", name) for name in ("x.part", "sub/in.faa")]
+    paths += [bench.run / "metrics.json"]
+    before = [path.read_bytes() for path in (gff, contigs, *paths)]
+    calls = [
+        (contigs, "--out", paths[2]),
+        (contigs, "--gff", gff, "--out", gff),
+        (paths[0], "--out", bench.folder / "x"),
+        (paths[1].parent, "--report", paths[1]),
+        (paths[1].parent, "--out", paths[1]),
+    ]
+    said = [bench.call("predict", *words, "--run", bench.run) for words in calls]
+    assert before == [path.read_bytes() for path in (gff, contigs, *paths)]
+    assert {what for what, _ in said} == {"refused"}
+    return said[-1]
+
+
+@add_case("proteins among genomes, to be written as GFF3")
+def placeless(bench: Bench) -> tuple[str, str]:
+    paths = [bench.file(GFF, "g.gff"), bench.file(">s\nMKV\n")]
+    return bench.call("predict", *paths, "--run", bench.run, "--format", "gff3")
+
+
+@add_case("`--genetic-code` that is none")
+def no_code(bench: Bench) -> tuple[str, str]:
+    path = bench.file(">s\nMKV\n")
+    return bench.call("predict", path, "--run", bench.run, "--genetic-code", "99")
 
 
 labelled("an ARG", "+>A0A1|FEATURES|UNIPROT|polymyxin|arnC\nMKV\n")
@@ -285,7 +344,30 @@ answers("an empty key", "", key=True)
 answers("a key without its columns", "id,class\nSEQ0,1\n", key=True)
 answers("a key whose columns are not what their names say", "id,label\n0,SEQ0\n", key=True)
 answers("a key with a label that is none", "id,label\nSEQ0,15\nSEQ1,penam\n", key=True)
+answers("a key with further columns", ",id,label\n0,SEQ7,1,9,9\n", key=True)
 answers("a key that leaves out a protein", "id,label\nSEQ0,1\n", key=True)
+
+
+@add_case("a folder in the place of the key")
+def key_folder(bench: Bench) -> tuple[str, str]:
+    path = bench.data / "test_key.csv"
+    bench.names[str(path)] = "FILE"
+    path.mkdir()
+    return bench.call("data", "--data", bench.data)
+
+
+@add_case("a submission over what is read: data, or a file of the run")
+def submitted_over(bench: Bench) -> tuple[str, str]:
+    said = []
+    for path in (bench.run / "run.json", bench.data / "train.fasta"):
+        before, bench.names[str(path)] = path.read_bytes(), "FILE"
+        arguments = ["submit", "--data", bench.data, "--run", bench.run]
+        said += [bench.call(*arguments, "--out", path)]
+        said += [bench.call(*arguments, "--out", bench.folder / "s.csv", "--answers", path)]
+        assert path.read_bytes() == before
+    assert bench.call(*arguments, "--out", "-")[1] == "- is no file to write; give a name."
+    assert len(set(said)) == 1
+    return said[0]
 
 
 def genome(kind: str, content: bytes | str, *options: str) -> None:
@@ -303,15 +385,45 @@ def genome(kind: str, content: bytes | str, *options: str) -> None:
 
 CONTIG = "ATGAAACGTTAA" * 6
 ROW = "c\tx\tCDS\t1\t12\t.\t+\t0\tID=g\n"
+HALVES = ROW.replace("12", "6").replace("ID=g", "Parent=g")
+HALVES += ROW.replace("\t1\t", "\t7\t").replace("ID=g", "Parent=g")
+CIRCLE = ROW.replace("12", "72").replace("CDS", "region").replace("ID=g", "Is_circular=true")
+TURNED = f"##gff-version 3\n{CIRCLE}{ROW.replace('1', '64').replace('642', '72')}"
+TURNED += f"{ROW.replace('12', '3')}##FASTA\n>c\n{CONTIG[9:]}{CONTIG[:9]}\n"
 GFF = f"##gff-version 3\n{ROW}##FASTA\n>c\n{CONTIG}\n"
+
+
+def genbank(place: str) -> str:
+    """A GenBank file of `CONTIG` with a gene at this place."""
+    lines = ["LOCUS       c                         72 bp    DNA     linear   BCT 01-JAN-1980"]
+    lines += ["FEATURES             Location/Qualifiers", f"     CDS             {place}"]
+    lines += ['                     /locus_tag="g"', "ORIGIN", f"        1 {CONTIG[:60]}"]
+    return "\n".join([*lines, f"       61 {CONTIG[60:]}", "//", ""])
+
+
 genome("GFF3 with its contigs", GFF)
+genome("GFF3 with a byte order mark", "\ufeff" + GFF)
+genome("GFF3 whose contigs follow without `##FASTA`", GFF.replace("##FASTA\n", ""))
+genome("rows of one gene, by `Parent` alone", GFF.replace(ROW, HALVES))
+genome("a gene of two rows across the origin of a circular contig", TURNED)
+genome("an empty ID", GFF.replace("ID=g", "locus_tag=;ID="))
 genome("GFF3 without contigs", f"##gff-version 3\n{ROW}")
 genome("a row of GFF3 with other columns", GFF.replace("\t.\t+", "\t+"))
+genome("GTF", GFF.replace("ID=g", 'gene_id "g"; transcript_id "t";'))
+genome("a strand that is none", GFF.replace("\t+\t", "\t\t"))
+genome("a phase that is none", GFF.replace("\t0\t", "\t7\t"))
+genome("a gene on both strands", GFF.replace(ROW, HALVES.replace("\t+\t", "\t-\t", 1)))
 genome("a place that is none", GFF.replace("\t1\t12", "\t12\t1"))
 genome("a gene beyond its contig", GFF.replace("\t1\t12", "\t61\t90"))
 genome("a contig that is not there", GFF.replace(">c", ">d"))
+genome("a contig twice in GFF3", f"{GFF}>c\n{CONTIG[::-1]}\n")
+genome("a contig twice, for gene calling", f">c\n{CONTIG}\n>c\n{CONTIG}\n", "--genome")
 genome("a stop inside a gene", GFF.replace("\t1\t12", "\t1\t24"))
 genome("letters that are no bases", GFF.replace("ATGAAACG", "ATGA?ACG"))
+genome("GenBank: a gene beyond its contig", genbank("61..90"))
+DNA_GIVEN = f'1..12\n                     /translation="{CONTIG}"'
+genome("GenBank: DNA as `/translation`", genbank(DNA_GIVEN))
+genome("GenBank with a byte order mark", "\ufeff" + genbank("1..12"))
 genome("GenBank, cut off", "LOCUS       c   72 bp    DNA     UNK 01-JAN-1980\nFEATURES\n")
 genome("proteins for contigs", ">s\nMKVLAWHTE\n", "--genome")
 genome("RNA for contigs", f">s\n{CONTIG.replace('T', 'U')}\n", "--genome")
@@ -346,9 +458,21 @@ def sized(width: int) -> Callable[[Path], object]:
     return lambda path: torch.save({n: torch.zeros(s) for n, s in wider.items()}, path)
 
 
+def flawed(path: Path, value: float | torch.Tensor) -> None:
+    """Weights of the right shapes, with another first parameter."""
+    state = {name: torch.zeros(shape) for name, shape in weights_module.parameter_shapes().items()}
+    first = next(iter(state))
+    state[first] = value if isinstance(value, torch.Tensor) else state[first] + value
+    torch.save(state, path)
+
+
 weights("weights that are not there", lambda path: path.unlink())
 weights("another size of ESM-2", lambda path: sized(480)(path))
 weights("a pickle that would run a command", lambda path: torch.save({"x": Bomb()}, path))
+weights("numbers that are not finite", lambda path: flawed(path, float("nan")))
+weights("whole numbers", lambda path: flawed(path, torch.zeros(33, 320, dtype=torch.int8)))
+weights("tensors without names", lambda path: torch.save({1: torch.zeros(3)}, path))
+weights("text for weights", b"hello, world\n")
 weights("weights cut off", b"PK\x03\x04" + bytes(100))
 weights("a web page for weights", b"<!DOCTYPE html>\n<html>sign in</html>\n")
 weights("an LFS pointer for weights", b"version https://git-lfs.github.com/spec/v1\n")
@@ -368,6 +492,7 @@ def environment(kind: str, variable: str, value: str, *command: str) -> None:
 
 FIT = ("fit", "--data", "FOLDER/data", "--method", "majority", "--out", "FOLDER/new")
 environment("`ARG_DATA` names no folder", "ARG_DATA", "FOLDER/none", "data")
+environment("`ARG_DATA` and a user who is none", "ARG_DATA", "~nobody-here/x", "data")
 environment("`ARG_PROFILE` names no profile", "ARG_PROFILE", "huge", *FIT)
 environment("`ARG_CACHE` cannot be made", "ARG_CACHE", "FOLDER/file/x", "cache")
 environment("`ARG_PRECISION` is none", "ARG_PRECISION", "float8", *FIT[:-3], "frozen_linear",

@@ -110,7 +110,7 @@ def test_a_header_without_class_or_with_two_is_refused(header, words):
 
 def test_unknown_classes_are_counted_and_the_nearest_suggested():
     lines = {"tetracyclin": [4, 3, 9], "penicillin": [7]} | {f"x{i}": [i + 20] for i in range(5)}
-    said = str(unknown_classes("a.csv", "labels are none", lines))
+    said = str(unknown_classes("a.csv", "label", "are none", lines))
     assert said.startswith("a.csv, line 3: 9 labels are none, the first here: 'tetracyclin' (3 tim")
     assert "'tetracycline'?), 'penicillin' (once" in said
     assert "'x2' (once) and 2 more; use aminoglycoside, " in said

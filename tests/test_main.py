@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -206,6 +207,9 @@ def test_the_ladder_is_asked_for_the_methods_named(monkeypatch, capsys):
     assert all(name in shown for name in ("best_hit", "hybrid", "mine.json"))
 
 
+NO_MEMORY = "error: Not enough memory; free some, or raise its limit (ulimit -v)."
+
+
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
@@ -222,6 +226,9 @@ def test_the_ladder_is_asked_for_the_methods_named(monkeypatch, capsys):
             "error: x.csv: Permission denied; name another place, or correct its permissions",
         ),
         (OSError(5, "Input/output error", "x"), 2, "error: x: Input/output error"),
+        (UserError("a\nb.fasta is empty."), 2, "error: a b.fasta is empty."),
+        (ImportError("libtorch.so: failed to map segment from shared object"), 2, NO_MEMORY),
+        (MemoryError(), 2, NO_MEMORY),
         (KeyboardInterrupt(), 130, "stopped; the same command goes on where it was"),
     ],
 )
@@ -233,6 +240,19 @@ def test_a_fault_is_one_line_and_other_errors_are_not_hidden(capsys, error, code
     assert capsys.readouterr() == ("", words + "\n")
     with pytest.raises(ZeroDivisionError):
         exit_code(lambda: fail(ZeroDivisionError()))
+
+
+def test_a_batch_system_stops_a_command_as_its_user_does(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    assert exit_code(lambda: os.kill(os.getpid(), signal.SIGTERM)) == 130
+    assert capsys.readouterr() == ("", "stopped; the same command goes on where it was\n")
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_words_do_not_go_to_standard_output_where_those_for_them_are_closed(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert exit_code(lambda: print("words", file=sys.stderr)) == 0
+    assert capsys.readouterr().out == ""
 
 
 def test_output_is_utf8_whatever_the_terminal_is(monkeypatch):

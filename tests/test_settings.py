@@ -28,12 +28,20 @@ def test_the_environment_chooses_the_profile_unless_named(monkeypatch, named):
     else:
         monkeypatch.setenv("ARG_PROFILE", named)
     assert load_profile().name == (named or "laptop")
-    assert [load_profile(name).name for name in PROFILES] == ["smoke", "laptop", "longer", "full"]
+    assert [load_profile(name).name for name in PROFILES] == [
+        "smoke",
+        "short",
+        "laptop",
+        "longer",
+        "full",
+    ]
 
 
 def test_an_unknown_profile_is_refused_with_the_known_ones(monkeypatch):
     monkeypatch.setenv("ARG_PROFILE", "Laptop")
-    with pytest.raises(UserError, match="no profile 'Laptop'; choose one of smoke, laptop, lo"):
+    with pytest.raises(
+        UserError, match="no profile 'Laptop'; choose one of smoke, short, laptop, lo"
+    ):
         load_profile()
 
 

@@ -23,10 +23,12 @@ from arg_utils.files import atomic_path
 from arg_utils.labels import class_index, header_class, unknown_classes
 
 NOT_A_RESIDUE = re.compile(r"[^A-Za-z*.]")
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # and what ends a line elsewhere
+# And what ends a line elsewhere, or is not seen at all.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 REMEDIES = {  # for characters that are no residue
     "-": "is a gap, so this file is an alignment; remove the gaps from its sequences",
     ">": "inside a line, as where files were joined without a line end; break the line before it",
+    "\ufeff": "inside a line, as where files were joined without a line end; break the line there",
 }
 NUCLEOTIDES = frozenset("ACGTUNRYSWKMBDHV")  # bases, and IUPAC's codes for one of several
 # Letters in a row that can all be bases, nine of ten of them A, C, G, T, U or N, which make up a
@@ -114,7 +116,7 @@ def iterate_fasta(
         what = "J (leucine or isoleucine), which ESM-2 does not know, was read as X"
         print(f"note: {name}: {what} in {counted(ambiguous, 'protein')}", file=sys.stderr)
     if unknown:
-        raise unknown_classes(name, "headers name no known class in their fourth field", unknown)
+        raise unknown_classes(name, "header", "without a known class as fourth field", unknown)
 
 
 class ResidueReader:
@@ -187,7 +189,7 @@ def _refuse_twice(entry: Entry, seen: dict[str, tuple[int, str]]) -> None:
     line, header = seen.setdefault(entry.id, (entry.line, entry.header))
     if line != entry.line:
         entry.refuse(
-            f"the id {entry.id!r} (the header's first word) comes a second time: "
+            f"the id {entry.id[:60]!r} (the header's first word) comes a second time: "
             f"{header[:60]!r} on line {line}, {entry.header[:60]!r} here; make the first words "
             f"differ, or remove one"
         )
@@ -217,8 +219,9 @@ def _residues(entry: Entry) -> str:
 def _could_be_dna(letters: str) -> bool:
     """Whether upper-case letters are nucleotides, judged by their kind: IUPAC's, most of them sure.
 
-    A protein of a few residues can be; see `DNA_LENGTH`.
+    A protein of a few residues can be; see `DNA_LENGTH`. X is read as N: so some programs mask.
     """
+    letters = letters.replace("X", "N")
     sure = map(letters.count, "ACGTUN")  # counted only if all are nucleotides
     return NUCLEOTIDES.issuperset(letters) and sum(sure) >= DNA_SHARE * len(letters)
 
@@ -227,7 +230,7 @@ def _refuse_nucleotides(entry: Entry, letters: str, mixed: bool) -> NoReturn:
     kind = "RNA" if "U" in letters and "T" not in letters else "DNA"
     among = " among proteins" if mixed else ""
     entry.refuse(
-        f"{entry.id!r} looks like {kind}{among}; "
+        f"{entry.id[:60]!r} looks like {kind}{among}; "
         "translate it first, or have genes called (predict --genome)"
     )
 
@@ -252,6 +255,8 @@ def _noted_lines(
             begun[-1][2].append(text)
         elif text.strip():
             words = f"this is not FASTA: {text.strip()[:20]!r} comes before the first '>'"
+            if text.lstrip().startswith(">"):
+                words = "a blank comes before the first '>', which belongs at the start of its line"
             _refuse(name, number, f"{words}; give a file whose first line starts with '>'")
         yield text
 
@@ -259,13 +264,13 @@ def _noted_lines(
 def _lines(handle: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
     """Numbered lines, any line ends.
 
-    A byte order mark is dropped at the start of any line: joined files have one in the middle.
+    Byte order marks are dropped at the start of any line: joined files have some in the middle.
     """
     # surrogateescape: a byte that is no UTF-8 is met on its own line, so it can be named.
     for number, line in enumerate(TextIOWrapper(handle, "utf-8", errors="surrogateescape"), 1):
         if "\0" in line:
             _refuse(name, number, "this is a binary file; give a FASTA file, plain or compressed")
-        yield number, line.removeprefix("\ufeff") or "\n"
+        yield number, line.lstrip("\ufeff") or "\n"
 
 
 def _refuse(name: str, line: int, fault: str) -> NoReturn:

@@ -18,7 +18,7 @@ from arg_utils.data.open_data import ensure_open_data
 from arg_utils.data.proteins import Record, unique_ids
 from arg_utils.data.submission import read_key
 from arg_utils.errors import UserError, counted
-from arg_utils.files import DATA, cache_dir, locked
+from arg_utils.files import DATA, cache_dir, expanded, locked
 from arg_utils.homology.splits import PARTS, read_splits, split_table, write_splits
 from arg_utils.labels import CLASSES
 
@@ -72,7 +72,7 @@ def chosen_folder() -> Path:
         return kaggle
     if choice in ("", "open"):
         return DATA / "open"
-    if not (folder := Path(choice).expanduser()).is_dir():
+    if not (folder := expanded(choice, "ARG_DATA")).is_dir():
         raise UserError(f"ARG_DATA={choice} is no folder; name one, or 'open', or 'kaggle'.")
     return folder
 
@@ -107,7 +107,7 @@ def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS)
     digest = sha256()
     for path in files.values():
         digest.update(path.name.encode() + b"\0" + sha256(path.read_bytes()).digest())
-    if test and key.is_file():
+    if test and (key.exists() or key.is_symlink()):
         test_labels = read_key(key, [record.id for record in test])
         digest.update(key.name.encode() + b"\0" + sha256(key.read_bytes()).digest())
     named = {(DATA / name).resolve(): name for name in ("open", "kaggle")}
@@ -147,8 +147,8 @@ def leakage_warnings(dataset: DataSet) -> list[str]:
     warnings = []
     if shared:
         warnings.append(
-            f"{shared} of {len(dataset.val)} validation proteins are also in train.fasta, "
-            f"identical: validation scores flatter."
+            f"{shared} of {len(dataset.val)} validation proteins {'is' if shared == 1 else 'are'} "
+            f"also in train.fasta, identical: validation scores flatter."
         )
     if torn:
         example = " and ".join(CLASSES[kind] for kind in sorted(torn[0]))

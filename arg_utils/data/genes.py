@@ -49,7 +49,7 @@ class GeneCaller:
     def finder(self, name: str, contigs: list[bytes]) -> pyrodigal.GeneFinder:
         """Prodigal, trained on the contigs in single mode."""
         finder = pyrodigal.GeneFinder(meta=self.mode == "meta", closed=self.closed)
-        if self.mode == "single":
+        if self.mode == "single" and contigs:
             try:
                 finder.train(*contigs, translation_table=cast(Any, self.genetic_code))
             except ValueError as error:  # too short
@@ -121,9 +121,14 @@ def iterate_genes(
 
 
 def _contigs(handle: BinaryIO, name: str, skip_bad: SkipBad) -> Iterator[tuple[str, bytes]]:
+    seen: set[str] = set()
     for entry in iterate_entries(handle, name, skip_bad):
         with skipping(skip_bad):
-            yield entry.id, _bases(entry)
+            bases = _bases(entry)
+            if entry.id in seen:
+                entry.refuse(f"the contig {entry.id[:60]!r} comes a second time; make ids differ")
+            seen.add(entry.id)
+            yield entry.id, bases
 
 
 def _batches(contigs: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:

@@ -37,7 +37,8 @@ NO_FILES = (
      "a web page, not the file that was wanted; fetch it again, signed in if that is asked"),
     ((b"version https://git-lfs",),
      "a Git LFS pointer, not the file itself; fetch that with: git lfs pull"),
-    ((b"\xff\xfe", b"\xfe\xff"), "UTF-16 text; save it as UTF-8"),
+    ((b"\xff\xfe\0\0", b"\0\0\xfe\xff"), "UTF-32 text; save it as UTF-8"),
+    ((b"\xff\xfe", b"\xfe\xff", b">\0", b"\0>"), "UTF-16 text; save it as UTF-8"),
 )  # fmt: skip
 ARCHIVES = {b"PK\x03\x04": "zip", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar"}
 
@@ -89,6 +90,8 @@ def open_source(path: Path | str) -> Iterator[io.BufferedReader]:
             if source.head.startswith(magic):
                 content = stack.enter_context(opener(io.BufferedReader(source)))
                 source = Source(content, f"{name} is a damaged or incomplete {kind} file")
+                if source.head.startswith(tuple(COMPRESSED)):
+                    raise UserError(f"{name} is compressed twice; decompress it once.")
                 break
         archives = [kind for magic, kind in ARCHIVES.items() if source.head.startswith(magic)]
         if archives or source.head[257:262] == b"ustar":

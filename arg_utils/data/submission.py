@@ -30,7 +30,8 @@ def write_submission(ids: Sequence[str], labels: ArrayLike, path: Path | str) ->
     """
     indices = np.asarray(labels).tolist()
     if len(ids) != len(indices):
-        raise UserError(f"{len(ids)} ids came with {len(indices)} labels; predict each id once.")
+        what = f"{counted(len(ids), 'id')} came with {counted(len(indices), 'label')}"
+        raise UserError(f"{what}; predict each id once.")
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *zip(ids, indices, strict=True)])
     _check(text.getvalue(), ids, str(path))
@@ -96,8 +97,8 @@ def read_key(path: Path, test_ids: Sequence[str]) -> np.ndarray:
             labels[name] = -1
             unknown.setdefault(row["label"], []).append(number)
     if unknown:
-        what = f"labels are neither class names nor indices 0-{NUM_CLASSES - 1}"
-        raise unknown_classes(path, what, unknown)
+        what = f"outside the class names and the indices 0-{NUM_CLASSES - 1}"
+        raise unknown_classes(path, "label", what, unknown)
     if missing := [name for name in test_ids if name not in labels]:
         raise UserError(
             f"{path} lacks {counted(len(missing), 'test protein')}, first {missing[0]!r}; add "
@@ -110,11 +111,12 @@ def _key_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Line and named fields of each row that is not blank."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file, restval="", restkey="", strict=True)
+            table = csv.DictReader(file, restval="", strict=True)
             names = table.fieldnames = [name.strip() for name in table.fieldnames or []]
             rows = [(table.line_num, row) for row in table]
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read ({error}); give a CSV file id,label.") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read ({reason}); give a CSV file id,label.") from None
     if not any(names) and not rows:
         raise UserError(
             f"{path} is empty; write id,label and a row for each test protein, or remove the file "
@@ -167,7 +169,7 @@ def _fault(row: list[str], line: int, wanted: set[str], seen: dict[str, int]) ->
     if not "".join(row).strip():
         return "the line is blank; remove it"
     if len(row) != len(COLUMNS):
-        return f"{len(row)} columns instead of 2; write id,label"
+        return f"{counted(len(row), 'column')} instead of 2; write id,label"
     name, label = row
     if label not in VALID:
         what = f"the label {label!r} is not an integer from 0 to {NUM_CLASSES - 1}"

@@ -48,7 +48,7 @@ def _proven(dtype: torch.dtype) -> Kernel | None:
 def proof(kernel: Kernel, dtype: torch.dtype) -> dict:
     """What `measure` gives for this form and number type, from the cache if it is there."""
     place = kernel.path.with_name(f"{kernel.path.stem}-{str(dtype).removeprefix('torch.')}")
-    return _once(place, partial(measure, kernel, dtype, forced=chosen_form() is not None))
+    return once(place, partial(measure, kernel, dtype, forced=chosen_form() is not None))
 
 
 @functools.cache
@@ -58,7 +58,7 @@ def bfloat16_pays() -> bool:
     Some processors have instructions for them that are no faster, or libraries that do not use
     them. One protein must get the same vector every day: hence what was measured is kept.
     """
-    return _once(cache_dir("kernels") / "products", measure_products)["used"]
+    return once(cache_dir("kernels") / "products", measure_products)["used"]
 
 
 def measure_products() -> dict:
@@ -85,8 +85,11 @@ def _least(work: Callable[[], object]) -> float:
     return min(spent)
 
 
-def _once(place: Path, work: Callable[[], dict]) -> dict:
-    """What ``work`` gives, kept at ``place`` for this processor, and said when it is new."""
+def once(place: Path, work: Callable[[], dict]) -> dict:
+    """What ``work`` gives, kept at ``place`` for this processor, and said when it is new.
+
+    ``work`` gives a verdict, whether something is ``used``, and the ``sentence`` that says so.
+    """
     setting = [processor(), torch.__version__, chosen_form(), *map(os.environ.get, LIMITS)]
     key = hashlib.sha256(repr(setting).encode()).hexdigest()
     path = place.with_name(f"{place.name}-{key[:8]}.json")

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from arg_utils.errors import UserError
+from arg_utils.errors import UserError, counted
 from arg_utils.files import cache_dir
 
 KEY_BYTES = 16
@@ -60,7 +60,7 @@ class EmbeddingCache:
         sound = {key: value for key, value, check in stored if _digest(key, value) == check}
         if len(sound) < len(stored):
             lost = len(stored) - len(sound)
-            text = f"{lost} damaged embeddings, to be recomputed: {self.path}"
+            text = f"{counted(lost, 'damaged embedding')}, to be recomputed: {self.path}"
             warnings.warn(text, stacklevel=2)
         there = np.array([key in sound for key in keys], dtype=bool)
         width = max((len(value) // 4 for value in sound.values()), default=0)

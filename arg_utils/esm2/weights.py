@@ -9,6 +9,7 @@ import functools
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from safetensors.torch import load_file
 
 from arg_utils.data.downloads import PinnedFile, PinnedWheel
 from arg_utils.errors import UserError
-from arg_utils.files import cache_dir, file_sha256
+from arg_utils.files import cache_dir, expanded, file_sha256
 
 MODEL_NAME = "esm2_t6_8M_UR50D"
 LAYERS, WIDTH, HEADS, VOCABULARY = 6, 320, 20, 33
@@ -95,7 +96,7 @@ def read_weights(path: Path | str, source: str | None = None) -> Weights:
 
     `UserError` if the file is missing, unreadable, or not ESM-2 8M.
     """
-    path = Path(path).expanduser()
+    path = expanded(path, "ARG_ESM2_WEIGHTS")
     if not path.is_file():
         raise UserError(f"There is no ESM-2 weights file at {path}; correct ARG_ESM2_WEIGHTS.")
     state = {_fair_name(name): tensor for name, tensor in _read_tensors(path).items()}
@@ -105,6 +106,11 @@ def read_weights(path: Path | str, source: str | None = None) -> Weights:
             raise UserError(
                 f"{path} is not {MODEL_NAME}: {name} {fault} (expected {shape}); "
                 f"name the file of the 8M model in ARG_ESM2_WEIGHTS."
+            )
+        if not _is_sound(state[name]):
+            raise UserError(
+                f"{path} cannot be read as ESM-2 weights: {name} is not all finite floating-point "
+                f"numbers; fetch it again, or name another file in ARG_ESM2_WEIGHTS."
             )
     parameters = {name: state[name].detach().float().clone() for name in parameter_shapes()}
     publishers = {
@@ -124,19 +130,30 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         if start[8:9] == b"{":  # safetensors: the length of its JSON header, then that
             return load_file(path)
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of formats that are refused anyway
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can fail in any way
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:120]
         if code := re.search(r"GLOBAL ([\w.]+)", str(error)):  # PyTorch advises to run it
             reason = f"it holds code, {code[1]}, beside tensors"
+        elif "weights_only" in reason:  # likewise
+            reason = "it is no file that torch.save or safetensors wrote for tensors alone"
         raise UserError(
             f"{path} cannot be read as ESM-2 weights ({reason}); {name_another}"
         ) from error
     state = loaded.get("model", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and torch.is_tensor(tensor) for name, tensor in state.items()
+    ):
         raise UserError(f"{path} holds no table of tensors; {name_another}")
     return state
+
+
+def _is_sound(tensor: torch.Tensor) -> bool:
+    """Whether these are finite floating-point numbers, all of them there: not int8, not NaN."""
+    dense = tensor.is_floating_point() and tensor.layout is torch.strided and not tensor.is_meta
+    return dense and bool(tensor.isfinite().all())
 
 
 def _refuse_what_is_no_model(path: Path, start: bytes) -> None:
@@ -166,10 +183,11 @@ def cached_files() -> Iterator[tuple[Path, PinnedFile]]:
         yield folder / f"{MODEL_NAME}.pt", OFFICIAL
     yield ours / "model.safetensors", HUGGING_FACE
     # Where huggingface_hub keeps models, by its own variables in its own order.
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("HF_HOME") or Path(caches, "huggingface")
     named = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    models = Path(named or Path(home, "hub"), f"models--facebook--{MODEL_NAME}").expanduser()
+    models = Path(named or Path(home, "hub"), f"models--facebook--{MODEL_NAME}")
+    models = Path(os.path.expanduser(models))  # as it does: without a home folder, as it stands
     for path in sorted(models.glob("snapshots/*/model.safetensors")):
         yield path, HUGGING_FACE
     member = STAND_IN.members[STAND_IN_MEMBER]

@@ -7,16 +7,25 @@ from pathlib import Path
 
 import numpy as np
 
-from arg_utils.data.folders import DataSet, leakage_warnings, load_dataset
+from arg_utils.data.folders import KEY, DataSet, leakage_warnings, load_dataset
 from arg_utils.data.proteins import Proteins, capped, proteins
 from arg_utils.data.submission import write_answers, write_submission
 from arg_utils.errors import UserError, counted
 from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.esm2.weights import load_weights
-from arg_utils.files import atomic_path, check_writable, file_sha256, write_text
+from arg_utils.experiments.workspace import suitable_profile
+from arg_utils.files import (
+    atomic_path,
+    check_not_read,
+    check_writable,
+    file_sha256,
+    write_text,
+)
+from arg_utils.homology.splits import PARTS
 from arg_utils.labels import CLASSES
 from arg_utils.methods import DEFAULT_METHOD, METHODS, method_class
 from arg_utils.methods.base import Method
+from arg_utils.methods.finetuning import LoraInBlocks
 from arg_utils.metrics.calibration import answered
 from arg_utils.metrics.scores import accuracy, macro_f1, per_class_table
 from arg_utils.settings import Profile, load_profile
@@ -38,11 +47,12 @@ def fit_run(
     SHA-256 of all of them. An interrupted call goes on where it was when repeated. `UserError` if
     the data are at fault or there is no such method; nothing is written then.
     """
-    profile = profile or load_profile()
+    kind = method_class(method)
+    trains_blocks = issubclass(kind, LoraInBlocks)
+    profile = profile or (suitable_profile() if trains_blocks else load_profile())
     seed, out = profile.seed if seed is None else seed, Path(out)
     if not 0 <= seed < 2**32:
         raise UserError(f"The seed is {seed}; choose one from 0 to {2**32 - 1}.")
-    kind = method_class(method)
     dataset = data if isinstance(data, DataSet) else _load_for_fit(Path(data))
     _require_examples(dataset)
     check_writable(out / RUN_FILE)
@@ -133,8 +143,14 @@ def submit_run(
     files = [Path(out), *([] if answers is None else [Path(answers)])]
     if len({file.resolve() for file in files}) < len(files):
         raise UserError(f"{out} is named for submission and answers; name two files.")
+    names = {RUN_FILE, METRICS, HISTORY}.union(*(kind.files for kind in METHODS.values()))
+    read = [Path(run, name) for name in names]
+    read += [Path(data, name) for name in (*(f"{part}.fasta" for part in PARTS), KEY)]
     for file in files:
+        if str(file) == "-":
+            raise UserError("- is no file to write; give a name.")
         check_writable(file)
+        check_not_read(file, read)
     dataset, method = load_dataset(Path(data), parts=("test",)), load_run(run)
     ids = [record.id for record in dataset.test]
     long = sum(len(record.sequence) > MAX_RESIDUES for record in dataset.test)

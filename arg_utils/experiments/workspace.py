@@ -12,7 +12,8 @@ from arg_utils.data.proteins import Proteins, Record, capped, proteins
 from arg_utils.esm2.weights import Weights, load_weights
 from arg_utils.files import write_text
 from arg_utils.methods.base import joined
-from arg_utils.settings import Profile, load_profile, output_dir
+from arg_utils.methods.classifier import trains_quickly
+from arg_utils.settings import Profile, load_profile, named_profile, output_dir
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,21 @@ class Workspace:
         ]
         if self.profile.max_records:
             lines.append(f"         (only {self.profile.max_records} proteins per class are used)")
+        if self.profile.name == "short":
+            cap = self.profile.lora_blocks.max_per_class
+            most = load_profile("laptop").lora_blocks.max_per_class
+            what = f"in the blocks trains on {cap} proteins per class at most, not {most}"
+            lines.append(f"         (LoRA {what}: ARG_PROFILE=laptop takes longer)")
         return "\n".join(lines + [f"note:    {text}" for text in leakage_warnings(self.data)])
+
+
+def suitable_profile(name: str | None = None) -> Profile:
+    """The profile named here or by ``ARG_PROFILE``, else what this machine trains in minutes.
+
+    That is ``laptop``, or ``short`` where a training step proves slow.
+    """
+    named = name or named_profile()
+    return load_profile(named or ("laptop" if trains_quickly() else "short"))
 
 
 def open_workspace(seed: int | None = None) -> Workspace:
@@ -104,7 +119,7 @@ def open_workspace(seed: int | None = None) -> Workspace:
 
     Prints which they are; `UserError` if any of them cannot be had.
     """
-    profile = load_profile()
+    profile = suitable_profile()
     if seed is not None:
         profile = replace(profile, seed=seed)
     data = load_dataset()

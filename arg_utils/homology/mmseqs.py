@@ -40,6 +40,9 @@ COLUMNS = {
     "target_coverage": np.float64,
 }
 LOOSEST = 1.0  # expectation value of every search, so that it serves all stricter ones too
+# Words of 5 residues: the table of all words fits a cache, for 6 it takes half a gigabyte. Of few
+# proteins they find more, in half the time.
+SHORT_WORDS = ("-k", "5")
 _FIELDS = "query,target,fident,bits,evalue,qcov,tcov"
 _PROFILE_FIELDS = "target,query,fident,bits,evalue,tcov,qcov"  # the profile is MMseqs2's query
 
@@ -117,7 +120,7 @@ def profile_search(
     families : int64 (len(references),), family of each reference protein; -1 leaves it out.
     evalue, sensitivity, max_hits : as of `search`, but ``max_hits`` per profile.
     """
-    options = ["-e", str(evalue), "-s", str(sensitivity), "--max-seqs", str(max_hits)]
+    options = ["-e", str(evalue), "-s", str(sensitivity), "--max-seqs", str(max_hits), *SHORT_WORDS]
     if not len(queries):
         return _frame()
     if isinstance(references, Path):

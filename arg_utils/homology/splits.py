@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from arg_utils.errors import UserError
+from arg_utils.errors import UserError, counted
 from arg_utils.files import atomic_path
 from arg_utils.homology.mmseqs import cluster, search
 from arg_utils.labels import CLASSES
@@ -137,8 +137,8 @@ def homology_folds(
     folds = min(folds, len(np.unique(clusters)), int(largest))
     if folds < 2:
         raise UserError(
-            f"The {len(classes)} labelled proteins cannot be split by homology: at least two "
-            f"clusters and two proteins of one class are needed; add more data."
+            f"{counted(len(classes), 'labelled protein')} cannot be split by homology: at least "
+            f"two clusters and two proteins of one class are needed; add more data."
         )
     result = np.empty(len(classes), dtype=np.int64)
     for fold, (_, members) in enumerate(_group_splits(classes, clusters, folds, seed)):

@@ -4,6 +4,7 @@ And what each kind of evidence is worth, learned from training proteins that it 
 stacked generalisation (Wolpert 1992, doi:10.1016/S0893-6080(05)80023-1).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -83,7 +84,7 @@ class Unseen:
     natural: np.ndarray  # float64 [m]: how many training proteins each stands for
 
 
-def profiled(sequences: list[str], labels: np.ndarray) -> np.ndarray:
+def profiled(sequences: Sequence[str], labels: np.ndarray) -> np.ndarray:
     """Family of each protein, int64 [n], -1 where the family gets no profile.
 
     A family here is a cluster of one class, so that a profile never mixes two.
@@ -94,20 +95,25 @@ def profiled(sequences: list[str], labels: np.ndarray) -> np.ndarray:
     return np.where(enough, families, -1)
 
 
-def find_hits(queries: list[str], references: list[str], labels: np.ndarray) -> pd.DataFrame:
-    """Hits among reference proteins and profiles of their families, the strongest first.
-
-    Columns as of `search`; a profile's ``target`` is its family's first member.
-    """
+def find_hits(
+    queries: Sequence[str], references: Sequence[str], labels: np.ndarray
+) -> pd.DataFrame:
+    """Hits among reference proteins and profiles of their families: `strongest_first`."""
     single = search(queries, references, **SEARCH)
-    family = profile_search(queries, references, profiled(references, labels))
-    return strongest_first([single, family])
+    return strongest_first(
+        single, profile_search(queries, references, profiled(references, labels))
+    )
 
 
-def strongest_first(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Hits of several searches, by query, then most bits."""
-    hits = pd.concat(tables, ignore_index=True)
-    return hits.sort_values(["query", "bits"], ascending=[True, False], kind="stable")
+def strongest_first(single: pd.DataFrame, family: pd.DataFrame) -> pd.DataFrame:
+    """Hits of `search` and of `profile_search`, by query, then most bits.
+
+    Columns are theirs, and ``profile``: whether the target stands for its family. Expectation
+    values order nothing: those of profiles depend on the other queries.
+    """
+    hits = pd.concat([single.assign(profile=False), family.assign(profile=True)])
+    order = {"query": True, "bits": False, "profile": True, "target": True}  # ascending?
+    return hits.sort_values(list(order), ascending=list(order.values()), ignore_index=True)
 
 
 def hit_evidence(hits: pd.DataFrame, labels: np.ndarray, queries: int) -> np.ndarray:
@@ -171,14 +177,15 @@ def unseen_evidence(references: References, seed: int) -> Unseen:
     queries = [sequences[i] for i in sample]
     family_hits = profile_search(queries, sequences, profiled(sequences, labels))
     own = search(queries, sequences, **SEARCH)
-    near = [own[sample[own["query"]] != own["target"]], _apart(family_hits, sample, families)]
+    own = own[sample[own["query"]] != own["target"]]
+    near = strongest_first(own, _apart(family_hits, sample, families))
     situations = [_situation(references, sample, part, near)]
     if len(np.unique(families)) > 1 and np.bincount(labels).max() > 1:
         fold = homology_folds(labels, families, seed)
         first = representatives(sequences)[0]
         others = search(queries, [sequences[i] for i in first], **SEARCH)
         others = others.assign(target=first[others["target"]])
-        far = [_apart(others, sample, fold), _apart(family_hits, sample, fold)]
+        far = strongest_first(_apart(others, sample, fold), _apart(family_hits, sample, fold))
         situations.append(_situation(references, sample, fold, far))
     balanced = stand_for(balance(labels, families), labels, families, sample)
     natural = stand_for(np.ones(len(labels)), labels, families, sample)
@@ -197,7 +204,7 @@ def _apart(hits: pd.DataFrame, sample: np.ndarray, groups: np.ndarray) -> pd.Dat
 
 
 def _situation(
-    references: References, sample: np.ndarray, part: np.ndarray, hits: list[pd.DataFrame]
+    references: References, sample: np.ndarray, part: np.ndarray, hits: pd.DataFrame
 ) -> np.ndarray:
     """Evidence with these hits, and a linear layer that has not seen the protein's own part."""
     features, labels, further = references.features, references.labels, references.background
@@ -210,7 +217,7 @@ def _situation(
         )
         chosen = part[sample] == number
         log_p[chosen] = linear_log_probabilities(linear, features[sample[chosen]])
-    return assemble(hit_evidence(strongest_first(hits), labels, len(sample)), log_p)
+    return assemble(hit_evidence(hits, labels, len(sample)), log_p)
 
 
 def stacking_weights(unseen: Unseen, far: float) -> torch.Tensor:

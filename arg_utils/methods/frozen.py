@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.special import log_softmax
 from torch import nn
 
 from arg_utils.data.proteins import Proteins
@@ -60,10 +61,13 @@ class LinearHead:
 
     def log_probabilities(self, sequences: Sequence[str]) -> np.ndarray:
         """Natural logarithm of each class's probability, float32 [n, 15]."""
-        if not len(sequences):
-            return np.zeros((0, NUM_CLASSES), np.float32)
-        features = self.standardise(frozen_features(sequences))
-        return linear_log_probabilities(self.linear, features)
+        return self.of_features(frozen_features(sequences)).astype(np.float32)
+
+    def of_features(self, features: np.ndarray) -> np.ndarray:
+        """The same of features [n, 960], float64, in sums that no other row can change."""
+        weight, bias = (p.double().numpy() for p in (self.linear.weight, self.linear.bias))
+        scaled = self.standardise(features).astype(np.float64)
+        return log_softmax(np.einsum("nf,cf->nc", scaled, weight) + bias, axis=1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All its numbers by name, of the shapes that `SHAPES` gives."""

@@ -15,9 +15,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.special import softmax
 
 from arg_utils.data.proteins import Proteins
-from arg_utils.labels import NONARG, NUM_CLASSES
+from arg_utils.labels import NONARG
 from arg_utils.methods.base import (
     MODEL,
     REFERENCES,
@@ -43,6 +44,7 @@ from arg_utils.settings import Profile
 
 FAR = (0.1, 0.3, 1.0)  # how much far evidence may count relative to near evidence
 COVERAGE = 0.9  # of prediction sets, on families far from all references
+ARRAYS: dict[str, tuple[int, ...]] = SHAPES | {"weights": (len(Column),), "threshold": (1,)}
 
 
 class Hybrid(ReferenceProteins):
@@ -76,7 +78,8 @@ class Hybrid(ReferenceProteins):
         )  # cached: not part of the fit's time
         begun = time.perf_counter()
         unseen = unseen_evidence(self._learn_references(train), seed)
-        validation, true = self._evidence(val.sequences), torch.from_numpy(val.labels)
+        validation = torch.from_numpy(self._evidence(val.sequences))
+        true = torch.from_numpy(val.labels)
         candidates = [stacking_weights(unseen, far) for far in FAR]
         self.weights = min(
             candidates, key=lambda weights: float(F.cross_entropy(validation @ weights, true))
@@ -100,35 +103,44 @@ class Hybrid(ReferenceProteins):
             list(proteins.sequences), features[:count], proteins.labels, features[count:]
         )
 
-    def _evidence(self, sequences: list[str]) -> torch.Tensor:
+    def _evidence(self, sequences: Sequence[str]) -> np.ndarray:
         log_p, references = self.head.log_probabilities(sequences), self.references
         hits = find_hits(sequences, references.sequences, references.labels)
-        best = hit_evidence(hits, references.labels, len(sequences))
-        return torch.from_numpy(assemble(best, log_p))
+        return assemble(hit_evidence(hits, references.labels, len(sequences)), log_p)
 
     def probabilities(self, sequences: Sequence[str]) -> np.ndarray:
-        if not len(sequences):
-            return np.zeros((0, NUM_CLASSES), np.float32)
-        return F.softmax(self._evidence(list(sequences)) @ self.weights, dim=1).numpy()
+        return self.combined(self._evidence(sequences)).astype(np.float32)
+
+    def combined(self, evidence: np.ndarray) -> np.ndarray:
+        """Probabilities float64 [n, 15] of `assemble`'s evidence [n, 15, columns].
+
+        A matrix product may sum in another order when it has other rows; these sums do not.
+        """
+        weights = self.weights.double().numpy()
+        return softmax(np.einsum("nce,e->nc", evidence.astype(np.float64), weights), axis=1)
 
     def held_out(self, val: Proteins) -> np.ndarray:
         return self.validation
 
     def save(self, folder: Path) -> None:
         super().save(folder)
+        save_arrays(folder / MODEL, **self.arrays())
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All numbers it has learned, of the shapes that `ARRAYS` gives."""
         threshold = np.array([self.threshold], np.float32)
-        own = {"weights": self.weights.numpy(), "threshold": threshold}
-        save_arrays(folder / MODEL, **self.head.arrays(), **own)
+        return {**self.head.arrays(), "weights": self.weights.numpy(), "threshold": threshold}
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        method = super().load(folder)
-        shapes = SHAPES | {"weights": (len(Column),), "threshold": (1,)}
-        arrays = load_arrays(folder / MODEL, **shapes)
-        method.head = LinearHead.from_arrays(arrays)
-        method.weights = torch.from_numpy(arrays["weights"])
-        method.threshold = float(arrays["threshold"][0])
-        return method
+        return super().load(folder).with_arrays(load_arrays(folder / MODEL, **ARRAYS))
+
+    def with_arrays(self, arrays: dict[str, np.ndarray]) -> Self:
+        """This method with what `arrays` gave."""
+        self.head = LinearHead.from_arrays(arrays)
+        self.weights = torch.from_numpy(arrays["weights"])
+        self.threshold = float(arrays["threshold"][0])
+        return self
 
 
 def _threshold(unseen: Unseen, weights: torch.Tensor) -> float:

@@ -10,22 +10,25 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO, TextIOWrapper
+from itertools import pairwise
 from typing import Any, BinaryIO
 from urllib.parse import unquote
 
-from Bio import SeqIO
+from Bio import BiopythonParserWarning, SeqIO
 from Bio.Data.CodonTable import TranslationError, unambiguous_dna_by_id
 from Bio.Seq import Seq
 from Bio.SeqFeature import AfterPosition, BeforePosition
 from Bio.SeqRecord import SeqRecord
 
-from arg_utils.data.fasta import iterate_entries
-from arg_utils.errors import SkipBad, UserError, skipping
-from arg_utils.prediction.query import Query
+from arg_utils.data.fasta import ResidueReader, iterate_entries
+from arg_utils.errors import SkipBad, UserError, counted, skipping
+from arg_utils.prediction.query import Item, Query
 
-ID_KEYS = ("locus_tag", "protein_id", "ID", "Name")
+ID_KEYS = ("locus_tag", "protein_id", "ID", "Name", "Parent")
 DIGITS = re.compile("[0-9]{1,12}")
 PARTIAL_KEYS = ("partial", "start_range", "end_range")
+
+Part = tuple[int, int, int]  # first and last base, from 1; bases before its first whole codon
 
 
 @dataclass
@@ -36,8 +39,7 @@ class Coding:
     contig: str
     strand: str
     attributes: dict[str, str]
-    parts: list[tuple[int, int]] = field(default_factory=list)  # first and last base, from 1
-    phase: int = 0  # bases before the first whole codon
+    parts: list[Part] = field(default_factory=list)
 
 
 def read_gff(
@@ -51,24 +53,32 @@ def read_gff(
 
     Parameters
     ----------
-    contigs : an open FASTA file and its name; None: the contigs follow in the section ``##FASTA``.
+    contigs : an open FASTA file and its name; None: the contigs follow in the section ``##FASTA``,
+        which any line that starts with ``>`` begins, too.
     """
     codings: dict[tuple[str, str], Coding] = {}
     circular: set[str] = set()
-    number = 0
-    lines = enumerate(TextIOWrapper(handle, "utf-8", errors="replace"), start=1)
+    number, first = 0, ""
+    lines = enumerate(TextIOWrapper(handle, "utf-8-sig", errors="replace"), start=1)
     for number, line in lines:
-        if line.startswith("##FASTA"):
+        if line.startswith(("##FASTA", ">")):
+            first = line if line.startswith(">") else "\n"
             break
         if line.strip() and not line.startswith("#"):
             with skipping(skip_bad):
                 _note_row(f"{name}, line {number}", number, line, codings, circular)
     if contigs is None:
-        rest = "\n" * number + "".join(text for _, text in lines)  # blank lines keep the numbers
+        # Blank lines keep the numbers.
+        rest = "\n" * (number - 1) + first + "".join(text for _, text in lines)
         contigs = (BytesIO(rest.encode()), name)
         if not rest.strip():
             raise UserError(f"{name} has no section ##FASTA; give its contigs too (--gff {name}).")
-    sequences = {entry.id: entry.letters.upper() for entry in iterate_entries(*contigs, skip_bad)}
+    sequences: dict[str, str] = {}
+    for entry in iterate_entries(*contigs, skip_bad):
+        with skipping(skip_bad):
+            if entry.id in sequences:
+                entry.refuse(f"the contig {entry.id[:60]!r} comes a second time; remove one")
+            sequences[entry.id] = entry.letters.upper()
     if not codings:
         raise UserError(f"{name} has no CDS; give contigs alone, and have genes called (--genome).")
     for coding in codings.values():
@@ -82,26 +92,35 @@ def _note_row(
     """Take in one row of a GFF3 file."""
     fields = line.rstrip("\r\n").split("\t")
     if len(fields) != 9:
-        raise UserError(f"{where}: {len(fields)} columns, GFF3 has 9; mend or remove it.")
+        columns = counted(len(fields), "column")
+        raise UserError(f"{where}: {columns}, GFF3 has 9; mend or remove it.")
     contig, _, kind, start, end, _, strand, phase, text = fields
     pairs = (pair.partition("=") for pair in text.split(";") if pair.strip())
     attributes = {key.strip(): unquote(value) for key, _, value in pairs}
     contig = unquote(contig)
-    if attributes.get("Is_circular") == "true":
+    if attributes.get("Is_circular", "").lower() == "true":
         circular.add(contig)
-    if kind != "CDS" or attributes.get("pseudo") == "true" or "pseudogene" in attributes:
+    pseudo = attributes.get("pseudo", "").lower() == "true" or "pseudogene" in attributes
+    if kind != "CDS" or pseudo:
         return
+    if text.strip(" .") and "=" not in text:
+        what = f"{text.strip()[:40]!r} is no attribute of GFF3, name=value"
+        raise UserError(f"{where}: {what}; convert it if this is GTF or GFF2.")
     digits = DIGITS.fullmatch(start) and DIGITS.fullmatch(end)
     if not (digits and 0 < int(start) <= int(end)):
-        raise UserError(f"{where}: {start}..{end} is no place on a contig; mend or remove it.")
-    if strand not in "+-":
+        place = f"{start[:20]}..{end[:20]}"
+        raise UserError(f"{where}: {place} is no place on a contig; mend or remove it.")
+    if strand not in ("+", "-"):
         raise UserError(f"{where}: the strand is {strand!r}; write + or -.")
-    key = (contig, attributes.get("ID", f"line {number}"))
-    coding = codings.setdefault(key, Coding(number, contig, strand, attributes))
-    coding.parts.append((int(start), int(end)))
-    first = max if strand == "-" else min
-    if first(coding.parts) == coding.parts[-1]:  # the row with the gene's start
-        coding.phase = int(phase) if phase in ("0", "1", "2") else 0
+    if phase not in ("0", "1", "2", "."):
+        raise UserError(f"{where}: the phase is {phase!r}; write 0, 1 or 2.")
+    # Rows of one gene share an ID or, as gffread writes them, the transcript they are parts of.
+    same = attributes.get("ID") or attributes.get("Parent") or f"line {number}"
+    coding = codings.setdefault((contig, same), Coding(number, contig, strand, attributes))
+    if strand != coding.strand:
+        what = f"{same!r} is on the other strand in line {coding.line}"
+        raise UserError(f"{where}: {what}; mend or remove it.")
+    coding.parts.append((int(start), int(end), 0 if phase == "." else int(phase)))
 
 
 def _query(
@@ -109,26 +128,29 @@ def _query(
 ) -> Query:
     """The protein of a CDS, translated from its contig."""
     where = f"{name}, line {coding.line}"
-    parts = sorted(coding.parts)
-    start, end = parts[0][0], parts[-1][1]
     if coding.contig not in sequences:
         raise UserError(f"{where}: there is no contig {coding.contig!r}; give the FASTA it names.")
     contig = sequences[coding.contig]
+    parts = sorted(coding.parts)
+    if coding.contig in circular:
+        parts = _unrolled(parts, len(contig))
+    start, end = parts[0][0], parts[-1][1]
     if end > len(contig) * (1 + (coding.contig in circular)):
-        what = f"{start}..{end} goes beyond the {len(contig)} bases of {coding.contig!r}"
-        raise UserError(f"{where}: {what}; give the FASTA that belongs to it.")
+        raise _beyond(where, start, end, len(contig), coding.contig)
     unrolled = contig + contig if end > len(contig) else contig
-    letters = "".join(unrolled[first - 1 : last] for first, last in parts)
+    letters = "".join(unrolled[first - 1 : last] for first, last, _ in parts)
     if not letters.isascii():
         raise UserError(f"{where}: letters of {coding.contig!r} are no bases; give its DNA.")
     bases = Seq(letters).reverse_complement() if coding.strand == "-" else Seq(letters)
+    phase = parts[-1 if coding.strand == "-" else 0][2]  # of the part with the gene's start
     table = coding.attributes.get("transl_table", str(code))
-    protein, whole = _translate(bases[coding.phase :], table, where)
+    protein, whole = _translate(bases[phase:], table, where)
     partial = any(coding.attributes.get(key, "false") != "false" for key in PARTIAL_KEYS)
     partial |= not whole and (start <= 3 or end >= len(contig) - 2)
-    first, last = _without(coding.phase, start, end, coding.strand)
+    first, last = _without(phase, start, end, coding.strand)
+    ids = (coding.attributes[key] for key in ID_KEYS if coding.attributes.get(key))
     return Query(
-        next((coding.attributes[k] for k in ID_KEYS if k in coding.attributes), f"CDS_{start}"),
+        next(ids, f"{coding.contig}_CDS_{start}"),
         _protein(protein, where, "transl_except" in coding.attributes),
         where,
         coding.contig,
@@ -139,11 +161,25 @@ def _query(
     )
 
 
+def _unrolled(parts: list[Part], length: int) -> list[Part]:
+    """Parts of a gene of a circular contig in order, where those beyond its origin count on.
+
+    A gene whose parts lie at both ends of the contig crosses the origin: not a part of it is the
+    widest gap between them.
+    """
+    if len(parts) < 2 or parts[0][0] != 1 or parts[-1][1] != length:
+        return parts
+    gaps = [after[0] - before[1] for before, after in pairwise(parts)]
+    cut = gaps.index(max(gaps)) + 1
+    beyond = [(first + length, last + length, phase) for first, last, phase in parts[:cut]]
+    return [*parts[cut:], *beyond]
+
+
 def read_genbank(
     handle: BinaryIO, name: str, genetic_code: int, skip_bad: SkipBad
 ) -> Iterator[Query]:
     """The proteins of a GenBank file's CDS, by ``/translation`` where there is one."""
-    none = True
+    none, reader = True, ResidueReader()
     for contig in _contigs(handle, name):
         for feature in contig.features:
             words = feature.qualifiers
@@ -151,17 +187,24 @@ def read_genbank(
                 continue
             none = False
             with skipping(skip_bad):
-                yield _feature_query(name, contig, feature, genetic_code)
+                query = _feature_query(name, contig, feature, genetic_code)
+                if "translation" in words:  # which may hold anything
+                    letters = query.sequence
+                    reader.residues(Item(query.where, 0, query.id, letters, [letters]))
+                yield query
     if none:
         raise UserError(f"{name} has no CDS; give contigs as FASTA, and have genes called.")
 
 
 def _contigs(handle: BinaryIO, name: str) -> Iterator[SeqRecord]:
     """The records of a GenBank file; Biopython only warns of one that is cut off."""
-    records = SeqIO.parse(TextIOWrapper(handle, "utf-8", errors="replace"), "genbank")
+    records = SeqIO.parse(TextIOWrapper(handle, "utf-8-sig", errors="replace"), "genbank")
     while True:
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", "Premature end|Expected sequence length")
+            warnings.simplefilter("ignore", BiopythonParserWarning)  # what matters is met below
+            warnings.filterwarnings(
+                "error", "Premature end|Expected sequence length|line too short"
+            )
             try:
                 contig = next(records, None)
             except Exception as error:  # damage makes Biopython fail in any way
@@ -175,11 +218,14 @@ def _contigs(handle: BinaryIO, name: str) -> Iterator[SeqRecord]:
 
 def _feature_query(name: str, contig: SeqRecord, feature: Any, code: int) -> Query:
     words, location = feature.qualifiers, feature.location
-    label = next((words[key][0] for key in ID_KEYS if key in words), None)
+    label = next((words[key][0] for key in ID_KEYS if any(words.get(key, ()))), None)
     where = f"{name}, {label or 'a CDS'} of {contig.id}"
     codon_start = words.get("codon_start", ["1"])[0]
     try:
-        start, end = int(location.start) + 1, int(location.end)
+        length, circular = len(contig), contig.annotations.get("topology") == "circular"
+        parts = sorted((int(part.start) + 1, int(part.end), 0) for part in location.parts)
+        parts = _unrolled(parts, length) if circular else parts
+        start, end = parts[0][0], parts[-1][1]
         offset = ("1", "2", "3").index(codon_start)
         given = "translation" in words
         bases = Seq("") if given else feature.extract(contig.seq)[offset:]
@@ -188,11 +234,13 @@ def _feature_query(name: str, contig: SeqRecord, feature: Any, code: int) -> Que
             f"{where}: its place, {location}, or its codon_start, {codon_start}, cannot be read; "
             f"mend or remove it."
         ) from None
-    label = label or f"CDS_{start}"
+    label = label or f"{contig.id}_CDS_{start}"
     strand = "-" if location.strand == -1 else "+"
     if given:
         protein = words["translation"][0]
     else:
+        if int(location.end) > length:
+            raise _beyond(where, start, end, length, contig.id)
         table = words.get("transl_table", [str(code)])[0]
         protein, _ = _translate(bases, table, where)
     partial = isinstance(location.start, BeforePosition) or isinstance(location.end, AfterPosition)
@@ -205,6 +253,11 @@ def _feature_query(name: str, contig: SeqRecord, feature: Any, code: int) -> Que
         strand,
         ("partial_gene",) if partial else (),
     )
+
+
+def _beyond(where: str, start: int, end: int, length: int, contig: str | None) -> UserError:
+    what = f"{start}..{end} goes beyond the {counted(length, 'base')} of {contig!r}"
+    return UserError(f"{where}: {what}; give the FASTA that belongs to it.")
 
 
 def _without(phase: int, start: int, end: int, strand: str) -> tuple[int, int]:

@@ -13,17 +13,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from Bio.Data.CodonTable import generic_by_id
 from tqdm import tqdm
 
 from arg_utils.data.sources import STANDARD_INPUT
-from arg_utils.errors import UserError
-from arg_utils.files import check_writable, write_text
+from arg_utils.errors import UserError, counted
+from arg_utils.files import check_not_read, check_writable, write_text
 from arg_utils.fingerprint import fingerprint
 from arg_utils.labels import CLASSES, NONARG
 from arg_utils.prediction.model import Model, blocks
 from arg_utils.prediction.query import Query
-from arg_utils.prediction.reading import ReadingOptions, count_records, read_queries
+from arg_utils.prediction.reading import (
+    ReadingOptions,
+    count_records,
+    files_to_read,
+    read_queries,
+)
 from arg_utils.prediction.writing import Context, checked_format, writer
+
+LONGEST_NAME = 200  # bytes, of the 255 that file systems take: endings will be added
 
 
 @dataclass
@@ -72,13 +80,15 @@ def predict_files(
     queries = read_queries(inputs, reading)
     first = next(queries, None)
     placed = reading.genome or (first is not None and first.contig is not None)
-    context = Context(model.name, version("arg-utils"), model.data, placed, tuple(inputs))
+    # Names of files may be bytes that are no text; what is written is.
+    shown = [os.fsencode(name).decode(errors="replace") for name in inputs]
+    context = Context(model.name, version("arg-utils"), model.data, placed, tuple(shown))
     options["total"] = count_records(inputs, reading) if sys.stderr.isatty() else None
     if report:
         from arg_utils.prediction.report import Report  # here: drawing takes a second to import
 
         references = model.references.table if model.references else None
-        title = ", ".join(Path(name).name or name for name in inputs)
+        title = ", ".join(Path(name).name or name for name in shown)
         title = title if len(inputs) < 5 else f"{len(inputs):,} inputs"
         page = Report(title, context, references)
         options["listener"] = page.add
@@ -95,8 +105,11 @@ def check_request(
     form: str = "tsv",
     out: Path | None = None,
     resume: bool = False,
+    run: Path | None = None,
 ) -> None:
     """Refuse options that cannot go together, and files that are not there, before any work.
+
+    ``run`` is the folder of a fitted model, where it is not the library's own.
 
     Raises
     ------
@@ -106,19 +119,24 @@ def check_request(
     checked_format(form)
     if resume and (report or not out):
         raise UserError("--resume goes on with the rows of --out FILE; name it, without --report.")
+    if reading.genetic_code not in generic_by_id:
+        code = reading.genetic_code
+        raise UserError(f"There is no genetic code {code}; give --genetic-code a number of NCBI's.")
     if not reading.genome and (reading.closed or reading.mode != "meta"):
         raise UserError("--mode and --closed are about finding genes; give contigs, and --genome.")
     files = [name for name in inputs if name != STANDARD_INPUT]
-    for name in files:
+    for name in [*files, *([reading.gff] if reading.gff else [])]:
         if not name or not Path(name).exists():
             what = f"{name or 'A file without a name'} is not there"
             raise UserError(f"{what}; name a file, a folder, or - (standard input).")
-    written = [path for path in (out, report) if path]
-    for path in written:
+    for path in (path for path in (out, report) if path):
         check_output(path)
-        if any(path.exists() and path.samefile(name) for name in files):
-            raise UserError(f"{path} is to be read, and would be written over; name another file.")
-    if len(written) == 2 and written[0].resolve() == written[1].resolve():
+    own = [Path(os.path.realpath(out)), *unfinished(out)] if out else []
+    read = [Path(name) for name in files_to_read(files, reading)]
+    read += run.iterdir() if run and run.is_dir() else []
+    for path in [*own, *([report] if report else [])]:
+        check_not_read(path, read)
+    if report and report.resolve() in own:
         raise UserError(f"{out} cannot hold both rows and report; name two files.")
 
 
@@ -128,7 +146,15 @@ def check_output(path: Path) -> None:
         raise UserError("- is no file to write; leave out --out for standard output.")
     if not path.parent.is_dir() or (path.exists() and not path.is_file()):
         raise UserError(f"{path} cannot be written: name a file in a folder that exists.")
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise UserError(f"{path.name[:40]}... is too long a name of a file; give a shorter one.")
     check_writable(path)
+
+
+def unfinished(out: Path) -> tuple[Path, Path]:
+    """Where the rows of ``out`` lie until all are there, and how far they have come."""
+    out = Path(os.path.realpath(out))
+    return out.with_name(f"{out.name}.part"), out.with_name(f"{out.name}.part.json")
 
 
 def predict_stream(
@@ -200,8 +226,7 @@ class Sink:
     def __init__(self, out: Path, key: str) -> None:
         check_output(out)
         self.out, self.key = Path(os.path.realpath(out)), key
-        endings = (".part", ".part.json")
-        self.part, self.state = (self.out.with_name(self.out.name + end) for end in endings)
+        self.part, self.state = unfinished(out)
 
     def append(self, rows: str, done: Done) -> None:
         """Add rows after the bytes that ``done`` counts, then note that they are there."""
@@ -244,8 +269,8 @@ def _pass_over(queries: Iterator[Query], done: Done) -> None:
         count, digest = count + len(block), _digest(digest, block)
     if (count, digest) != (done.proteins, done.digest):
         raise UserError(
-            f"The input has changed: its first {done.proteins:,} proteins are not those predicted "
-            f"before; leave out --resume."
+            f"The input has changed: it does not begin with the "
+            f"{counted(done.proteins, 'protein')} predicted before; leave out --resume."
         )
 
 

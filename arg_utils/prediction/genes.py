@@ -76,6 +76,7 @@ CAUTIONS = (
         SAME_GENE,
     ),
     _caution(RELATIVE, r"erm.*|rlmA.*", "rRNA methyltransferases, RsmA", SAME_GENE),
+    _caution(RELATIVE, r"cfr.*", "methyltransferase of 23S rRNA at A2503, RlmN", SAME_GENE),
     _caution(RELATIVE, r"mcr-.*|ICR-.*", "phosphoethanolamine transferase, EptA", SAME_GENE),
     _caution(RELATIVE, r"fos\w+", "glyoxalases", SAME_GENE),
     _caution(RELATIVE, r"qnr\w+|mfpA", "pentapeptide repeat proteins", SAME_GENE),

@@ -1,6 +1,8 @@
 """A fitted model, ready to predict: the one that comes with the library, or a user's own."""
 
+import ctypes
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +20,8 @@ from arg_utils.esm2.weights import Weights, load_weights, weights_with_sha256
 from arg_utils.files import file_sha256
 from arg_utils.labels import CLASSES, NUM_CLASSES
 from arg_utils.methods.base import MODEL, Method, joined, load_arrays
-from arg_utils.methods.evidence import Column, assemble, hit_evidence
-from arg_utils.methods.frozen import SHAPES
-from arg_utils.methods.hybrid import Hybrid
+from arg_utils.methods.evidence import assemble, hit_evidence
+from arg_utils.methods.hybrid import ARRAYS, Hybrid
 from arg_utils.prediction.query import Query, as_queries
 from arg_utils.prediction.rows import COLUMNS, Scores, result_frame
 from arg_utils.prediction.searches import (
@@ -37,8 +38,6 @@ BLOCK_PROTEINS = 4000  # searches cost seconds a block, whatever is in it
 # has an expectation value of 0.13: the limit of profile searches, 10, decides nothing.
 BLOCK_RESIDUES = 2_000_000
 AT_ONCE = 500  # proteins whose features are computed between two steps of a progress bar
-
-STACKING_SHAPES: dict[str, tuple[int, ...]] = {"weights": (len(Column),), "threshold": (1,)}
 
 Progress = Callable[[int], object]
 
@@ -108,13 +107,9 @@ class Model:
 
 @dataclass(frozen=True)
 class HybridScorer:
-    """The hybrid's probabilities, such that a protein's do not depend on the others of its block.
+    """The hybrid's answers with references from databases; ``cached`` keeps features on disk."""
 
-    A matrix product may sum in another order when it has other rows; these sums do not, and are in
-    double precision. See `hybrid` for what is computed. ``cached`` keeps features on disk.
-    """
-
-    parameters: dict[str, np.ndarray]
+    method: Hybrid
     references: References
     weights: Weights
     cached: bool = False
@@ -125,22 +120,19 @@ class HybridScorer:
             some = sequences[start : start + AT_ONCE]
             parts.append(embed(some, FEATURES, self.weights, progress=False, cached=self.cached))
             progress(len(some))
-        log_p = self.log_probabilities(np.concatenate(parts))
+        log_p = self.method.head.of_features(np.concatenate(parts))
+        _release_freed_memory()
         hits = self.references.hits(sequences)
         best = hit_evidence(hits, self.references.table["label"].to_numpy(), len(sequences))
-        evidence = assemble(best, log_p.astype(np.float32)).astype(np.float64)
-        scores = np.einsum("nce,e->nc", evidence, self.parameters["weights"].astype(np.float64))
-        return Scores(np.exp(_log_softmax(scores)), hits, log_p.argmax(axis=1))
-
-    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Of each class by ESM-2 alone, float64 [n, 15], of features float32 [n, 960]."""
-        mean, scale, weight, bias = (self.parameters[name].astype(np.float64) for name in SHAPES)
-        return _log_softmax(np.einsum("nf,cf->nc", (features - mean) / scale, weight) + bias)
+        probabilities = self.method.combined(assemble(best, log_p.astype(np.float32)))
+        return Scores(probabilities, hits, log_p.argmax(axis=1))
 
 
-def _log_softmax(scores: np.ndarray) -> np.ndarray:
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+def _release_freed_memory() -> None:
+    """Give back what the C library keeps for later, before MMseqs2 needs a gigabyte."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if trim := getattr(library, "malloc_trim", None):  # glibc's
+        trim(0)
 
 
 def blocks(queries: Iterable[Query]) -> Iterator[list[Query]]:
@@ -172,16 +164,16 @@ def load_model(folder: Path | str | None = None, cached: bool = False) -> Model:
     """
     folder = Path(folder or SHIPPED)
     manifest = read_manifest(folder)
-    parameters = load_arrays(folder / MODEL, **SHAPES, **STACKING_SHAPES)
+    method = Hybrid().with_arrays(load_arrays(folder / MODEL, **ARRAYS))
     weights, data = manifest["weights"], manifest["data"]
     references = open_references(references_key(data["sha256"]), lambda: _fitted_on(data))
     scorer = HybridScorer(
-        parameters, references, weights_with_sha256(weights["sha256"], weights["name"]), cached
+        method, references, weights_with_sha256(weights["sha256"], weights["name"]), cached
     )
     return Model(
         f"{manifest['method']} {manifest['version']}",
         f"{data['name']} [{data['sha256'][:8]}]",
-        float(parameters["threshold"][0]),
+        method.threshold,
         scorer,
         references,
     )
@@ -199,7 +191,7 @@ def model_of(method: Method, name: str, weights: Weights | None = None) -> Model
         own = method.references
         key = references_key(*own.sequences, *map(str, own.labels), *(own.headers or ()))
         references = open_references(key, lambda: own)
-        scorer = HybridScorer(parameters_of(method), references, weights or load_weights())
+        scorer = HybridScorer(method, references, weights or load_weights())
         return Model(name, name, method.threshold, scorer, references)
 
     def score(sequences: Sequence[str], progress: Progress) -> Scores:
@@ -208,12 +200,6 @@ def model_of(method: Method, name: str, weights: Weights | None = None) -> Model
         return Scores(probabilities)
 
     return Model(name, name, method.threshold, score)
-
-
-def parameters_of(method: Hybrid) -> dict[str, np.ndarray]:
-    """All numbers of a fitted hybrid by name, as float32."""
-    threshold = np.array([method.threshold], np.float32)
-    return {**method.head.arrays(), "weights": method.weights.numpy(), "threshold": threshold}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def distinct(queries: Iterable[Query], skip_bad: SkipBad = None) -> Iterator[Que
     """
     seen: set[int] = set()
     for query in queries:
-        what = f"{query.where}: the id {query.id!r}"
+        what = f"{query.where}: the id {query.id[:60]!r}"
         with skipping(skip_bad):
             if hash(query.id) in seen:
                 twice = "comes a second time; make ids (a header's first word) differ"

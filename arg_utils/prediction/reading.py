@@ -8,13 +8,14 @@ Where more than one file is read, ids and contigs are written ``<file>:<id>``, t
 without folder and endings: genomes share names such as ``contig_1``.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from arg_utils.data.fasta import iterate_fasta
+from arg_utils.data.fasta import CONTROL, iterate_fasta
 from arg_utils.data.genes import GeneCaller, iterate_genes
 from arg_utils.data.sources import STANDARD_INPUT, open_source
 from arg_utils.errors import UserError
@@ -63,6 +64,9 @@ def read_queries(
         file, or a bad record is reached.
     """
     files = [file for name in inputs for file in _files(name, options.genome)]
+    for folder in (name for name in inputs if name != STANDARD_INPUT and Path(name).is_dir()):
+        names = ", ".join(Path(file).name for file in _files(folder, options.genome))
+        print(f"{folder}: reading {names}", file=sys.stderr)
     if options.gff and len(files) > 1:
         raise UserError(f"{options.gff} goes with one FASTA file, not {len(files)}; give that one.")
     prefixes = _prefixes(files)
@@ -72,6 +76,12 @@ def read_queries(
                 contig = query.contig and f"{prefix}:{query.contig}"
                 query = replace(query, id=f"{prefix}:{query.id}", contig=contig)
             yield query
+
+
+def files_to_read(inputs: Sequence[str], options: ReadingOptions) -> list[str]:
+    """All files that `read_queries` will read; a `UserError` names a folder that has none."""
+    files = [file for name in inputs for file in _files(name, options.genome)]
+    return [*files, options.gff] if options.gff else files
 
 
 def count_records(inputs: Sequence[str], options: ReadingOptions) -> int | None:
@@ -123,25 +133,30 @@ def _called(handle: BinaryIO, name: str, options: ReadingOptions) -> Iterator[Qu
 
 
 def _files(name: str, genome: bool) -> list[str]:
-    """The input, or a folder's FASTA files, sorted and said."""
+    """The input, or a folder's FASTA files, sorted, without hidden ones."""
     folder = Path(name)
     if name == STANDARD_INPUT or not folder.is_dir():
         return [name]
     endings = ENDINGS[genome]
     files = [
-        path.name
+        str(path)
         for path in sorted(folder.iterdir())
-        if path.is_file() and _unpacked(path.name).lower().endswith(endings)
+        if path.is_file()
+        and _unpacked(path.name).lower().endswith(endings)
+        and not path.name.startswith(".")
     ]
     if not files:
         raise UserError(f"{name} has no file ending in {', '.join(endings)}; name the files.")
-    print(f"{name}: reading {', '.join(files)}", file=sys.stderr)
-    return [str(folder / file) for file in files]
+    return files
 
 
 def _prefixes(files: list[str]) -> list[str]:
-    """Names of files without folder and endings, which must differ."""
+    """Names of files without folder and endings, which must differ, and suit an id."""
     stems = [Path(_unpacked(name)).stem for name in files]
+    for stem in stems if len(files) > 1 else ():
+        if odd := re.search(f"{CONTROL.pattern}|[\udc80-\udcff]", stem):
+            what = f"Ids would begin with the file's name {stem!r}, which holds {odd[0]!r}"
+            raise UserError(f"{what}; rename it, or predict it alone.")
     for position, stem in enumerate(stems):
         if stem in stems[:position]:
             first = files[stems.index(stem)]

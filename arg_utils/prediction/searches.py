@@ -38,19 +38,14 @@ class References:
     profiles: Path | None
 
     def hits(self, queries: Sequence[str]) -> pd.DataFrame:
-        """Hits among the proteins and the profiles of their families, by query, strongest first.
+        """Hits among the proteins and the profiles of their families: `evidence.strongest_first`.
 
-        The columns of `mmseqs.search`, and ``profile``: whether the target stands for its family.
-        A query's hits do not depend on the other queries: those of profiles come with expectation
-        values that do, so that these order nothing here, and limit only what `evidence.NOISE`
-        leaves out anyway.
+        Those of a query do not depend on the other queries: expectation values of profiles, which
+        do, limit only what `evidence.NOISE` leaves out anyway.
         """
-        tables = [search(queries, self.sequences, **SEARCH).assign(profile=False)]
-        if self.profiles:
-            family = profile_search(queries, self.profiles).assign(profile=True)
-            order = {"query": True, "bits": False, "target": True}
-            tables.append(family.sort_values(list(order), ascending=list(order.values())))
-        return strongest_first(tables)
+        single = search(queries, self.sequences, **SEARCH)
+        family = profile_search(queries, self.profiles) if self.profiles else single[:0]
+        return strongest_first(single, family)
 
 
 def best_hit_classes(hits: pd.DataFrame, labels: np.ndarray, queries: int) -> np.ndarray:
@@ -118,7 +113,7 @@ def _table(proteins: Proteins) -> pd.DataFrame:
     headers = proteins.headers or [f"reference{i}" for i in range(len(proteins.sequences))]
     named = []
     for header, label in zip(headers, proteins.labels.tolist(), strict=True):
-        fields = [part.strip() for part in header.split("|")]
+        fields = [" ".join(part.split()) for part in header.split("|")]
         if label == NONARG:
             named.append((fields[1] if len(fields) > 1 else fields[0], "", ""))
         else:

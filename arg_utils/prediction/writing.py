@@ -117,6 +117,11 @@ class Gff3Writer:
         return "##gff-version 3\n"
 
     def rows(self, frame: pd.DataFrame) -> str:
+        if (placeless := frame["contig"].isna()).any():
+            what = (
+                f"{frame['id'][placeless].iloc[0][:60]!r} has no place in a genome, as gff3 needs"
+            )
+            raise UserError(f"{what}; predict proteins apart from genomes, or choose tsv.")
         return "".join(map(self._row, frame.to_dict("records")))
 
     def _row(self, row: dict[str, Any]) -> str:

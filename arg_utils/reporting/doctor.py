@@ -14,6 +14,7 @@ from arg_utils.esm2.fastest import BOUNDS, proof
 from arg_utils.esm2.kernel import chosen_form, load_kernel, processor, supported_forms
 from arg_utils.esm2.model import best_device, best_precision
 from arg_utils.esm2.weights import load_weights
+from arg_utils.experiments.workspace import suitable_profile
 from arg_utils.files import cache_dir, cores
 
 
@@ -29,6 +30,7 @@ def report() -> list[tuple[str, str]]:
         ("precision", _name(best_precision(device))),
         ("kernel forms", f"{names} (ARG_ATTENTION names one, or torch)"),
         *_kernel(),
+        ("profile", _or_reason(lambda: suitable_profile().name)),
         ("weights", _or_reason(lambda: f"ESM-2 8M, {load_weights().name}")),
         ("data", _or_reason(lambda: str(chosen_folder()).removeprefix(f"{here}/"))),
         ("cache", _cache()),

@@ -29,6 +29,7 @@ from arg_utils.reporting.evaluation import (
     external_table,
     grey_zone_table,
     negatives_table,
+    reach_table,
     sets_table,
 )
 from arg_utils.reporting.tables import (
@@ -179,6 +180,7 @@ BLOCKS: dict[str, tuple[Block, ...]] = {
     ),
     "MODEL_CARD.md": (
         Block("bins", "ladder.json", "make ladder", bins_table),
+        Block("reach", "reach.json", "python -m benchmarks.reach", reach_table),
         Block("external", "external.json", "python -m benchmarks.external", external_table),
         Block("negatives", "negatives.json", "python -m benchmarks.negatives", negatives_table),
         Block("sets", "abstention.json", "python -m benchmarks.ablations abstention", sets_table),

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from arg_utils.data.folders import DataSet
 from arg_utils.data.open_data import read_report
 from arg_utils.data.proteins import Record, proteins
+from arg_utils.errors import counted
 from arg_utils.esm2.batches import MAX_RESIDUES
 from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology.mmseqs import best_hits
@@ -129,11 +130,11 @@ def capped(counts: Sequence[int], caps: Sequence[int | None]) -> dict[str, NDArr
     }
 
 
-def class_counts(counts: Mapping[str, ArrayLike]) -> Figure:
+def class_counts(counts: Mapping[str, ArrayLike], imbalance: bool = True) -> Figure:
     """Proteins per class on a log axis, a panel per part, the largest class of all on top.
 
-    ``counts`` gives 15 numbers for each part's name. The imbalance is the largest class over the
-    smallest that is not empty.
+    ``counts`` gives 15 numbers for each part's name. The imbalance, written above each panel where
+    ``imbalance`` asks for it, is the largest class over the smallest that is not empty.
     """
     table = pd.DataFrame({name: np.asarray(c, dtype=float) for name, c in counts.items()})
     if len(table) != NUM_CLASSES:
@@ -148,8 +149,10 @@ def class_counts(counts: Mapping[str, ArrayLike]) -> Figure:
         for row, value in enumerate(values[order]):  # an empty class has no bar, but its 0
             axis.text(max(value, 0.8) * 1.12, row, f"{value:,.0f}", va="center", fontsize=8)
         style.class_axis(axis, order, labelled=axis is axes[0, 0])
-        imbalance = values.max() / values[values > 0].min()
-        axis.set_title(f"{name}: {values.sum():,.0f} proteins\nimbalance {imbalance:,.0f} : 1")
+        title = f"{name}: {counted(int(values.sum()), 'protein')}"
+        if imbalance:
+            title += f"\nimbalance {values.max() / values[values > 0].min():,.0f} : 1"
+        axis.set_title(title)
         axis.set_xlabel("proteins (log scale)")
     return fig
 

@@ -140,3 +140,22 @@ def sets_table(abstention: Mapping) -> str:
             f" in {mean['mechanism_group']:.0%}."
         )
     return f"{table(abstention['prediction_sets'], columns)}\n\n{told} {source(abstention)}"
+
+
+def reach_table(reach: Mapping) -> str:
+    """A row per class of ARGs: what is within reach of a hit, scores, and the hybrid's errors.
+
+    ``reach`` is reach.json, which benchmarks/reach.py writes.
+    """
+    short = dict(zip(CLASSES, DISPLAY_NAMES, strict=True))
+    rows = [{"class": short[name], **row} for name, row in reach["classes"].items()]
+    columns = {
+        "class": "{class}", "proteins": "{proteins:,}", "clusters": "{clusters:,}",
+        "clusters within reach": "{within_reach:.0%}", "ahead": "{ahead:.0%}",
+        "F1: best_hit": "{f1_best_hit:.2f}", "hybrid": "{f1_hybrid:.2f}",
+        "oracle": "{f1_oracle:.2f}",
+        "errors of the hybrid: out of reach": "{out of reach:,}",
+        "behind a rival": "{behind a rival:,}", "ahead, yet wrong": "{ahead, yet wrong:,}",
+    }  # fmt: skip
+    scores = ", ".join(f"{score:.3f} ({name})" for name, score in reach["macro_f1"].items())
+    return f"{table(rows, columns)}\n\nMacro-F1 over all classes: {scores}. {source(reach)}"

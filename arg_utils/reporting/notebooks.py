@@ -24,6 +24,7 @@ from arg_utils import files, settings
 from arg_utils.data.folders import load_dataset, resolve_data_dir
 from arg_utils.data.submission import check_submission
 from arg_utils.errors import UserError, counted
+from arg_utils.experiments.workspace import suitable_profile
 from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -91,7 +92,7 @@ def run_notebooks(folder: Path | None = None) -> Path:
     paths = sorted(folder.glob(NUMBERED))
     if not paths:
         raise UserError(f"There is no notebook named NN_*.ipynb in {folder}.")
-    of = {"data": resolve_data_dir().resolve().name, "profile": settings.load_profile().name}
+    of = {"data": resolve_data_dir().resolve().name, "profile": suitable_profile().name}
     output = settings.output_dir(**of).resolve()
     code, seconds = code_fingerprint(), {}
     shutil.rmtree(output / "notebooks", ignore_errors=True)  # copies of one run, never of two

@@ -13,6 +13,7 @@ from arg_utils.homology.splits import FOLDS
 from arg_utils.labels import DISPLAY_NAMES
 from arg_utils.methods import METHODS
 from arg_utils.metrics.scores import accuracy, identity_bins, macro_f1
+from arg_utils.settings import PROFILES
 
 SCORE, GAIN = "macro-F1 (95 % interval)", "gain on best hit"
 CALIBRATED = "were its probabilities perfect"
@@ -114,14 +115,11 @@ def with_ladder(
 
     Where both measured a method, the run's row counts; what the ladder knows beyond (calibration,
     gain on the best hit) is taken over if its score is the same, so that no number stands beside
-    one that it does not belong to. ``of`` is `Workspace.source`: ladder rows of other data, weights
-    or profiles are left out, and so are those of methods that no longer exist.
+    one that it does not belong to. ``of`` is `Workspace.source`: ladder rows of other data or
+    weights are left out, and so are those of methods that no longer exist, or that its profile fits
+    in another way.
     """
-    merged = {
-        _place(row): dict(row)
-        for row in ladder_rows
-        if row["method"] in METHODS and {name: row.get(name) for name in of} == dict(of)
-    }
+    merged = {_place(row): dict(row) for row in ladder_rows if _same_fit(row, of)}
     for row in rows:
         measured = merged.get(_place(row), {})
         agree = all(
@@ -129,6 +127,15 @@ def with_ladder(
         )
         merged[_place(row)] = {**measured, **row} if agree else dict(row)
     return list(merged.values())
+
+
+def _same_fit(row: Mapping, of: Mapping[str, str]) -> bool:
+    """Whether a ladder row is of these data and weights, and a fit that the profile would make."""
+    if row["method"] not in METHODS or row.get("profile") not in PROFILES:
+        return False
+    kind, profiles = METHODS[row["method"]], [PROFILES[row["profile"]], PROFILES[of["profile"]]]
+    own, other = ((p.max_records, kind.settings(p), kind.homology_folds(p)) for p in profiles)
+    return own == other and all(row.get(name) == of[name] for name in ("data", "weights"))
 
 
 def _place(row: Mapping) -> tuple:

@@ -134,7 +134,7 @@ def test_refuses_what_is_no_protein_file(tmp_path, content, words):
     [
         ("SEQ0", "names no class; write accession.*sp"),
         ("sp|P1|BLAT_ECOLX|beta-lactam|TEM-1", "contradicts itself"),
-        ("A|FEATURES|NCBI|11|x", "1 headers name no known class.*'11'.*use aminoglycoside"),
+        ("A|FEATURES|NCBI|11|x", "1 header without a known class.*'11'.*use aminoglycoside"),
     ],
 )
 def test_refuses_a_header_without_known_class(tmp_path, header, words):

@@ -78,7 +78,7 @@ def test_line_ends_quotes_and_order_do_not_matter(tmp_path, text):
         (GOOD.replace(",14", ",١"), "line 3: the label"),
         (GOOD.replace(",14", ",beta_lactam"), "line 3: the label 'beta_lactam'"),
         (GOOD.replace(",14", ",14,x"), "line 3: 3 columns"),
-        (GOOD.replace(",14", ""), "line 3: 1 columns"),
+        (GOOD.replace(",14", ""), "line 3: 1 column "),
         (GOOD.replace("SEQ1", '"SEQ1"x'), "line 3: .*expected.*quote as CSV does"),
         (GOOD.replace("SEQ2", '"SEQ2'), "line 4: unexpected end.*quote as CSV does"),
         (GOOD.replace("SEQ1", "\nSEQ1"), "line 3: the line is blank"),

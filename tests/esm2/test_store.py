@@ -71,7 +71,7 @@ def test_one_damaged_value_costs_one_value(cache):
     cache.add(keys, values)
     with sqlite3.connect(cache.path) as database:
         database.execute("UPDATE vectors SET value = zeroblob(16) WHERE key = ?", [keys[1]])
-    with pytest.warns(UserWarning, match="1 damaged embeddings, to be recomputed"):
+    with pytest.warns(UserWarning, match="1 damaged embedding, to be recomputed"):
         found, got = cache.lookup(keys)
     assert found.tolist() == [True, False, True]
     assert np.array_equal(got[found], values[[0, 2]])

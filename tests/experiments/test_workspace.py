@@ -6,7 +6,8 @@ import pytest
 import workspaces
 
 from arg_utils.errors import UserError
-from arg_utils.experiments.workspace import open_workspace
+from arg_utils.experiments import workspace
+from arg_utils.experiments.workspace import open_workspace, suitable_profile
 from arg_utils.settings import load_profile
 
 
@@ -107,6 +108,23 @@ def test_opening_prints_the_description_and_takes_a_seed(work, root, patch, caps
     assert found.profile == replace(work.profile, seed=7)
     assert found.folder == root / "other"
     assert found.data.identity == work.data.identity
+
+
+@pytest.mark.parametrize(("quickly", "name"), [(True, "laptop"), (False, "short")])
+def test_a_slow_machine_gets_a_short_profile_unless_one_is_named(monkeypatch, quickly, name):
+    monkeypatch.setattr(workspace, "trains_quickly", lambda: quickly)
+    monkeypatch.delenv("ARG_PROFILE")
+    assert suitable_profile().name == name
+    assert suitable_profile("full").name == "full"
+    monkeypatch.setenv("ARG_PROFILE", "longer")
+    assert suitable_profile().name == "longer"
+
+
+def test_the_short_profile_says_what_it_leaves_out(work):
+    said = replace(work, profile=load_profile("short")).describe()
+    assert "32 proteins per class at most, not 128" in said
+    assert "ARG_PROFILE=laptop" in said
+    assert "at most, not" not in replace(work, profile=load_profile("laptop")).describe()
 
 
 def test_what_cannot_be_had_is_named(patch, root):

@@ -84,11 +84,11 @@ def test_folds_keep_clusters_whole_and_classes_spread(groups):
 def test_fewer_clusters_fewer_folds():
     folds = homology_folds([0, 0, 0, 1], np.array([0, 1, 2, 2]))
     assert set(folds) == {0, 1, 2}
-    with pytest.raises(UserError, match="The 3 labelled proteins cannot be split"):
+    with pytest.raises(UserError, match="3 labelled proteins cannot be split"):
         homology_folds([0, 0, 1], np.array([4, 4, 4]))
     with pytest.raises(UserError, match="cannot be split"):
         homology_folds([0, 1, 2], np.array([0, 1, 2]))
-    with pytest.raises(UserError, match="The 0 labelled"):
+    with pytest.raises(UserError, match="0 labelled"):
         homology_folds([], np.array([], dtype=int))
 
 

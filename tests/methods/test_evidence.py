@@ -64,11 +64,12 @@ def test_a_hit_no_stronger_than_chance_is_none():
 
 
 def test_the_strongest_of_two_searches_comes_first():
-    one = pd.DataFrame({"query": [0, 1], "bits": [50.0, 90.0]})
-    other = pd.DataFrame({"query": [0, 1], "bits": [70.0, 60.0]})
-    merged = strongest_first([one, other])
+    one = pd.DataFrame({"query": [0, 1], "target": [4, 4], "bits": [50.0, 90.0]})
+    other = pd.DataFrame({"query": [0, 1], "target": [7, 7], "bits": [70.0, 60.0]})
+    merged = strongest_first(one, other)
     assert merged["query"].tolist() == [0, 0, 1, 1]
     assert merged["bits"].tolist() == [70, 50, 90, 60]
+    assert merged["profile"].tolist() == [True, False, False, True]
 
 
 def test_small_families_without_resistance_get_no_profile(own_cache):

@@ -326,3 +326,20 @@ def test_a_capped_sample_estimates_the_score_of_all(most):
     expected = macro_f1(np.repeat(labels, times), np.repeat(predicted, times))
     assert np.isclose(estimated_macro_f1(LABELS, drawn, predicted), expected)
     assert most is None or expected < macro_f1(labels, predicted)
+
+
+def test_the_training_rate_decides_the_profile_and_is_measured_once(
+    own_cache, weights, monkeypatch, capsys
+):
+    verdicts = []
+    for quick, name in ((1e-3, "laptop"), (1e12, "short")):
+        monkeypatch.setattr(classifier, "QUICK", quick)
+        monkeypatch.setenv("ARG_CACHE", str(own_cache / name))
+        classifier.trains_quickly.cache_clear()
+        verdicts.append(classifier.trains_quickly())
+        assert f"a second here: profile {name}" in capsys.readouterr().err
+        classifier.trains_quickly.cache_clear()
+        assert classifier.trains_quickly() == verdicts[-1]
+        assert "profile" not in capsys.readouterr().err, "what was measured is kept"
+    classifier.trains_quickly.cache_clear()
+    assert verdicts == [True, False]

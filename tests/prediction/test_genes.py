@@ -40,7 +40,9 @@ def test_what_the_gene_itself_is(gene, flags):
     assert cautions(gene, 0.99) == flags
 
 
-@pytest.mark.parametrize("gene", ["tet(M)", "vanA", "mecA", "sul1", "erm(B)", "mcr-1.1", "FosA3"])
+@pytest.mark.parametrize(
+    "gene", ["tet(M)", "vanA", "mecA", "sul1", "erm(B)", "mcr-1.1", "FosA3", "cfr(C)"]
+)
 def test_only_relatives_of_an_acquired_gene_are_cautioned(gene):
     assert cautions(gene, 0.4) == ["housekeeping_relative"]
     assert cautions(gene, 0.8) == []

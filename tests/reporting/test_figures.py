@@ -81,6 +81,8 @@ def test_caps_cut_the_counts_and_tell_the_imbalance():
     assert "imbalance 2 : 1" in first.get_title()
     assert sorted(widths(last)) == pytest.approx(sorted(examples.COUNTS))
     assert "imbalance 274 : 1" in last.get_title()
+    only = eda.class_counts({"predicted": examples.COUNTS // examples.COUNTS.max()}, False).axes[0]
+    assert only.get_title() == "predicted: 1 protein"
 
 
 def test_lengths_show_the_window_and_the_share_beyond():

@@ -138,6 +138,11 @@ def test_a_run_and_the_ladder_make_one_row_each():
     }
     assert len(rows) == 3
     assert tables.with_ladder(run, ladder, OF | {"profile": "smoke"}) == run
+    short = tables.with_ladder([], ladder, OF | {"profile": "short"})
+    assert [(r["split"], r["method"]) for r in short] == [
+        ("random", "hybrid"),
+        ("homology", "hybrid"),
+    ]
 
 
 def test_methods_are_read_by_titles_that_differ():
