@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -19,7 +20,8 @@ COMMAND = "python -m benchmarks.ablations"
 
 def run(work: Workspace, table: str, steps: int) -> pd.DataFrame:
     """Make one table and write its file; what to print of it. ``steps`` are those of families."""
-    content = work.provenance(f"{COMMAND} {table}")
+    fewer = f" --steps {steps}" if table == "families" and steps != contrast.STEPS else ""
+    content: dict[str, Any] = work.provenance(f"{COMMAND} {table}{fewer}")
     if table == "heads":
         name, content["rows"] = "heads", heads.evaluate(work)
     elif table == "stacking":
@@ -30,14 +32,20 @@ def run(work: Workspace, table: str, steps: int) -> pd.DataFrame:
         content |= abstention.evaluate(work)
         content["partitions"] = len(stacking.SEEDS)
     elif table == "families":
-        name, (content["rows"], adapters) = "families", families.evaluate(work, steps)
-        content["partitions"] = len(families.DIVISIONS)
+        name, content["partitions"] = "families", len(families.DIVISIONS)
         settings = json.dumps(vars(contrast.SETTINGS))
-        save_state(adapters, RESULTS / "families_lora.safetensors", settings=settings)
+        for content["rows"], adapters in families.evaluate(work, steps):
+            save_state(adapters, RESULTS / "families_lora.safetensors", settings=settings)
+            write(name, content)
     else:
         name, content["rows"] = "ablations", tested.evaluate(work)
-    write_text(RESULTS / f"{name}.json", json.dumps(content, indent=1) + "\n")
+    write(name, content)
     return pd.DataFrame(content["rows"]).drop(columns="gains", errors="ignore").round(3)
+
+
+def write(name: str, content: dict[str, Any]) -> None:
+    """Write a table's file."""
+    write_text(RESULTS / f"{name}.json", json.dumps(content, indent=1) + "\n")
 
 
 TABLES = ("heads", "stacking", "abstention", "families", "test")

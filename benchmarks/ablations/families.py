@@ -10,7 +10,7 @@ protein of the same family? And, on training and validation proteins alone, by a
 families of ARGs, in two divisions of `stacking`. The adapters of ``excluded`` are written too.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -135,8 +135,11 @@ def predicted(features: np.ndarray, labels: np.ndarray, division: Division) -> n
     return cached_answer(f"families-{key}", answer)
 
 
-def evaluate(work: Workspace, steps: int) -> tuple[list[dict], dict[str, torch.Tensor]]:
-    """Rows, one per training and features, and adapters (float16) of the training ``excluded``."""
+def evaluate(work: Workspace, steps: int) -> Iterator[tuple[list[dict], dict[str, torch.Tensor]]]:
+    """After each training, the rows so far, one per training and features, and adapters (float16).
+
+    The adapters are those of the training ``excluded``, which comes first.
+    """
     sequences, members = read_families()
     trained, held_out = split(members)
     data = joined(work.train, work.val)
@@ -168,4 +171,4 @@ def evaluate(work: Workspace, steps: int) -> tuple[list[dict], dict[str, torch.T
             new = [predicted(features, data.labels, division) for division in folds]
             gain = pooled(new, old, data.labels, clusters, None)
             rows.append({"training": name, "features": title, **facts, **gain})
-    return rows, adapters
+        yield rows, adapters

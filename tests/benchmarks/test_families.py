@@ -59,17 +59,17 @@ def test_merged_weights_give_the_vectors_that_were_trained(weights, tmp_path):
 @pytest.mark.usefixtures("short")
 def test_gradients_in_two_passes_are_those_of_one(weights, monkeypatch):
     monkeypatch.setattr(contrast, "PART_TOKENS", 200)  # four parts
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: None)
     cached = training(weights)
     chosen, texts = cached.draw(0)
     family = torch.from_numpy(chosen // 2)
     vectors = cached.model.features(texts)
     loss = contrast.contrastive_loss(vectors, family[:, None] == family, torch.eye(12).bool())
     slopes = torch.autograd.grad(loss, cached.trained)
-    scale = min(1.0, 1 / float(torch.cat([s.flatten() for s in slopes]).norm()))
     cached.step()
     assert cached.losses == [pytest.approx(loss.item(), rel=1e-4)]
     for parameter, slope in zip(cached.trained, slopes, strict=True):
-        torch.testing.assert_close(parameter.grad, slope * scale, atol=1e-5, rtol=1e-3)
+        torch.testing.assert_close(parameter.grad, slope, atol=1e-5, rtol=1e-3)
 
 
 def test_the_same_protein_is_neither_alike_nor_different():
