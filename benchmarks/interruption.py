@@ -157,8 +157,8 @@ def new_folder(template: Path | None = None) -> Path:
     genes, markers = ([synthetic.protein(rng) for _ in range(20)] for _ in range(2))
     for name, text in {
         "args.fasta": "".join(f">gi|1|ref|A{i}|\n{s}\n" for i, s in enumerate(args)),
-        "types.txt": "ARG\tType\tSubtype\n"
-        + "".join(f"gi|1|ref|A{i}|\t{kind}\tx\n" for i, kind in enumerate(kinds)),
+        "types.txt": "ARG\tType\tSubtype\tMechanism.group\tMechanism.subgroup\n"
+        + "".join(f"gi|1|ref|A{i}|\t{kind}\tx\ty\tz\n" for i, kind in enumerate(kinds)),
         "genome.fasta": f">c\n{synthetic.assembly(rng, genes)}\n",
         "markers.fasta": "".join(f">m{i} [G{i} x]\n{s}\n" for i, s in enumerate(markers)),
         "families.txt": "".join(f"m{i}\tF{i % 3}\n" for i in range(20)),
