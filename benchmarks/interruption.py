@@ -119,12 +119,12 @@ def finish(process: subprocess.Popen, folder: Path) -> None:
 
 
 def results(folder: Path, pattern: str) -> dict[str, bytes]:
-    """What the work made, without times and what holds hashes of them."""
+    """What the work made, without times, what holds hashes of them, and the folder's own name."""
     made = {}
     for path in sorted(folder.glob(pattern)):
         if path.name == "run.json":
             continue
-        content = path.read_bytes()
+        content = path.read_bytes().replace(bytes(folder), b"FOLDER")
         if path.suffix == ".json":
             content = json.dumps(_timeless(json.loads(content))).encode()
         elif path.suffix == ".csv":
