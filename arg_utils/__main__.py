@@ -47,8 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--method", help="see README; by default the hybrid")
     fit.add_argument(
         "--profile",
-        help="smoke, short, laptop, longer or full (else ARG_PROFILE, else laptop; short where "
-        "training blocks would take long)",
+        help="smoke, short, laptop, longer or full (else ARG_PROFILE, laptop or, if slow, short)",
     )
     fit.add_argument("--seed", type=int, help="of sampling and initialisation (0)")
     submit = command(_submit, "predict test.fasta and write the submission")
@@ -252,9 +251,8 @@ def _cache(options: Options) -> None:
     from arg_utils.files import cache_dir
 
     files, size = cache_size()
-    print(
-        f"embeddings: {size / 1e6:,.1f} MB in {counted(files, 'file')} in {cache_dir('embeddings')}"
-    )
+    held = f"{size / 1e6:,.1f} MB in {counted(files, 'file')}"
+    print(f"embeddings: {held} in {cache_dir('embeddings')}")
     if options.clear:
         clear_cache()
         print("cleared")
