@@ -6,6 +6,7 @@ sentence; of what is accepted, how it is read. Files are called FILE there, fold
 
 import bz2
 import gzip
+import lzma
 import os
 import re
 import shutil
@@ -197,6 +198,7 @@ proteins("gzip, of several members", gzip.compress(b">s\nMK") + gzip.compress(b"
 proteins("gzip inside gzip", gzip.compress(gzip.compress(b">s\nMKV\n")))
 proteins("gzip, cut off", gzip.compress(f">s\n{'MKVLA' * 400}\n".encode())[:-9])
 proteins("bzip2, damaged", bz2.compress(b">s\nMKV\n")[:20] + bytes(30))
+proteins("xz, its second member damaged", lzma.compress(b">s\nMKV\n") + b"\xfd7zXZ!" + bytes(30))
 
 
 @add_case("35,000 residues: ESM-2 sees the first 1,022, and the row's flag says so")
@@ -407,6 +409,9 @@ genome("GFF3 whose contigs follow without `##FASTA`", GFF.replace("##FASTA\n", "
 genome("rows of one gene, by `Parent` alone", GFF.replace(ROW, HALVES))
 genome("a gene of two rows across the origin of a circular contig", TURNED)
 genome("an empty ID", GFF.replace("ID=g", "locus_tag=;ID="))
+genome("Latin-1 in a comment of GFF3", GFF.replace("\n", "\n# caf\xe9\n", 1).encode("latin-1"))
+genome("Latin-1 in an ID of GFF3", GFF.replace("ID=g", "ID=caf\xe9").encode("latin-1"))
+genome("GenBank: Latin-1 in a name", genbank("1..12").replace('="g', '="caf\xe9').encode("latin-1"))
 genome("GFF3 without contigs", f"##gff-version 3\n{ROW}")
 genome("a row of GFF3 with other columns", GFF.replace("\t.\t+", "\t+"))
 genome("GTF", GFF.replace("ID=g", 'gene_id "g"; transcript_id "t";'))

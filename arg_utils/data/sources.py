@@ -24,11 +24,12 @@ else:
 
 STANDARD_INPUT = "-"
 HEAD = 512  # bytes: a tar archive names itself at the 257th
-COMPRESSED: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
+CHUNK = 65_536  # bytes read of a compressed file at once
+COMPRESSED: dict[bytes, tuple[str, Callable[[BinaryIO], Any]]] = {
     b"\x1f\x8b": ("gzip", lambda raw: gzip.GzipFile(fileobj=raw)),
-    b"BZh": ("bzip2", bz2.BZ2File),
-    b"\xfd7zXZ\0": ("xz", lzma.LZMAFile),
-    b"\x28\xb5\x2f\xfd": ("Zstandard", zstd.ZstdFile),
+    b"BZh": ("bzip2", lambda raw: Members(raw, bz2.BZ2Decompressor)),
+    b"\xfd7zXZ\0": ("xz", lambda raw: Members(raw, lzma.LZMADecompressor)),
+    b"\x28\xb5\x2f\xfd": ("Zstandard", lambda raw: Members(raw, zstd.ZstdDecompressor)),
 }
 # What is often given or saved in the place of a file: first bytes, small letters; what it is, and
 # the remedy.
@@ -66,6 +67,40 @@ class Source(io.RawIOBase):
             raise UserError(f"{self.fault} ({error}); fetch or copy it again.") from None
 
 
+class Members(io.RawIOBase):
+    """What compressed members hold, one after another; zeros may fill the space between them.
+
+    What else follows a member is a fault: the standard library's readers of bzip2 and xz pass over
+    it, and so over all that follows a damaged member.
+    """
+
+    def __init__(self, stream: BinaryIO, decompressor: Callable[[], Any]) -> None:
+        self.stream, self.decompressor = stream, decompressor
+        self.member: Any = None
+        self.waiting = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = b""
+        while not data:
+            if self.member is None:
+                if not (start := self.waiting or self.stream.read(CHUNK)):
+                    return 0
+                self.waiting = start.lstrip(b"\0")
+                self.member = self.decompressor() if self.waiting else None
+            elif self.member.eof:
+                self.waiting, self.member = self.member.unused_data, None
+            else:
+                more, self.waiting = self.waiting, b""
+                if self.member.needs_input and not (more := more or self.stream.read(CHUNK)):
+                    raise EOFError("it ends before its end-of-stream marker")
+                data = self.member.decompress(more, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
 @contextmanager
 def open_source(path: Path | str) -> Iterator[io.BufferedReader]:
     """A user's file, decompressed if need be; ``-`` is standard input.
@@ -89,7 +124,7 @@ def open_source(path: Path | str) -> Iterator[io.BufferedReader]:
         for magic, (kind, opener) in COMPRESSED.items():
             if source.head.startswith(magic):
                 content = stack.enter_context(opener(io.BufferedReader(source)))
-                source = Source(content, f"{name} is a damaged or incomplete {kind} file")
+                source = Source(io.BufferedReader(content), f"{name} is a damaged or incomplete {kind} file")
                 if source.head.startswith(tuple(COMPRESSED)):
                     raise UserError(f"{name} is compressed twice; decompress it once.")
                 break

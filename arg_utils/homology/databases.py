@@ -62,6 +62,27 @@ def profile_database(folder: Path, references: Sequence[str], families: np.ndarr
     return folder / "profiles"
 
 
+def pairs_to_align(out: Path, hits: pd.DataFrame, query: Path, target: Path) -> None:
+    """Write what MMseqs2's ``align`` reads: pairs of positions in two sequence databases.
+
+    ``hits`` has the columns query and target.
+    """
+    numbers = {"query": _entries(query)[hits["query"]], "target": _entries(target)[hits["target"]]}
+    table = out.with_suffix(".tsv")
+    pairs = pd.DataFrame(numbers).sort_values(["query", "target"])
+    pairs.to_csv(table, sep="\t", header=False, index=False)
+    prefiltered = "7"  # MMseqs2's number for what its prefilter lets pass
+    run_mmseqs("tsv2db", table, out, "--output-dbtype", prefiltered)
+
+
+def _entries(database: Path) -> np.ndarray:
+    """Number of the entry that holds each position, int64 [n]: MMseqs2 orders them as it likes."""
+    lookup = np.loadtxt(f"{database}.lookup", dtype=np.int64, ndmin=2)  # entry, position, file
+    entries = np.empty(len(lookup), np.int64)
+    entries[lookup[:, 1]] = lookup[:, 0]
+    return entries
+
+
 def run_mmseqs(command: str, *arguments: Path | str) -> None:
     """Run one MMseqs2 command, quietly; `UserError` with its last words if it fails."""
     line = [get_mmseqs_binary(), command, *map(str, arguments), "-v", "1"]

@@ -98,6 +98,8 @@ def _note_row(
     pairs = (pair.partition("=") for pair in text.split(";") if pair.strip())
     attributes = {key.strip(): unquote(value) for key, _, value in pairs}
     contig = unquote(contig)
+    named = [attributes[key] for key in ("ID", "Parent", *ID_KEYS) if key in attributes]
+    _refuse_other_encodings(where, contig, *named)
     if attributes.get("Is_circular", "").lower() == "true":
         circular.add(contig)
     pseudo = attributes.get("pseudo", "").lower() == "true" or "pseudogene" in attributes
@@ -235,6 +237,7 @@ def _feature_query(name: str, contig: SeqRecord, feature: Any, code: int) -> Que
             f"mend or remove it."
         ) from None
     label = label or f"{contig.id}_CDS_{start}"
+    _refuse_other_encodings(where, label, contig.id or "")
     strand = "-" if location.strand == -1 else "+"
     if given:
         protein = words["translation"][0]
@@ -253,6 +256,14 @@ def _feature_query(name: str, contig: SeqRecord, feature: Any, code: int) -> Que
         strand,
         ("partial_gene",) if partial else (),
     )
+
+
+def _refuse_other_encodings(where: str, *names: str) -> None:
+    """Bytes that are no UTF-8 do no harm in comments; in names, different ones would look alike."""
+    for name in names:
+        if "\ufffd" in name:
+            what = f"the name {name[:40]!r} is not UTF-8 text"
+            raise UserError(f"{where}: {what}; save the file as UTF-8, or remove the letter.")
 
 
 def _beyond(where: str, start: int, end: int, length: int, contig: str | None) -> UserError:

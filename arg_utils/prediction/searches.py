@@ -13,13 +13,13 @@ import pandas as pd
 from arg_utils.data.proteins import Proteins
 from arg_utils.files import cache_dir, file_sha256, locked, write_text
 from arg_utils.homology.databases import profile_database, sequence_database
-from arg_utils.homology.mmseqs import answer_key, profile_search, search
+from arg_utils.homology.mmseqs import answer_key, profile_search, strongest_hits
 from arg_utils.labels import NONARG
 from arg_utils.methods.evidence import SEARCH, profiled, strongest_first
 
 TABLE, FILES = "references.tsv", "files.json"
 TEXTS = ("id", "gene", "mechanism", "sequence")  # columns of the table beside ``label``
-BEST_HIT_EVALUE = 1e-3  # the default of `search`, and so the limit of the method `best_hit`
+BEST_HIT_EVALUE = 1e-3  # the default of `best_hits`, and so the limit of the method `best_hit`
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,11 @@ class References:
     def hits(self, queries: Sequence[str]) -> pd.DataFrame:
         """Hits among the proteins and the profiles of their families: `evidence.strongest_first`.
 
-        Those of a query do not depend on the other queries: expectation values of profiles, which
+        Of the proteins, each class's strongest. Those of a query do not depend on the other queries: expectation values of profiles, which
         do, limit only what `evidence.NOISE` leaves out anyway.
         """
-        single = search(queries, self.sequences, **SEARCH)
+        labels = self.table["label"].to_numpy()
+        single = strongest_hits(queries, self.sequences, labels, **SEARCH)
         family = profile_search(queries, self.profiles) if self.profiles else single[:0]
         return strongest_first(single, family)
 

@@ -37,6 +37,18 @@ def test_a_file_cut_off_or_damaged_is_named(tmp_path, kind):
             read(path)
 
 
+@pytest.mark.parametrize("kind", PACK)
+def test_what_follows_the_last_member_is_not_passed_over(tmp_path, kind):
+    path, member = tmp_path / "x.gz", PACK[kind](CONTENT)
+    path.write_bytes(member + bytes(600) + member + bytes(8))  # as tapes and xz fill blocks
+    assert read(path) == CONTENT + CONTENT
+    damaged = bytes([member[0] ^ 1]) + member[1:]
+    for rest in (damaged, b"rubbish", bytes(8) + b"\n"):
+        path.write_bytes(member + rest)
+        with pytest.raises(UserError, match=r"x\.gz is a damaged or incomplete .* file .*again\.$"):
+            read(path)
+
+
 def test_archives_of_files_are_refused_compressed_or_not(tmp_path):
     member = tmp_path / "a.fasta"
     member.write_bytes(CONTENT)

@@ -8,7 +8,14 @@ import synthetic
 from arg_utils.errors import UserError
 from arg_utils.homology import databases, mmseqs
 from arg_utils.homology.databases import profile_database, run_mmseqs, sequence_database
-from arg_utils.homology.mmseqs import COLUMNS, best_hits, cluster, profile_search, search
+from arg_utils.homology.mmseqs import (
+    COLUMNS,
+    best_hits,
+    cluster,
+    profile_search,
+    search,
+    strongest_hits,
+)
 
 MIXED = (8, 0, 9, 4, 1, 5, 10)  # members of three families, in no order
 
@@ -117,6 +124,21 @@ def test_a_database_answers_like_its_sequences(shared_cache, proteins, tmp_path,
     pd.testing.assert_frame_equal(search(proteins, targets), whole)
     monkeypatch.setattr(databases, "run_mmseqs", lambda *_: pytest.fail("made again"))
     sequence_database(tmp_path / "some" / "targets", proteins[2:])
+
+
+def test_the_strongest_hits_are_the_first_of_each_group(shared_cache, proteins, tmp_path):
+    targets, groups = [*proteins[::2], proteins[1]], np.array([0, 1, 0, 0, 2, 1, 1])
+    queries = [proteins[5], "MKVLAWHTQ" * 9, *proteins[:3]]
+    database = sequence_database(tmp_path / "targets", targets)
+    whole = search(queries, targets, evalue=1.0)
+    first = whole.assign(group=groups[whole["target"]]).drop_duplicates(["query", "group"])
+    assert 5 < len(first) < len(whole)
+    found = strongest_hits(queries, database, groups, evalue=1.0)
+    pd.testing.assert_frame_equal(found, first[list(COLUMNS)].reset_index(drop=True))
+    assert strongest_hits([], database, groups).empty
+    nothing = strongest_hits(queries[1:2], database, groups)
+    assert nothing.empty
+    assert list(nothing.columns) == list(COLUMNS)
 
 
 def test_the_question_decides_the_answer(shared_cache, proteins):
