@@ -124,7 +124,8 @@ def open_source(path: Path | str) -> Iterator[io.BufferedReader]:
         for magic, (kind, opener) in COMPRESSED.items():
             if source.head.startswith(magic):
                 content = stack.enter_context(opener(io.BufferedReader(source)))
-                source = Source(io.BufferedReader(content), f"{name} is a damaged or incomplete {kind} file")
+                fault = f"{name} is a damaged or incomplete {kind} file"
+                source = Source(io.BufferedReader(content), fault)
                 if source.head.startswith(tuple(COMPRESSED)):
                     raise UserError(f"{name} is compressed twice; decompress it once.")
                 break

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from arg_utils.data.proteins import cap_per_class
-from arg_utils.homology.mmseqs import cluster, profile_search, search
+from arg_utils.homology.mmseqs import cluster, profile_search, search, strongest_hits
 from arg_utils.homology.splits import (
     CLUSTER_COVERAGE,
     IDENTITY,
@@ -176,16 +176,19 @@ def unseen_evidence(references: References, seed: int) -> Unseen:
     part = np.random.default_rng(seed).integers(0, NEAR_PARTS, len(labels))
     queries = [sequences[i] for i in sample]
     family_hits = profile_search(queries, sequences, profiled(sequences, labels))
-    own = search(queries, sequences, **SEARCH)
-    own = own[sample[own["query"]] != own["target"]]
+    itself = (sample, np.arange(len(labels)))
+    own = strongest_hits(queries, sequences, labels, itself, **SEARCH)
     near = strongest_first(own, _apart(family_hits, sample, families))
     situations = [_situation(references, sample, part, near)]
     if len(np.unique(families)) > 1 and np.bincount(labels).max() > 1:
         fold = homology_folds(labels, families, seed)
         first = representatives(sequences)[0]
-        others = search(queries, [sequences[i] for i in first], **SEARCH)
+        others = strongest_hits(
+            queries, [sequences[i] for i in first], labels[first], (fold[sample], fold[first]),
+            **SEARCH,
+        )  # fmt: skip
         others = others.assign(target=first[others["target"]])
-        far = strongest_first(_apart(others, sample, fold), _apart(family_hits, sample, fold))
+        far = strongest_first(others, _apart(family_hits, sample, fold))
         situations.append(_situation(references, sample, fold, far))
     balanced = stand_for(balance(labels, families), labels, families, sample)
     natural = stand_for(np.ones(len(labels)), labels, families, sample)

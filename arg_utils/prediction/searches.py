@@ -40,8 +40,9 @@ class References:
     def hits(self, queries: Sequence[str]) -> pd.DataFrame:
         """Hits among the proteins and the profiles of their families: `evidence.strongest_first`.
 
-        Of the proteins, each class's strongest. Those of a query do not depend on the other queries: expectation values of profiles, which
-        do, limit only what `evidence.NOISE` leaves out anyway.
+        Of the proteins, each class's strongest. Those of a query do not depend on the other
+        queries: expectation values of profiles, which do, limit only what `evidence.NOISE` leaves
+        out anyway.
         """
         labels = self.table["label"].to_numpy()
         single = strongest_hits(queries, self.sequences, labels, **SEARCH)

@@ -27,6 +27,7 @@ from arg_utils.reporting.costs import (
 from arg_utils.reporting.evaluation import (
     audit_table,
     external_table,
+    families_table,
     grey_zone_table,
     negatives_table,
     reach_table,
@@ -181,6 +182,9 @@ BLOCKS: dict[str, tuple[Block, ...]] = {
     "MODEL_CARD.md": (
         Block("bins", "ladder.json", "make ladder", bins_table),
         Block("reach", "reach.json", "python -m benchmarks.reach", reach_table),
+        Block(
+            "families", "families.json", "python -m benchmarks.ablations families", families_table
+        ),
         Block("external", "external.json", "python -m benchmarks.external", external_table),
         Block("negatives", "negatives.json", "python -m benchmarks.negatives", negatives_table),
         Block("sets", "abstention.json", "python -m benchmarks.ablations abstention", sets_table),

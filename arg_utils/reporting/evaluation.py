@@ -159,3 +159,18 @@ def reach_table(reach: Mapping) -> str:
     }  # fmt: skip
     scores = ", ".join(f"{score:.3f} ({name})" for name, score in reach["macro_f1"].items())
     return f"{table(rows, columns)}\n\nMacro-F1 over all classes: {scores}. {source(reach)}"
+
+
+def families_table(families: Mapping) -> str:
+    """A row per training on families of other proteins, and features: what either test gives.
+
+    ``families`` is families.json, which ``python -m benchmarks.ablations families`` writes.
+    """
+    columns = {
+        "trained on": "{training}", "features": "{features}", "families": "{families:,}",
+        "proteins": "{proteins:,}", "residues": "{residues:,}",
+        "held-out families: nearest is of the family": "{retrieval:.1%}",
+        "new ARG families: macro-F1": "{macro_f1:.3f}",
+        "change (95 % interval)": "{gain:+.3f} ({gain_low:+.3f} to {gain_high:+.3f})",
+    }  # fmt: skip
+    return f"{table(families['rows'], columns)}\n\n{source(families)}"

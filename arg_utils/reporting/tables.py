@@ -34,7 +34,16 @@ COLUMNS = {
 INTERVALS = ("macro_f1", "ci_low", "ci_high", "gain", "gain_low", "gain_high")
 MEANS = (*INTERVALS, "accuracy", "ece", "minutes")
 NAMES = ["", "split", "method", "profile", "reference proteins", "identity", "notebook", "form"]
-TEXT = {*NAMES, "processor", "what is measured", "variant", "way of calling", "class"}
+TEXT = {
+    *NAMES,
+    "processor",
+    "what is measured",
+    "variant",
+    "way of calling",
+    "class",
+    "trained on",
+    "features",
+}
 
 
 def cells(rows: Iterable[Mapping], form: str) -> list[str]:

@@ -135,7 +135,17 @@ def test_the_strongest_hits_are_the_first_of_each_group(shared_cache, proteins, 
     assert 5 < len(first) < len(whole)
     found = strongest_hits(queries, database, groups, evalue=1.0)
     pd.testing.assert_frame_equal(found, first[list(COLUMNS)].reset_index(drop=True))
+    pd.testing.assert_frame_equal(strongest_hits(queries, targets, groups, evalue=1.0), found)
+    numbers = (np.array([9, 9, 0, 6, 1]), np.arange(7))  # the last query is the second target
+    others = whole[numbers[0][whole["query"]] != numbers[1][whole["target"]]]
+    rest = others.assign(group=groups[others["target"]]).drop_duplicates(["query", "group"])
+    assert rest["target"].tolist() != first["target"].tolist()  # another is the first now
+    pd.testing.assert_frame_equal(
+        strongest_hits(queries, targets, groups, numbers, evalue=1.0),
+        rest[list(COLUMNS)].reset_index(drop=True),
+    )
     assert strongest_hits([], database, groups).empty
+    assert strongest_hits(queries, [], groups).empty
     nothing = strongest_hits(queries[1:2], database, groups)
     assert nothing.empty
     assert list(nothing.columns) == list(COLUMNS)

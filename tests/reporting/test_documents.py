@@ -119,6 +119,20 @@ def test_proteins_of_every_kind_are_shown_with_what_they_are_taken_for():
     assert (best[-1], hybrid[-1]) == ("–", "aminoglycoside 20, beta-lactam 7, polymyxin 2")
 
 
+def test_training_on_families_stands_beside_the_frozen_model():
+    row = {"features": "frozen", "retrieval": 0.5, "macro_f1": 0.4, "gain": 0.0, "gain_low": 0.0,
+           "gain_high": 0.0}  # fmt: skip
+    trained = {"features": "adapted", "families": 1465, "proteins": 5018, "residues": 8536271,
+               "gain": -0.0358, "gain_low": -0.0771, "gain_high": 0.0018}  # fmt: skip
+    rows = [row | {"training": "none"}, row | {"training": "excluded"} | trained]
+    text = evaluation.families_table(examples.SOURCE | {"rows": rows})
+    _, _, none, excluded = cells(text)
+    assert none[:5] == ["none", "frozen", "–", "–", "–"]
+    assert excluded[2:] == ["1,465", "5,018", "8,536,271", "50.0%", "0.400",
+                            "-0.036 (-0.077 to +0.002)"]  # fmt: skip
+    assert text.endswith("`climb`: data d, weights w, profile p.")
+
+
 def test_the_grey_zone_counts_false_args_per_genome():
     shares = {"precision": 0.5, "precision_low": 0.1, "precision_high": 0.9}
     row = {"args": 5, "not_args": 1200, "called": 1004, "right": 4, "false_args": 1000,
