@@ -2,6 +2,8 @@
 
     python -m benchmarks.predict               # all parts, into results/predict.json
     python -m benchmarks.predict genome many   # these alone; the others' results stay
+    ARG_ATTENTION=avx2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 \\
+        ONEDNN_MAX_CPU_ISA=AVX2 python -m benchmarks.predict genome many   # as without AVX-512
 
 Parts:
 
@@ -284,10 +286,11 @@ def main() -> None:
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     form = chosen_form() or supported_forms()[0].name
-    machine = {"cores": cores(), "form": form}
-    result = json.loads(options.out.read_text()) if options.out.is_file() else {}
-    if {name: result.get(name) for name in machine} != machine:
-        result = machine  # what another kind of machine measured does not stand beside this
+    result = json.loads(options.out.read_text()) if options.out.is_file() else {"forms": {}}
+    parts = result["forms"].setdefault(form, {})
+    if parts.get("cores") != cores():
+        parts.clear()  # what other cores measured does not stand beside this
+        parts["cores"] = cores()
     for name in options.parts or PARTS:
         if name in ("diamond", "hmmscan") and not shutil.which(name):
             print(f"{name} is not installed", file=sys.stderr)
@@ -296,8 +299,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="arg-bench-") as folder:
             numbers = PARTS[name](Path(folder), options)
         date = datetime.date.today().isoformat()
-        result[name] = numbers | {"date": date, "load_before": load}
-        print(json.dumps({name: result[name]}, indent=1), flush=True)
+        parts[name] = numbers | {"date": date, "load_before": load}
+        print(json.dumps({name: parts[name]}, indent=1), flush=True)
         write_text(options.out, json.dumps(result, indent=1) + "\n")
 
 

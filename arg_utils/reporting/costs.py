@@ -13,18 +13,19 @@ SCREENS = {"10⁶": 1e6, "10⁸": 1e8, "10⁹": 1e9}  # proteins
 def costs_table(measured: Mapping[str, Any]) -> str:
     """A row per measured rate: core-hours and money for each of `SCREENS`.
 
-    ``measured`` is speed.json with, under ``predict``, predict.json where there is one: that rate
-    is of a genome from contigs to table and report. Rates of speed.json are of ESM-2 alone, a lower
-    bound of what a screen costs.
+    ``measured`` is speed.json with, under ``predict``, predict.json where there is one: its rates
+    are of a genome from contigs to table and report. Those of speed.json are of ESM-2 alone, a
+    lower bound of what a screen costs.
     """
     rates = {
+        f"contigs to report, {name}": parts["genome"]["residues_per_second"] / parts["cores"]
+        for name, parts in measured.get("predict", {"forms": {}})["forms"].items()
+        if "genome" in parts
+    }
+    rates |= {
         f"ESM-2 alone, {name}": row["residues_per_second"]["features"] / row["cores"]
         for name, row in measured["forms"].items()
     }
-    predict = measured.get("predict", {})
-    if genome := predict.get("genome"):
-        whole = genome["residues_per_second"] / predict["cores"]
-        rates = {f"contigs to report, {predict['form']}": whole, **rates}
     rows, columns = [], {"what is measured": "{what}", "residues/s per core": "{rate:,.0f}"}
     for what, rate in rates.items():
         row: dict[str, Any] = {"what": what, "rate": rate}
@@ -41,37 +42,52 @@ def costs_table(measured: Mapping[str, Any]) -> str:
 
 
 def predict_table(predict: Mapping[str, Any]) -> str:
-    """A row per part of predict.json that is a time, and whether rows depend on the file."""
-    genome, many = predict.get("genome", {}), predict.get("many", {})
+    """A row per form of the kernel and part of predict.json that is a time.
+
+    Below, for each form, what share of ESM-2's rate is left, and whether rows depend on the file.
+    """
+    rows = [
+        {"form": form} | row for form, parts in predict["forms"].items() for row in _times(parts)
+    ]
+    columns = {"form": "{form}", "what is measured": "{what}", "seconds": "{seconds:,.1f}"}
+    columns |= {"peak memory, MB": "{peak:,.0f}", "residues per second": "{rate:,.0f}"}
+    told = [_beside(form, parts) for form, parts in predict["forms"].items()]
+    return "\n\n".join([table(rows, columns), *filter(None, told)])
+
+
+def _times(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a form's parts."""
+    genome, many = parts.get("genome", {}), parts.get("many", {})
     sample = f"{many.get('extrapolated_from_proteins', 0):,}"
     genes = f"the {genome.get('proteins', 0):,} genes of that genome, in the same references"
-    parts = {
+    named = {
         "ten": "10 proteins, starting included",
         "genome": f"a genome from contigs to table and report, {genome.get('proteins', 0):,} genes",
         "many": f"10⁵ proteins, extrapolated from {sample}",
         "diamond": f"DIAMOND: {genes}",
         "hmmscan": f"HMMER's hmmscan: {genes}",
     }
-    rows = [
+    return [
         {"what": what, "seconds": row.get("seconds", row.get("extrapolated_seconds"))}
         | {"peak": row["peak_mb"], "rate": row.get("residues_per_second")}
-        for name, what in parts.items()
-        if (row := predict.get(name))
+        for name, what in named.items()
+        if (row := parts.get(name))
     ]
-    columns = {"what": "{what}", "seconds": "{seconds:,.1f}", "peak memory, MB": "{peak:,.0f}"}
-    text = table(rows, columns | {"residues per second": "{rate:,.0f}"})
-    text += f"\n\nForm {predict['form']}, {predict['cores']} cores."
-    if many:
-        text += (
-            f" 10⁵ proteins go at {many['share_of_features_rate']:.0%} of the rate of ESM-2 alone."
-        )
-    if proof := predict.get("independence"):
+
+
+def _beside(form: str, parts: Mapping[str, Any]) -> str:
+    """What a form's parts show beside times; empty if nothing."""
+    told = []
+    if many := parts.get("many"):
+        share = many["share_of_features_rate"]
+        told.append(f"10⁵ proteins go at {share:.0%} of the rate of ESM-2 alone.")
+    if proof := parts.get("independence"):
         compared, differing = (sum(proof[name].values()) for name in ("compared", "differing"))
-        text += (
-            f" Of {compared:,} rows of proteins predicted alone, in reverse order or in shards, "
+        told.append(
+            f"Of {compared:,} rows of proteins predicted alone, in reverse order or in shards, "
             f"{differing:,} differ from those of one file of {proof['together']:,}."
         )
-    return text
+    return f"{form}, {parts['cores']} cores: {' '.join(told)}" if told else ""
 
 
 def times_table(times: Mapping) -> str:

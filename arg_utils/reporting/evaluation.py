@@ -50,6 +50,8 @@ def negatives_table(negatives: Mapping) -> str:
         f"of {far} proteins, called an ARG": "{called_arg:.2%}",
         "and sure of it": "{called_arg_answered:.2%}",
         "sure at all": "{answered:.1%}",
+        f"of {negatives['args']:,} ARGs, called one": "{recall:.1%}",
+        f"if {negatives['few']:.1%} of those proteins were": "{recall_few:.1%}",
         f"of {near} that resemble an ARG, called one": "{called_arg_resembling:.1%}",
         f"macro-F1, {negatives['classes']} classes (95 % interval)": (
             "{macro_f1:.3f} ({ci_low:.3f}–{ci_high:.3f})"

@@ -52,6 +52,19 @@ def test_what_resembles_an_arg_is_told_apart(work, monkeypatch):
         negatives.new_proteins(work)
 
 
+def test_what_calling_few_negatives_an_arg_would_cost():
+    def called(*p: float) -> np.ndarray:
+        probabilities = np.full((len(p), 15), 0.001)
+        probabilities[np.arange(len(p)), np.where(np.array(p) > 0, 3, NONARG)] = np.abs(p)
+        return probabilities
+
+    args = called(0.9, 0.8, 0.7, -0.9)
+    none = called(*[-0.9] * 1000)
+    assert negatives.recall(args, none) == {"recall": 0.75, "recall_few": 0.75}
+    some = called(*[-0.9] * 995, 0.85, 0.86, 0.87, 0.75, 0.6)  # three of a thousand may be called
+    assert negatives.recall(args, some) == {"recall": 0.75, "recall_few": 0.5}
+
+
 def test_shares_called_an_arg():
     probabilities = np.full((4, 15), 0.01)
     probabilities[[0, 1, 2, 3], [NONARG, NONARG, 0, 1]] = [0.9, 0.4, 0.9, 0.4]

@@ -5,7 +5,7 @@ import pytest
 from arg_utils.reporting import costs
 
 SPEED = {"forms": {"avx2": {"residues_per_second": {"features": 7000.0}, "cores": 2}}}
-GENOME = {"form": "amx", "cores": 4, "genome": {"residues_per_second": 14000.0}}
+GENOME = {"forms": {"amx": {"cores": 4, "genome": {"residues_per_second": 14000.0}}}}
 
 
 @pytest.fixture(autouse=True)
@@ -32,19 +32,24 @@ def test_what_a_whole_genome_took_comes_first_where_it_was_measured():
 
 
 def test_a_genome_not_measured_yet_gives_no_rate():
-    assert costs.costs_table(SPEED | {"predict": {"form": "amx"}}) == costs.costs_table(SPEED)
+    predict = {"forms": {"amx": {"cores": 2}}}
+    assert costs.costs_table(SPEED | {"predict": predict}) == costs.costs_table(SPEED)
 
 
 def test_what_predicting_takes_has_a_row_for_each_part_measured():
     many = {"extrapolated_from_proteins": 8000, "extrapolated_seconds": 900.5, "peak_mb": 1200}
     many |= {"residues_per_second": 20000, "share_of_features_rate": 0.813}
-    parts = {"form": "amx", "cores": 2, "many": many, "ten": {"seconds": 9.5, "peak_mb": 900.4}}
+    parts = {"cores": 2, "many": many, "ten": {"seconds": 9.5, "peak_mb": 900.4}}
     proof = {"together": 50, "compared": {"a": 4, "b": 50}, "differing": {"a": 0, "b": 1}}
-    text = costs.predict_table(parts | {"independence": proof})
+    other = {"cores": 2, "ten": {"seconds": 12.0, "peak_mb": 800}}
+    forms = {"amx": parts | {"independence": proof}, "avx2": other}
+    text = costs.predict_table({"forms": forms})
     assert cells(text) == [
-        ["10 proteins, starting included", "9.5", "900", "–"],
-        ["10⁵ proteins, extrapolated from 8,000", "900.5", "1,200", "20,000"],
+        ["amx", "10 proteins, starting included", "9.5", "900", "–"],
+        ["amx", "10⁵ proteins, extrapolated from 8,000", "900.5", "1,200", "20,000"],
+        ["avx2", "10 proteins, starting included", "12.0", "800", "–"],
     ]
-    assert "at 81% of the rate" in text
+    assert "amx, 2 cores: 10⁵ proteins go at 81% of the rate" in text
+    assert "avx2, 2 cores" not in text
     assert "Of 54 rows" in text
     assert "1 differ from those of one file of 50" in text

@@ -114,8 +114,9 @@ def test_another_database_is_shown_with_its_bins():
 def test_proteins_of_every_kind_are_shown_with_what_they_are_taken_for():
     head, _, best, hybrid = cells(evaluation.negatives_table(examples.NEGATIVES))
     assert head[1].startswith("of 8,012 proteins")
-    assert best[1:5] == ["0.14%", "–", "–", "92.0%"]
-    assert hybrid[1:5] == ["0.55%", "0.00%", "43.0%", "–"]
+    assert head[4:6] == ["of 3,236 ARGs, called one", "if 0.3% of those proteins were"]
+    assert best[1:7] == ["0.14%", "–", "–", "98.0%", "98.0%", "92.0%"]
+    assert hybrid[1:7] == ["0.55%", "0.00%", "43.0%", "99.7%", "99.1%", "–"]
     assert (best[-1], hybrid[-1]) == ("–", "aminoglycoside 20, beta-lactam 7, polymyxin 2")
 
 
