@@ -19,14 +19,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from arg_utils.esm2.attention import Matrix, Packing, add_norm, attention, gelu
+from arg_utils.esm2.attention import LEAST, Matrix, Packing, add_norm, attention, gelu
 from arg_utils.esm2.batches import one_thread
 from arg_utils.esm2.kernel import Kernel, chosen_form, load_kernel, processor
+from arg_utils.esm2.lora import merged_product
 from arg_utils.esm2.weights import HEADS, WIDTH
 from arg_utils.files import cache_dir, write_text
 
 LENGTHS = (402, 286, 173, 98, 47, 16, 1)  # residues of proteins, short and long, and odd ones
 BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 0.02}  # of relative differences
+RANK = 8  # of the update to a layer
 REPEATS = 5
 ROWS, CLEARLY = 2048, 1.3  # of a product; how much faster it must be in bfloat16
 # What libraries use at most, where a user has limited it.
@@ -109,8 +111,8 @@ def measure(kernel: Kernel, dtype: torch.dtype, forced: bool = False) -> dict:
 
     ``forced``: the user asked for this form, so that its speed does not matter. Errors are norms of
     the difference over the norm of PyTorch's float32 result, the largest of attention,
-    normalisation and GELU; times are of attention, forward, and forward and backward. ``used`` is
-    the verdict, and ``sentence`` says it all.
+    normalisation, GELU and the gradients of LoRA; times are of attention, forward, and forward and
+    backward. ``used`` is the verdict, and ``sentence`` says it all.
     """
     with one_thread(), torch.inference_mode(False), torch.enable_grad():
         errors = [_errors(kernel, *case) for case in _cases(dtype)]
@@ -143,6 +145,17 @@ def _cases(dtype: torch.dtype) -> Iterator[tuple[Callable, Tensors, Tensors]]:
     norm = nn.LayerNorm(WIDTH).requires_grad_(False)
     yield lambda kernel, x, y: add_norm(x, y, norm, y.dtype, kernel), [x, y], [gx, gy]
     yield lambda kernel, x: gelu(x, kernel), [3 * y], [gy]
+    x, down, up = random(LEAST, WIDTH).to(dtype), random(RANK, WIDTH), random(WIDTH, RANK)
+    grad = random(LEAST, WIDTH).to(dtype)
+    yield _adapted, [x, down, up], [grad]
+
+
+def _adapted(
+    kernel: Kernel | None, x: torch.Tensor, down: torch.Tensor, up: torch.Tensor
+) -> torch.Tensor:
+    """A layer that consists of a low-rank update alone."""
+    merged = (up @ down).detach().to(x.dtype)
+    return merged_product(x, [(down, up)], Matrix.new(merged, merged.new_zeros(len(up))), kernel)
 
 
 def _errors(kernel: Kernel, function: Callable, inputs: Tensors, grads: Tensors) -> list[float]:

@@ -1,6 +1,7 @@
 """Low-rank adaptation (LoRA, arXiv:2106.09685) with loralib: inject, train, multiply, save."""
 
 from collections.abc import Collection, Iterable, Sequence
+from ctypes import c_int64
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from torch import nn
 
 from arg_utils.errors import UserError
 from arg_utils.esm2.attention import Matrix
+from arg_utils.esm2.kernel import Kernel
 from arg_utils.files import atomic_path
 
 ATTENTION_MODULES = ("q_proj", "k_proj", "v_proj", "out_proj")
 BLOCK_MODULES = (*ATTENTION_MODULES, "fc1", "fc2")
+KERNEL_WIDTH = 32  # in or out: what the kernel takes is a multiple of it
 
 
 def to_lora(linear: nn.Linear, r: int, alpha: int, dropout: float = 0.0) -> loralib.Linear:
@@ -129,53 +132,70 @@ def is_adapted(module: nn.Linear) -> bool:
     return isinstance(module, loralib.Linear) and module.r > 0 and not module.merged
 
 
-def lora_factors(modules: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factors of the update of layers side by side, float32 [R, in] and [sum of out, R].
+def lora_factors(modules: Sequence[Any]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Factors of the update of each layer, float32 [r, in] and [out, r].
 
-    R is the sum of the adapted layers' ranks; the second factor holds the scaling, and is zero
-    between different layers.
+    The second holds the scaling; r is 0 where there is no update.
     """
-    down = [m.lora_A for m in modules if is_adapted(m)]
-    up = [
-        m.lora_B * m.scaling
+    return [
+        (m.lora_A, m.lora_B * m.scaling)
         if is_adapted(m)
-        else m.weight.new_zeros(m.out_features, 0, dtype=torch.float32)
+        else (m.weight.new_zeros(0, m.in_features), m.weight.new_zeros(m.out_features, 0))
         for m in modules
     ]
-    return torch.cat(down), torch.block_diag(*up) if len(up) > 1 else up[0]
 
 
 def merged_product(
-    x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, merged: Matrix
+    x: torch.Tensor,
+    factors: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    merged: Matrix,
+    kernel: Kernel | None = None,
 ) -> torch.Tensor:
-    """``x @ weight.T + bias`` [N, out], where ``merged`` is a frozen matrix plus ``up @ down``.
+    """``x @ weight.T + bias`` [N, out], where ``merged`` holds the updates ``up @ down`` of layers.
 
     ``x W^T + (x A^T) B^T`` takes three products forward and six backward, and the small ones move
     as much memory as the large. While nothing drops out, ``x (W + B A)^T`` is the same: the update
     is merged into a fresh copy of the matrix in float32, rounded once, and only the gradients of A
-    and B still need thin products.
+    and B still need thin products. The kernel computes those of a layer in one pass over memory.
 
     Parameters
     ----------
-    x : [N, in]. down : float32 [R, in]. up : float32 [out, R].
+    x : [N, in]. factors : of each of the layers side by side, float32 [r, in] and [own out, r].
     merged : [out, in], of the type of ``x``; gets no gradient.
     """
-    return _MergedProduct.apply(x, down, up, merged)
+    return _MergedProduct.apply(x, merged, kernel, *(f for pair in factors for f in pair))
 
 
 class _MergedProduct(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, merged: Matrix
+        ctx: Any, x: torch.Tensor, merged: Matrix, kernel: Kernel | None, *factors: torch.Tensor
     ) -> torch.Tensor:
-        ctx.save_for_backward(x, down, up)
-        ctx.merged = merged
+        ctx.save_for_backward(x, *factors)
+        ctx.merged, ctx.kernel = merged, kernel
         return merged.multiply(x)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, down, up = ctx.saved_tensors
+        x, *factors = ctx.saved_tensors
         grad_x = grad @ ctx.merged.weight if ctx.needs_input_grad[0] else None
+        pairs = list(zip(factors[::2], factors[1::2], strict=True))
+        parts = grad.split([len(up) for _, up in pairs], dim=1)
+        slopes = [s for pair, own in zip(pairs, parts, strict=True)
+                  for s in _factor_gradients(x, own, *pair, ctx.kernel)]  # fmt: skip
+        return grad_x, None, None, *slopes
+
+
+def _factor_gradients(
+    x: torch.Tensor, grad: torch.Tensor, down: torch.Tensor, up: torch.Tensor, kernel: Kernel | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    if kernel is None or not len(down) or len(up) % KERNEL_WIDTH or x.shape[1] % KERNEL_WIDTH:
         grad_down = (grad @ up.to(x.dtype)).T @ x
         grad_up = ((x @ down.to(x.dtype).T).T @ grad).T
-        return grad_x, grad_down.to(down.dtype), grad_up.to(up.dtype), None
+        return grad_down.to(down.dtype), grad_up.to(up.dtype)
+    x, down, up = x.contiguous(), down.contiguous(), up.contiguous()
+    slopes = torch.empty_like(down), torch.empty_like(up)
+    if kernel.call("lora_gradients", x, grad, down, up, *slopes, c_int64(len(x)),
+                   c_int64(grad.stride(0)), x.shape[1], *up.shape, x.dtype):  # fmt: skip
+        raise MemoryError(f"lora_gradients: no memory for factors of rank {len(down)}")
+    return slopes

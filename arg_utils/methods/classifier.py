@@ -11,7 +11,14 @@ from torch import nn
 
 from arg_utils.data.proteins import Proteins
 from arg_utils.esm2 import lora, ranks
-from arg_utils.esm2.batches import MAX_RESIDUES, ResidueBar, even_parts, in_parallel, token_batches
+from arg_utils.esm2.batches import (
+    MAX_RESIDUES,
+    ResidueBar,
+    even_parts,
+    in_parallel,
+    keep_freed_memory,
+    token_batches,
+)
 from arg_utils.esm2.embeddings import pool
 from arg_utils.esm2.fastest import once
 from arg_utils.esm2.model import Esm2, best_device
@@ -116,6 +123,7 @@ def set_gradients(
     ``train``, int64 [n]; ``shift``, float32 [15], is added to the logits.
     """
     device = model.backbone.device
+    keep_freed_memory()
 
     def part_gradients(part: np.ndarray) -> torch.Tensor:  # all in one row, the loss at its end
         target = torch.from_numpy(train.labels[part]).to(device)

@@ -1,8 +1,6 @@
 """A fitted model, ready to predict: the one that comes with the library, or a user's own."""
 
-import ctypes
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from arg_utils.data.folders import load_dataset
 from arg_utils.data.open_data import ensure_open_data
 from arg_utils.data.proteins import Proteins, proteins
 from arg_utils.errors import UserError
+from arg_utils.esm2.batches import release_freed_memory
 from arg_utils.esm2.embeddings import FEATURES, embed
 from arg_utils.esm2.weights import Weights, load_weights, weights_with_sha256
 from arg_utils.files import file_sha256
@@ -121,18 +120,11 @@ class HybridScorer:
             parts.append(embed(some, FEATURES, self.weights, progress=False, cached=self.cached))
             progress(len(some))
         log_p = self.method.head.of_features(np.concatenate(parts))
-        _release_freed_memory()
+        release_freed_memory()  # MMseqs2 needs a gigabyte
         hits = self.references.hits(sequences)
         best = hit_evidence(hits, self.references.table["label"].to_numpy(), len(sequences))
         probabilities = self.method.combined(assemble(best, log_p.astype(np.float32)))
         return Scores(probabilities, hits, log_p.argmax(axis=1))
-
-
-def _release_freed_memory() -> None:
-    """Give back what the C library keeps for later, before MMseqs2 needs a gigabyte."""
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if trim := getattr(library, "malloc_trim", None):  # glibc's
-        trim(0)
 
 
 def blocks(queries: Iterable[Query]) -> Iterator[list[Query]]:

@@ -19,6 +19,8 @@ void add_norm_backward(const float *, const float *, const float *, const float 
                        void *, int64_t, int, int);
 void gelu_forward(const void *, void *, int64_t, int);
 void gelu_backward(const void *, const void *, void *, int64_t, int);
+int lora_gradients(const void *, const void *, const float *, const float *, float *, float *, int64_t, int64_t,
+                   int, int, int, int);
 }
 
 template <typename T> std::vector<T> read(FILE *file, int64_t count) {
@@ -76,5 +78,14 @@ int main(int, char **names) {
   gelu_backward(x.data(), slope.data(), grad_x.data(), count, bfloat);
   write(out, y);
   write(out, grad_x);
+
+  const int rank = 5; // of an update to a layer as wide as it is long; its input and gradient are above
+  const auto down = read<float>(in, rank * width), up = read<float>(in, rank * width);
+  std::vector<float> grad_down(rank * width), grad_up(rank * width);
+  if (lora_gradients(update.data(), grad_normed.data(), down.data(), up.data(), grad_down.data(), grad_up.data(),
+                     rows, width, width, width, rank, bfloat))
+    return 6;
+  write(out, grad_down);
+  write(out, grad_up);
   return std::fclose(out);
 }

@@ -13,6 +13,7 @@ from arg_utils.esm2.kernel import Kernel
 OUTPUTS = {  # what each function writes, as places among its arguments
     "attention_forward": [1], "attention_backward": [4], "add_norm_forward": [5],
     "add_norm_backward": [5, 6], "gelu_forward": [1], "gelu_backward": [2],
+    "lora_gradients": [4, 5],
 }  # fmt: skip
 
 

@@ -229,14 +229,11 @@ def layers() -> list[nn.Linear]:
 
 def test_factors_give_each_layer_its_own_update():
     modules = layers()
-    down, up = lora_factors(modules)
-    assert down.shape == (7, 12)
-    assert up.shape == (21, 7)
-    update = up @ down
-    first, _, last = update.split([5, 7, 9])
+    first, plain, last = (up @ down for down, up in lora_factors(modules))
     torch.testing.assert_close(first, modules[0].lora_B @ modules[0].lora_A * 8 / 3)
     torch.testing.assert_close(last, modules[2].lora_B @ modules[2].lora_A * 2.0)
-    assert not update[5:12].any()
+    assert plain.shape == (7, 12)
+    assert not plain.any()
 
 
 @pytest.mark.parametrize(
@@ -258,8 +255,36 @@ def test_outputs_and_gradients_are_those_of_three_products(dtype, bound):
 
     def merged(x, down, up):
         matrix = (weight.double() + up.detach().double() @ down.detach().double()).to(dtype)
-        return merged_product(x, down, up, Matrix.new(matrix, bias.to(dtype)))
+        return merged_product(x, [(down, up)], Matrix.new(matrix, bias.to(dtype)))
 
     for found, expected in zip(run(merged, dtype), run(plain, torch.float64), strict=True):
         assert found.dtype == dtype
         assert (found.double() - expected).norm() < bound * expected.norm()
+
+
+@pytest.mark.parametrize("rows", [512, 37], ids=["whole tiles", "some rows"])
+@pytest.mark.parametrize("rank", [8, 5, 24])
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 3e-6), (torch.bfloat16, 0.01)])
+def test_the_kernel_s_gradients_of_layers_side_by_side(kernel, rows, rank, dtype, bound):
+    """Of two adapted layers with a plain one between them, against float64."""
+    torch.manual_seed(2)
+    widths, ranks = (64, 32, 96), (rank, 0, 3)
+    x, grad = torch.randn(rows, 320).to(dtype), torch.randn(rows, sum(widths)).to(dtype)
+    factors = [(torch.randn(r, 320), torch.randn(n, r)) for n, r in zip(widths, ranks, strict=True)]
+    leaves = [factor.requires_grad_() for pair in factors for factor in pair]
+    matrix = torch.randn(sum(widths), 320).to(dtype)
+    out = merged_product(
+        x, factors, Matrix.new(matrix, torch.zeros(sum(widths), dtype=dtype)), kernel
+    )
+    slopes = torch.autograd.grad(out, leaves, grad)
+    parts = grad.double().split(widths, dim=1)
+    for (down, up), g, own in zip(
+        factors, parts, zip(slopes[::2], slopes[1::2], strict=True), strict=True
+    ):
+        down, up = down.detach().double(), up.detach().double()
+        for found, wanted in zip(
+            own, ((g @ up).T @ x.double(), g.T @ (x.double() @ down.T)), strict=True
+        ):
+            assert found.shape == wanted.shape
+            assert found.dtype == torch.float32
+            assert (found - wanted).norm() <= bound * wanted.norm()

@@ -51,11 +51,12 @@ def test_arm_computes_what_float64_does(driver, tmp_path, dtype):
     update, grad_normed = (torch.randn(9, 320).to(dtype) for _ in range(2))
     x, slope = (torch.cat([torch.tensor([0.0, 1e-6, -1e-6, 50.0, -50.0]), 3 * torch.randn(1019)])
                 .to(dtype) for _ in range(2))  # fmt: skip
+    down, up = torch.randn(5, 320), torch.randn(320, 5)
     head = torch.tensor([dtype == torch.bfloat16, len(LENGTHS), 3, packing.longest, 9, 320, 1024])
     given, results = tmp_path / "given", tmp_path / "results"
     given.write_bytes(content(
         head.int(), packing.starts, *rotary_tables(packing.longest, 16), qkv, grad,
-        hidden, update, gain, bias, grad_after, grad_normed, x, slope,
+        hidden, update, gain, bias, grad_after, grad_normed, x, slope, down, up,
     ))  # fmt: skip
     subprocess.run([*driver, str(given), str(results)], check=True, timeout=120)
 
@@ -69,6 +70,8 @@ def test_arm_computes_what_float64_does(driver, tmp_path, dtype):
         (mixed, dtype), (grad_qkv, dtype), (sums, torch.float32), (normed, dtype),
         (through, torch.float32), (through, dtype), (curved, dtype),
         (torch.autograd.grad(curved, numbers, slope.double())[0], dtype),
+        ((grad_normed.double() @ up.double()).T @ update.double(), torch.float32),
+        (grad_normed.double().T @ (update.double() @ down.double().T), torch.float32),
     ]  # fmt: skip
     found = bytearray(results.read_bytes())
     assert len(found) == sum(t.numel() * kind.itemsize for t, kind in wanted)

@@ -6,11 +6,12 @@
 #include <type_traits>
 
 #include "attention.h"
+#include "low_rank.h"
 #include "pointwise.h"
 
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__)
 #define ATTENTION_TILES
-#include "attention_amx.h"
+#include "low_rank_amx.h"
 #endif
 
 namespace {
@@ -75,8 +76,8 @@ int backward(const void *qkv, const void *out, const void *grad_out, const float
 
 } // namespace
 
-// All pointers to numbers of the type that `is_bfloat` tells, unless they are float* here. The two of
-// attention return 0, or 1 when scratch memory could not be had (the outputs are then undefined).
+// All pointers to numbers of the type that `is_bfloat` tells, unless they are float* here. Those that return
+// an int return 0, or 1 when scratch memory could not be had (the outputs are then undefined).
 extern "C" {
 
 int attention_forward(const void *qkv, void *out, float *lse, const float *cosine, const float *sine,
@@ -132,6 +133,22 @@ void gelu_backward(const void *x, const void *grad, void *out, int64_t count, in
                       count);
   };
   is_bfloat ? run(static_cast<Half *>(nullptr)) : run(static_cast<float *>(nullptr));
+}
+
+int lora_gradients(const void *x, const void *grad, const float *down, const float *up, float *grad_down,
+                   float *grad_up, int64_t rows, int64_t stride, int in, int out, int rank, int is_bfloat) {
+  auto run = [&](auto *as) {
+    using T = std::remove_pointer_t<decltype(as)>;
+    const auto *own = static_cast<const T *>(x), *slope = static_cast<const T *>(grad);
+    const LowRank shape{in, out, rank};
+#ifdef ATTENTION_TILES
+    if constexpr (std::is_same_v<T, Half>)
+      if (has_tiles() && fits_tiles(rows, shape))
+        return tile_low_rank_gradients(own, slope, down, up, grad_down, grad_up, rows, stride, shape);
+#endif
+    return low_rank_gradients(own, slope, down, up, grad_down, grad_up, rows, stride, shape);
+  };
+  return is_bfloat ? run(static_cast<Half *>(nullptr)) : run(static_cast<float *>(nullptr));
 }
 
 } // extern "C"
