@@ -205,9 +205,8 @@ class ResidueBar(tqdm):
     """A progress bar in residues that says so, once, where work will take more than ten minutes.
 
     The estimate comes from the rate of the first seconds after the first batch, which waits for the
-    kernel to be compiled and checked. Attention makes residues of long proteins
-    cost more, and those come first, which is allowed for. ``lengths`` are the residues of every
-    protein, as often as it is computed.
+    kernel to be compiled and checked. Attention makes residues of long proteins cost more, which is
+    allowed for. ``lengths`` are the residues of every protein, as often as it is computed.
     """
 
     def __init__(self, description: str, lengths: Iterable[int], shown: bool = True) -> None:

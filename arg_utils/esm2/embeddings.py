@@ -1,8 +1,9 @@
 """One vector per protein: pooled hidden states of the frozen backbone, computed once and cached."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ def embed(
     features: Sequence[Feature] = LAST_MEAN,
     weights: Weights | None = None,
     precision: torch.dtype | None = None,
-    progress: bool = True,
+    progress: bool | Callable[[int], object] = True,
     cached: bool = True,
 ) -> np.ndarray:
     """Pooled features of every sequence, from the cache where they are there.
@@ -74,7 +75,8 @@ def embed(
     sequences : residues in upper case; beyond 1,022 they are cut off (ESM-2's window).
     features : which hidden states; their vectors are put side by side.
     weights, precision : of the backbone; by default the ones found, and the machine's best.
-    progress : show a bar with the rate, and say what came from the cache.
+    progress : show a bar with the rate, and say what came from the cache; or a function, which is
+        told how many more sequences are done.
     cached : look the vectors up and keep them, those of ``FEATURES`` too.
 
     Returns
@@ -93,12 +95,16 @@ def embed(
         missing |= ~there
         if there.any():
             blocks[there, column] = values[there]
-    if progress and cached and missing.any():
+    told = progress if callable(progress) else None
+    if told:
+        told(len(windows) - int(missing.sum()))
+    elif progress and cached and missing.any():
         print(f"embeddings: {len(windows) - int(missing.sum()):,} of {len(windows):,} in the cache")
     if missing.any():
         todo = {keys[i]: windows[i] for i in np.flatnonzero(missing)}  # each sequence once
         model = Esm2(weights, precision).to(best_device())
-        vectors = _compute(todo, computed, model, caches, progress)[:, : len(features)]
+        vectors = _compute(todo, computed, model, caches, progress is True, told)
+        vectors = vectors[:, : len(features)]
         row_of = {key: row for row, key in enumerate(todo)}
         blocks[missing] = vectors[[row_of[keys[i]] for i in np.flatnonzero(missing)]]
     return blocks.reshape(len(windows), len(features) * WIDTH)
@@ -111,12 +117,15 @@ def _kind(weights: Weights, precision: torch.dtype, feature: Feature) -> str:
 
 def _compute(
     todo: dict[bytes, str], features: Sequence[Feature], model: Esm2,
-    caches: Sequence[EmbeddingCache], progress: bool,
+    caches: Sequence[EmbeddingCache], progress: bool, told: Callable[[int], object] | None,
 ) -> np.ndarray:  # fmt: skip
     """Vectors float32 [n, features, 320] of n distinct sequences, cached on the way."""
     keys, windows = list(todo), list(todo.values())
     out = np.empty((len(windows), len(features), WIDTH), np.float32)
     batches = list(token_batches([len(w) + 2 for w in windows], BATCH_TOKENS))
+    half = -(-len(batches) // 2)  # long and short proteins in turn, so that all are done evenly
+    turns = zip_longest(batches[:half], batches[: half - 1 : -1])
+    batches = [batch for turn in turns for batch in turn if batch is not None]
     pending: list[int] = []
 
     def flush() -> float:
@@ -139,6 +148,8 @@ def _compute(
             out[batch] = vectors
             pending.extend(batch)
             bar.advance(len(windows[i]) for i in batch)
+            if told:
+                told(len(batch))
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 flushed = flush()
         flush()

@@ -1,4 +1,4 @@
-"""Which proteins resemble which: searches and clusters of MMseqs2, their answers cached.
+"""Which proteins resemble which: searches and clusters of MMseqs2.
 
 MMseqs2 is Steinegger and Söding, Nat Biotechnol 35, 1026 (2017). Proteins are positions in what is
 given, in questions and answers alike.
@@ -8,22 +8,25 @@ al. 1987, doi:10.1073/pnas.84.13.4355): a relative too distant for any single me
 the family.
 """
 
-import hashlib
-import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
-from arg_utils.files import atomic_path, cache_dir
+from arg_utils.homology.answers import (
+    COLUMNS,
+    answer_key,
+    best_first,
+    cached_answer,
+    cached_hits,
+    hit_table,
+)
 from arg_utils.homology.databases import (
     PROTEINS,
-    mmseqs_version,
     pairs_to_align,
     profile_database,
     run_mmseqs,
@@ -31,19 +34,10 @@ from arg_utils.homology.databases import (
     write_by_position,
 )
 
-COLUMNS = {
-    "query": np.int64,
-    "target": np.int64,
-    "identity": np.float64,
-    "bits": np.float64,
-    "evalue": np.float64,
-    "query_coverage": np.float64,
-    "target_coverage": np.float64,
-}
 LOOSEST = 1.0  # expectation value of every search, so that it serves all stricter ones too
-# Words of 5 residues: the table of all words fits a cache, for 6 it takes half a gigabyte. Of few
-# proteins they find more, in half the time.
-SHORT_WORDS = ("-k", "5")
+# Residues of a word, by which candidates are found. MMseqs2's own choice for so few proteins is 6,
+# whose table takes half a gigabyte. With 5 they are found in two thirds of the time, and more.
+SHORT = 5
 _FIELDS = "query,target,fident,bits,evalue,qcov,tcov"
 _PROFILE_FIELDS = "target,query,fident,bits,evalue,tcov,qcov"  # the profile is MMseqs2's query
 
@@ -55,6 +49,7 @@ def search(
     evalue: float = 1e-3,
     sensitivity: float = 5.7,
     max_hits: int = 100,
+    word: int | None = None,
 ) -> pd.DataFrame:
     """All hits of each query among the targets (a query that is itself a target hits itself).
 
@@ -67,6 +62,7 @@ def search(
     evalue : hits with a larger expectation value are not reported.
     sensitivity : MMseqs2's ``-s``: 1 (fast) to 7.5 (sensitive); 5.7 is its default.
     max_hits : at most so many targets pass the prefilter for a query, best first.
+    word : residues of the words that queries and candidates share; MMseqs2 chooses if None.
 
     Returns
     -------
@@ -80,15 +76,15 @@ def search(
         If MMseqs2 fails; its last words are in the message.
     """
     if not len(queries) or (not isinstance(targets, Path) and not len(targets)):
-        return _frame()
+        return hit_table()
     # Mode 3: identities are counted on the alignment, not estimated.
     options = ["-e", str(max(evalue, LOOSEST)), "-s", str(sensitivity)]
-    options += ["--max-seqs", str(max_hits), "--alignment-mode", "3"]
+    options += ["--max-seqs", str(max_hits), "--alignment-mode", "3", *_words(word)]
     if isinstance(targets, Path):
         hits = _hits(queries, targets, options, _FIELDS)
     else:
-        shelf = cache_dir("homology", answer_key("search", options, targets))
-        hits = _answered(shelf, queries, partial(_hits_among, targets, options))
+        key = answer_key("search", options, targets)
+        hits = cached_hits(key, queries, partial(_hits_among, targets, options))
     return hits[hits["evalue"] <= evalue].reset_index(drop=True)
 
 
@@ -101,6 +97,7 @@ def strongest_hits(
     evalue: float = 1e-3,
     sensitivity: float = 5.7,
     max_hits: int = 100,
+    word: int | None = None,
 ) -> pd.DataFrame:
     """Of the hits of `search`, each query's strongest in each group of targets; not cached.
 
@@ -113,10 +110,10 @@ def strongest_hits(
     groups : int64 (n,), the group of each of the n targets, such as its class.
     apart : a number for each query and one for each target, int64: hits whose query and target
         have the same are left out.
-    queries, targets, evalue, sensitivity, max_hits : as of `search`.
+    queries, targets, evalue, sensitivity, max_hits, word : as of `search`.
     """
     if not len(queries) or (not isinstance(targets, Path) and not len(targets)):
-        return _frame()
+        return hit_table()
     with tempfile.TemporaryDirectory(prefix="arg-search-") as name:
         folder = Path(name)
         candidates, scored, chosen = (folder / n for n in ("candidates", "scored", "chosen"))
@@ -124,7 +121,7 @@ def strongest_hits(
         if not isinstance(targets, Path):
             targets = sequence_database(folder / "target", targets)
         pair = (sequence_database(folder / "query", queries), targets)
-        limits = ("-s", str(sensitivity), "--max-seqs", str(max_hits))
+        limits = ("-s", str(sensitivity), "--max-seqs", str(max_hits), *_words(word))
         run_mmseqs("prefilter", *pair, candidates, *limits)
         passing = ("-e", str(evalue), "--alignment-mode")
         run_mmseqs("align", *pair, candidates, scored, *passing, "1")
@@ -135,7 +132,7 @@ def strongest_hits(
         hits = hits.sort_values(["query", "bits", "target"], ascending=[True, False, True])
         first = hits.assign(group=groups[hits["target"]]).drop_duplicates(["query", "group"])
         if first.empty:
-            return _frame()
+            return hit_table()
         pairs_to_align(chosen, first, *pair)
         run_mmseqs("align", *pair, chosen, folder / "answer", *passing, "3")
         return _read_alignments(folder / "answer", pair, _FIELDS)
@@ -170,14 +167,15 @@ def profile_search(
     families : int64 (len(references),), family of each reference protein; -1 leaves it out.
     evalue, sensitivity, max_hits : as of `search`, but ``max_hits`` per profile.
     """
-    options = ["-e", str(evalue), "-s", str(sensitivity), "--max-seqs", str(max_hits), *SHORT_WORDS]
+    options = ["-e", str(evalue), "-s", str(sensitivity), "--max-seqs", str(max_hits)]
+    options += _words(SHORT)
     if not len(queries):
-        return _frame()
+        return hit_table()
     if isinstance(references, Path):
         return _hits(queries, references, options, _PROFILE_FIELDS, profiles=True)
     members = np.asarray(families)
     if not (members >= 0).any():
-        return _frame()
+        return hit_table()
 
     def answer() -> np.ndarray:
         with tempfile.TemporaryDirectory(prefix="arg-profiles-") as name:
@@ -185,7 +183,7 @@ def profile_search(
             return _hits(queries, profiles, options, _PROFILE_FIELDS, profiles=True).to_numpy()
 
     key = answer_key("profiles", options, queries, references, list(map(str, members)))
-    return _frame(cached_answer(key, answer))
+    return hit_table(cached_answer(key, answer))
 
 
 def cluster(sequences: Sequence[str], identity: float = 0.4, coverage: float = 0.8) -> np.ndarray:
@@ -212,59 +210,8 @@ def cluster(sequences: Sequence[str], identity: float = 0.4, coverage: float = 0
     return pd.factorize(groups)[0].astype(np.int64)
 
 
-def answer_key(command: str, options: list[str], *groups: Sequence[str]) -> str:
-    """A name for the answer to this question: a hash over sequences, options and program."""
-    digest = hashlib.sha256(json.dumps([mmseqs_version(), command, options]).encode())
-    for sequences in groups:
-        digest.update(f"\n{len(sequences)}\n".encode())
-        digest.update("\n".join(sequences).encode())
-    return f"{command}-{digest.hexdigest()[:32]}"
-
-
-def cached_answer(key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """The stored answer, or a fresh one, stored."""
-    path = cache_dir("homology") / f"{key}.npy"
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):  # not there, or damaged
-        answer = compute()
-    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-        np.save(handle, answer, allow_pickle=False)
-    return answer
-
-
-def _answered(
-    shelf: Path, queries: Sequence[str], compute: Callable[[Sequence[str]], pd.DataFrame]
-) -> pd.DataFrame:
-    """Hits of the queries, best first: of those asked before from the files on ``shelf``.
-
-    A file holds the hash of each of its queries, and their hits.
-    """
-    names = [hashlib.sha256(query.encode()).hexdigest()[:32] for query in queries]
-    missing, parts = dict(zip(names, queries, strict=True)), []
-
-    def take(held: np.ndarray, hits: pd.DataFrame) -> None:
-        named = hits.assign(name=held[hits["query"]])
-        parts.append(named[named["name"].isin(list(missing))])
-        for name in held.tolist():
-            missing.pop(name, None)
-
-    for path in sorted(shelf.glob("*.npz")):
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                held, table = stored["queries"], stored["hits"]
-        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
-            continue  # damaged: asked again
-        take(held, _frame(table))
-    if missing:
-        held, hits = np.array(list(missing)), compute(list(missing.values()))
-        path = shelf / f"{answer_key('queries', [], list(missing))}.npz"
-        with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-            np.savez(handle, queries=held, hits=hits.to_numpy(np.float64))
-        take(held, hits)
-    places = pd.DataFrame({"name": names, "query": range(len(names))})
-    hits = pd.concat(parts).drop(columns="query").merge(places, on="name")
-    return _best_first(hits[list(COLUMNS)])
+def _words(length: int | None) -> tuple[str, ...]:
+    return ("-k", str(length)) if length else ()
 
 
 def _hits_among(targets: Sequence[str], options: list[str], queries: Sequence[str]) -> pd.DataFrame:
@@ -290,15 +237,4 @@ def _read_alignments(answer: Path, pair: Sequence[Path], fields: str) -> pd.Data
     table = answer.with_suffix(".tsv")
     run_mmseqs("convertalis", *pair, answer, table, "--format-output", fields)
     hits = pd.read_csv(table, sep="\t", names=list(COLUMNS), dtype=np.float64)
-    return _best_first(_frame(hits))
-
-
-def _frame(hits: Any = ()) -> pd.DataFrame:
-    """Hits [n, 7] as a table with the types of `COLUMNS`."""
-    table = np.asarray(hits, dtype=np.float64).reshape(-1, len(COLUMNS))
-    return pd.DataFrame(table, columns=list(COLUMNS)).astype(COLUMNS)
-
-
-def _best_first(hits: pd.DataFrame) -> pd.DataFrame:
-    order = {"query": True, "bits": False, "evalue": True, "target": True}  # ascending?
-    return hits.sort_values(list(order), ascending=list(order.values()), ignore_index=True)
+    return best_first(hit_table(hits))

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from arg_utils.data.proteins import cap_per_class
-from arg_utils.homology.mmseqs import cluster, profile_search, search, strongest_hits
+from arg_utils.homology.mmseqs import SHORT, cluster, profile_search, search, strongest_hits
 from arg_utils.homology.splits import (
     CLUSTER_COVERAGE,
     IDENTITY,
@@ -28,7 +28,7 @@ from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods.frozen import fit_linear, inverse_size, linear_log_probabilities, minimise
 from arg_utils.metrics.calibration import fit_temperature
 
-SEARCH: dict[str, Any] = {"evalue": 1.0}
+SEARCH: dict[str, Any] = {"evalue": 1.0, "word": SHORT}
 NOISE = 35  # bits: among 10^4 proteins, chance alone reaches this in one query of twenty
 PER_FAMILY, PER_CLASS = 20, 2500  # proteins whose evidence the weights are learned on, at most
 NEAR_PARTS = 3

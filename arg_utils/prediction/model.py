@@ -36,7 +36,6 @@ BLOCK_PROTEINS = 4000  # searches cost seconds a block, whatever is in it
 # In blocks of so many, a hit of `evidence.NOISE` bits to the longest of profiles (2,294 residues)
 # has an expectation value of 0.13: the limit of profile searches, 10, decides nothing.
 BLOCK_RESIDUES = 2_000_000
-AT_ONCE = 500  # proteins whose features are computed between two steps of a progress bar
 
 Progress = Callable[[int], object]
 
@@ -114,12 +113,8 @@ class HybridScorer:
     cached: bool = False
 
     def __call__(self, sequences: Sequence[str], progress: Progress) -> Scores:
-        parts = []
-        for start in range(0, len(sequences), AT_ONCE):
-            some = sequences[start : start + AT_ONCE]
-            parts.append(embed(some, FEATURES, self.weights, progress=False, cached=self.cached))
-            progress(len(some))
-        log_p = self.method.head.of_features(np.concatenate(parts))
+        features = embed(sequences, FEATURES, self.weights, progress=progress, cached=self.cached)
+        log_p = self.method.head.of_features(features)
         release_freed_memory()  # MMseqs2 needs a gigabyte
         hits = self.references.hits(sequences)
         best = hit_evidence(hits, self.references.table["label"].to_numpy(), len(sequences))

@@ -12,8 +12,9 @@ import pandas as pd
 
 from arg_utils.data.proteins import Proteins
 from arg_utils.files import cache_dir, file_sha256, locked, write_text
+from arg_utils.homology.answers import answer_key
 from arg_utils.homology.databases import profile_database, sequence_database
-from arg_utils.homology.mmseqs import answer_key, profile_search, strongest_hits
+from arg_utils.homology.mmseqs import profile_search, strongest_hits
 from arg_utils.labels import NONARG
 from arg_utils.methods.evidence import SEARCH, profiled, strongest_first
 
@@ -51,7 +52,7 @@ class References:
 
 
 def best_hit_classes(hits: pd.DataFrame, labels: np.ndarray, queries: int) -> np.ndarray:
-    """Class int64 [queries] by the best hit alone: what the method `best_hit` says.
+    """Class int64 [queries] of the best hit alone.
 
     Parameters
     ----------

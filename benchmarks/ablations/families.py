@@ -30,7 +30,8 @@ from arg_utils.esm2.weights import Weights
 from arg_utils.experiments.workspace import Workspace
 from arg_utils.files import cache_dir
 from arg_utils.fingerprint import closure_fingerprint, fingerprint
-from arg_utils.homology.mmseqs import cached_answer, cluster, search
+from arg_utils.homology.answers import cached_answer
+from arg_utils.homology.mmseqs import cluster, search
 from arg_utils.homology.splits import homology_clusters, related, representatives
 from arg_utils.labels import NONARG
 from arg_utils.methods.base import joined

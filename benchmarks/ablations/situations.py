@@ -15,7 +15,7 @@ from scipy.special import log_softmax, logsumexp
 from torch import nn
 
 from arg_utils.fingerprint import fingerprint
-from arg_utils.homology.mmseqs import cached_answer
+from arg_utils.homology.answers import cached_answer
 from arg_utils.homology.splits import homology_folds, related
 from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods.evidence import balance, draw, stand_for

@@ -7,7 +7,8 @@ from arg_utils.data.fasta import read_fasta
 from arg_utils.data.proteins import Record
 from arg_utils.errors import UserError
 from arg_utils.homology import mmseqs, splits
-from arg_utils.homology.mmseqs import COLUMNS, best_hits
+from arg_utils.homology.answers import COLUMNS
+from arg_utils.homology.mmseqs import best_hits
 from arg_utils.homology.splits import (
     homology_clusters,
     homology_fold,
