@@ -77,7 +77,8 @@ def form_row(name: str, quick: bool, repeats: int) -> dict:
         for contender in made:  # what is prepared for each number of rows, and memory
             if contender.name not in SLOW:
                 contender.run(*scenarios.columns(sample))
-        tasks[task] = scenarios.timed(made, sample, repeats, task == "features", once=("esm_cpp",))
+        flops = measure.forward_flops if task == "features" else measure.training_flops
+        tasks[task] = scenarios.timed(made, sample, repeats, flops, once=("esm_cpp",))
     spent = {task: found["seconds"] for task, found in tasks.items()}
     against = {
         f"{prefix}_vs_{label}": measure.ratio(spent[task]["ours"], spent[task][other])
@@ -97,6 +98,7 @@ def form_row(name: str, quick: bool, repeats: int) -> dict:
         "precision": str(best_precision()).removeprefix("torch."),
         "date": datetime.date.today().isoformat(), **against,
         "gemm_fraction": report.product_fraction(tasks["features"])["gemm_fraction"],
+        "lora_gemm_fraction": report.product_fraction(tasks["training"])["gemm_fraction"],
         "residues_per_second": rates, "kept_under_load": loaded, "repeats": repeats,
         "proteins": sizes, "torch": machine["torch"], "weights": weights.name,
     }  # fmt: skip

@@ -23,10 +23,10 @@ def ratios(tasks: dict) -> dict[str, float]:
     return found
 
 
-def product_fraction(features: dict) -> dict:
-    """How near our forward pass comes to the machine's rate of large matrix products."""
-    own = [n / s for n, s in zip(features["flops"], features["seconds"]["ours"], strict=True)]
-    peak = features["product_rate"]
+def product_fraction(task: dict) -> dict:
+    """How near this library comes to the machine's rate of large matrix products in a task."""
+    own = [n / s for n, s in zip(task["flops"], task["seconds"]["ours"], strict=True)]
+    peak = task["product_rate"]
     return {
         "gemm_fraction": median(o / p for o, p in zip(own, peak, strict=True)),
         "forward_gflops": median(own) / 1e9,

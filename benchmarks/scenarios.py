@@ -1,6 +1,6 @@
 """The things timed: both tasks in interleaved repeats, the course's protocol, scaling, memory."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from statistics import median
 
 import numpy as np
@@ -16,7 +16,7 @@ from arg_utils.esm2.weights import WIDTH, Weights
 from arg_utils.methods.course import Examples, StagedTrainer, new_head
 from arg_utils.settings import StagedTraining
 from benchmarks import contenders
-from benchmarks.measure import forward_flops, product_rate, representative, seconds
+from benchmarks.measure import product_rate, representative, seconds
 
 TOLERANCE = 1e-3  # between float32 features of two contenders, largest difference of all
 COUNTED = 64  # residues of each protein where cost against their number is measured
@@ -64,30 +64,30 @@ def timed(
     made: Sequence[contenders.Contender],
     sample: Sequence[Record],
     repeats: int,
-    product: bool,
+    flops: Callable[[Sequence[int]], int],
     once: Collection[str] = ONCE,
 ) -> dict:
     """Seconds of every contender on the whole sample, in each of the repeats.
 
     All contenders (those of ``once`` in the first repeat alone) run one after another, the first
-    one changing from repeat to repeat; with ``product`` the machine's rate of products is measured
-    too. The first repeat also pays for what is prepared on first use; the median does not.
+    one changing from repeat to repeat, and the machine's rate of products is measured. ``flops``
+    counts the operations of sequences of so many tokens. The first repeat also pays for what is
+    prepared on first use; the median does not.
     """
     data, count = columns(sample), sum(len(r.sequence) for r in sample)
-    flops = forward_flops([len(r.sequence) + 2 for r in sample])
+    counted = flops([len(r.sequence) + 2 for r in sample])
     spent: dict[str, list[float]] = {c.name: [] for c in made}
     peak, device = [], best_device()
     for number in range(repeats):
         for contender in [*made[number % len(made) :], *made[: number % len(made)]]:
             if number == 0 or contender.name not in once:
                 spent[contender.name].append(seconds(lambda c=contender: c.run(*data)))
-        if product:
-            peak.append(product_rate(best_precision(device), device))
+        peak.append(product_rate(best_precision(device), device))
     return {
         "seconds": spent,
         "proteins": [len(sample)] * repeats,
         "residues": [count] * repeats,
-        "flops": [flops] * repeats,
+        "flops": [counted] * repeats,
         "product_rate": peak,
     }
 

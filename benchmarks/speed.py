@@ -114,14 +114,15 @@ def times(sizes: dict, repeats: int, held: dict[str, dict[str, float]]) -> dict:
         for task in ("features", "training", "protocol")
     }
     say("features")
+    forward, training = measure.forward_flops, measure.training_flops
     made = scenarios.make("features", weights)
     apart = scenarios.differences(made, samples["features"][:4])
-    tasks = {"features": scenarios.timed(made, samples["features"], repeats, True)}
+    tasks = {"features": scenarios.timed(made, samples["features"], repeats, forward)}
     say("scaling")
     scaled = scenarios.scaling(made, everything, sizes["counts"], sizes["lengths"])
     say("training")
     trainers = scenarios.make("training", weights)
-    tasks["training"] = scenarios.timed(trainers, samples["training"], repeats, False)
+    tasks["training"] = scenarios.timed(trainers, samples["training"], repeats, training)
     say("the course's whole protocol")
     few = measure.representative(samples["protocol"], sizes["naive_epoch"])
     course = scenarios.protocol(samples["protocol"], few, weights)

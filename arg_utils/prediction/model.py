@@ -32,7 +32,7 @@ from arg_utils.prediction.searches import (
 
 SHIPPED = Path(__file__).parent / "shipped"
 MANIFEST, FORMAT = "manifest.json", 1
-BLOCK_PROTEINS = 4000  # searches cost seconds a block, whatever is in it
+BLOCK_PROTEINS = 8000  # searches cost seconds a block, whatever is in it
 # In blocks of so many, a hit of `evidence.NOISE` bits to the longest of profiles (2,294 residues)
 # has an expectation value of 0.13: the limit of profile searches, 10, decides nothing.
 BLOCK_RESIDUES = 2_000_000

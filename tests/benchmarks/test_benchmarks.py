@@ -25,6 +25,8 @@ def test_operations_of_one_block_counted_by_hand():
     by_hand = projections + feed_forward + scores + mixing
     assert measure.forward_flops([3], layers=1, width=2) == by_hand
     assert measure.forward_flops([3, 3], layers=6, width=2) == 12 * by_hand
+    back = 3 * (24 * 4 - 6 * 4) + 5 * 2 * 9 * 2  # layers but q, k, v of the first block; attention
+    assert measure.training_flops([3], layers=1, width=2) == by_hand + back
 
 
 def test_names_go_to_hugging_face_and_back():
@@ -127,7 +129,7 @@ def test_timed_scaling_protocol_and_reports(weights, some_proteins, monkeypatch)
     monkeypatch.setattr(scenarios, "ROW_TOKENS", 40)
     names = ("naive", "ours", "ours_sdpa")
     made = [contenders.features_contender(n, weights) for n in names]
-    found = scenarios.timed(made, some_proteins, 2, True)
+    found = scenarios.timed(made, some_proteins, 2, lambda tokens: sum(tokens))
     assert {n: len(s) for n, s in found["seconds"].items()} == {"naive": 2, "ours": 2,
                                                                "ours_sdpa": 1}  # fmt: skip
     assert found["residues"] == [sum(len(r.sequence) for r in some_proteins)] * 2

@@ -1,6 +1,9 @@
 """The data set groups and caps by label; batches are a partition, computed side by side."""
 
+import platform
 import re
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -22,6 +25,7 @@ from arg_utils.esm2.batches import (
     in_parallel,
     shuffled_batches,
 )
+from arg_utils.files import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +197,38 @@ def test_a_step_that_is_not_long_says_nothing(monkeypatch, capsys):
         clock.now = 5000.0
         bar.advance([1])
     assert "minutes" not in capsys.readouterr().err
+
+
+HELD = """
+import sys, threading
+import torch
+from arg_utils.esm2.batches import keep_freed_memory, release_freed_memory
+
+def megabytes():
+    pages = int(open("/proc/self/statm").read().split()[1])
+    return pages * 4096 / 1e6
+
+def step():  # as a step of training: several large tensors, all freed at its end
+    tensors = [torch.ones(2_000_000) for _ in range(20)]
+
+if "keep" in sys.argv:
+    keep_freed_memory()
+torch.ones(1)
+before = megabytes()
+thread = threading.Thread(target=step)
+thread.start()
+thread.join()
+held = megabytes() - before
+release_freed_memory()
+print(held, megabytes() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc's memory")
+@pytest.mark.parametrize("words", [["keep"], []])
+def test_what_threads_free_is_kept_for_the_next_step_until_it_is_released(words):
+    command = [sys.executable, "-c", HELD, *words]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    held, released = map(float, said.split())
+    assert (held > 100) == bool(words)  # of 160 MB
+    assert released < 60

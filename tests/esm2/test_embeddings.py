@@ -139,6 +139,16 @@ def test_what_heads_need_is_kept_with_whatever_is_computed(weights, no_forward):
     assert np.array_equal(found[:, 320:640], quick(PROTEINS, weights))
 
 
+def test_a_listener_is_told_of_every_sequence_the_cached_ones_first(weights, monkeypatch, capsys):
+    quick(PROTEINS[:2], weights)
+    monkeypatch.setattr(embeddings, "BATCH_TOKENS", 60)
+    told = []
+    found = embed(PROTEINS, weights=weights, precision=FLOAT, progress=told.append)
+    assert told == [2, 1, 1]
+    assert capsys.readouterr().out == ""
+    assert (found == quick(PROTEINS, weights, cached=False)).all()
+
+
 @pytest.mark.parametrize("harm", ["flip", "cut"])
 def test_damage_is_noticed_and_computed_again(weights, own_cache, harm):
     first = quick(PROTEINS, weights)
