@@ -18,7 +18,8 @@ from arg_utils.files import atomic_path
 
 ATTENTION_MODULES = ("q_proj", "k_proj", "v_proj", "out_proj")
 BLOCK_MODULES = (*ATTENTION_MODULES, "fc1", "fc2")
-KERNEL_WIDTH = 32  # in or out: what the kernel takes is a multiple of it
+Factors = tuple[torch.Tensor, torch.Tensor]  # of an update, float32 [r, in] and [out, r]
+KERNEL_WIDTH = 32  # the kernel takes layers whose width, in and out, is a multiple of it
 
 
 def to_lora(linear: nn.Linear, r: int, alpha: int, dropout: float = 0.0) -> loralib.Linear:
@@ -132,11 +133,8 @@ def is_adapted(module: nn.Linear) -> bool:
     return isinstance(module, loralib.Linear) and module.r > 0 and not module.merged
 
 
-def lora_factors(modules: Sequence[Any]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Factors of the update of each layer, float32 [r, in] and [out, r].
-
-    The second holds the scaling; r is 0 where there is no update.
-    """
+def lora_factors(modules: Sequence[Any]) -> list[Factors]:
+    """Factors of the update of each layer, scaling included; r is 0 where there is no update."""
     return [
         (m.lora_A, m.lora_B * m.scaling)
         if is_adapted(m)
@@ -146,10 +144,7 @@ def lora_factors(modules: Sequence[Any]) -> list[tuple[torch.Tensor, torch.Tenso
 
 
 def merged_product(
-    x: torch.Tensor,
-    factors: Sequence[tuple[torch.Tensor, torch.Tensor]],
-    merged: Matrix,
-    kernel: Kernel | None = None,
+    x: torch.Tensor, factors: Sequence[Factors], merged: Matrix, kernel: Kernel | None = None
 ) -> torch.Tensor:
     """``x @ weight.T + bias`` [N, out], where ``merged`` holds the updates ``up @ down`` of layers.
 
@@ -160,7 +155,7 @@ def merged_product(
 
     Parameters
     ----------
-    x : [N, in]. factors : of each of the layers side by side, float32 [r, in] and [own out, r].
+    x : [N, in]. factors : of each of the layers side by side.
     merged : [out, in], of the type of ``x``; gets no gradient.
     """
     return _MergedProduct.apply(x, merged, kernel, *(f for pair in factors for f in pair))
@@ -188,7 +183,7 @@ class _MergedProduct(torch.autograd.Function):
 
 def _factor_gradients(
     x: torch.Tensor, grad: torch.Tensor, down: torch.Tensor, up: torch.Tensor, kernel: Kernel | None
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> Factors:
     if kernel is None or not len(down) or len(up) % KERNEL_WIDTH or x.shape[1] % KERNEL_WIDTH:
         grad_down = (grad @ up.to(x.dtype)).T @ x
         grad_up = ((x @ down.to(x.dtype).T).T @ grad).T

@@ -22,10 +22,9 @@ from arg_utils.esm2 import fastest
 from arg_utils.esm2.attention import Matrix, Packing, add_norm, attention, gelu, product
 from arg_utils.esm2.batches import ALPHABET, encode
 from arg_utils.esm2.kernel import FORMS, chosen_form, supported_forms
-from arg_utils.esm2.lora import is_adapted, lora_factors, merged_product
+from arg_utils.esm2.lora import Factors, is_adapted, lora_factors, merged_product
 from arg_utils.esm2.weights import HEADS, LAYERS, WIDTH, Weights, load_weights
 
-Linears = tuple[nn.Linear, ...]
 TOKEN_DROPOUT = 1 - 0.15 * 0.8  # fair-esm scales embeddings by this when nothing is masked
 
 
@@ -50,17 +49,6 @@ def best_precision(device: torch.device | str = "cpu") -> torch.dtype:
 def best_device() -> torch.device:
     """A CUDA device if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def linear_layers(block: Any) -> tuple[Linears, Linears, Linears, Linears]:
-    """A block's linear layers in their order; those that read the same numbers stand together."""
-    attend = block.self_attn
-    together = attend.q_proj, attend.k_proj, attend.v_proj
-    return together, (attend.out_proj,), (block.fc1,), (block.fc2,)
-
-
-def _is_trained(linear: nn.Linear) -> bool:
-    return linear.weight.requires_grad or linear.bias.requires_grad
 
 
 class Esm2(nn.Module):
@@ -129,38 +117,33 @@ class Esm2(nn.Module):
         is overwritten.
         """
         layer, kernel = self.layers[index], fastest.kernel_for(hidden.device, self.precision)
-        norms = layer.self_attn_layer_norm, layer.final_layer_norm
-        queries_keys_values, mix, widen, narrow = linear_layers(layer)
+        attend, norms = layer.self_attn, (layer.self_attn_layer_norm, layer.final_layer_norm)
         hidden, normed = add_norm(hidden, update, norms[0], self.precision, kernel)
-        qkv = self._project(queries_keys_values, normed)
+        qkv = self._project((attend.q_proj, attend.k_proj, attend.v_proj), normed)
         mixed = attention(qkv.view(len(hidden), 3, HEADS, WIDTH // HEADS), packing, kernel)
-        update = self._project(mix, mixed.flatten(1))
+        update = self._project((attend.out_proj,), mixed.flatten(1))
         hidden, normed = add_norm(hidden, update, norms[1], self.precision, kernel)
-        return hidden, self._project(narrow, gelu(self._project(widen, normed), kernel))
+        wide = gelu(self._project((layer.fc1,), normed), kernel)
+        return hidden, self._project((layer.fc2,), wide)
 
-    def _project(self, modules: Linears, x: torch.Tensor) -> torch.Tensor:
+    def _project(self, modules: tuple[nn.Linear, ...], x: torch.Tensor) -> torch.Tensor:
         """Outputs of linear layers side by side, by one product; LoRA on any of them included."""
-        adapted: list[Any] = [module for module in modules if is_adapted(module)]
-        if self._merges(modules):
+        adapted = [module for module in modules if is_adapted(module)]
+        trained = any(m.weight.requires_grad or m.bias.requires_grad for m in modules)
+        dropout: Any = adapted[0].lora_dropout if adapted else None  # a module, or a function
+        drops = self.training and isinstance(dropout, nn.Dropout) and dropout.p > 0
+        factors = lora_factors(modules) if adapted else None
+        if factors and not (drops or trained):
             kernel = fastest.kernel_for(x.device, self.precision)
-            return merged_product(x, lora_factors(modules), self._merged_matrix(modules), kernel)
-        trained = any(_is_trained(module) for module in modules)
+            return merged_product(x, factors, self._merge(modules, factors), kernel)
         base = F.linear(x, *self._stack(modules)) if trained else product(x, self._matrix(modules))
-        if not adapted:
+        if factors is None:
             return base
-        dropped = adapted[0].lora_dropout(x)
-        pairs = ((down.to(x.dtype), up.to(x.dtype)) for down, up in lora_factors(modules))
+        dropped = dropout(x)
+        pairs = ((down.to(x.dtype), up.to(x.dtype)) for down, up in factors)
         return base + torch.cat([dropped @ down.T @ up.T for down, up in pairs], dim=1)
 
-    def _merges(self, modules: Linears) -> bool:
-        """Whether LoRA's update becomes part of the matrix: it is frozen, and nothing drops out."""
-        adapted: list[Any] = [module for module in modules if is_adapted(module)]
-        if not adapted or any(_is_trained(module) for module in modules):
-            return False
-        dropout = adapted[0].lora_dropout  # a module, or a function
-        return not (self.training and isinstance(dropout, nn.Dropout) and dropout.p > 0)
-
-    def _matrix(self, modules: Linears) -> Matrix:
+    def _matrix(self, modules: tuple[nn.Linear, ...]) -> Matrix:
         """The layers as one matrix in the working precision; kept, for they are frozen."""
         tensors = [t for module in modules for t in (module.weight, module.bias)]
         state = [self.precision, *((t.data_ptr(), t._version) for t in tensors)]
@@ -171,23 +154,24 @@ class Esm2(nn.Module):
                 found = self._frozen[id(modules[0])] = state, Matrix.new(*self._stack(modules))
         return found[1]
 
-    @torch.no_grad()
-    def _merged_matrix(self, modules: Linears) -> Matrix:
-        """The same with LoRA's updates added, anew each time unless inside `parameters_fixed`.
+    def _merge(self, modules: tuple[nn.Linear, ...], factors: Sequence[Factors]) -> Matrix:
+        """The same with LoRA's updates added, anew each time unless no parameter can have changed.
 
-        A fused optimizer changes parameters without raising their version: nothing tells when.
+        A fused optimizer changes them without raising their version, so nothing tells when.
         """
         merged = {} if self._merged is None else self._merged
         if id(modules[0]) not in merged:
-            merged[id(modules[0])] = Matrix.new(*self._stack(modules, merged=True))
+            with torch.no_grad():
+                merged[id(modules[0])] = Matrix.new(*self._stack(modules, factors))
         return merged[id(modules[0])]
 
-    def _stack(self, modules: Linears, merged: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights, with LoRA's updates if they are ``merged``, and biases side by side."""
+    def _stack(
+        self, modules: tuple[nn.Linear, ...], factors: Sequence[Factors] = ()
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights and biases side by side, with LoRA's updates if ``factors`` give them."""
         weights: list[torch.Tensor] = [module.weight for module in modules]
-        if merged:
-            pairs = zip(weights, lora_factors(modules), strict=True)
-            weights = [torch.addmm(weight, up, down) for weight, (down, up) in pairs]
+        for place, (down, up) in enumerate(factors):
+            weights[place] = torch.addmm(weights[place], up, down)
         weight = torch.cat(weights) if len(modules) > 1 else weights[0]
         bias = torch.cat([m.bias for m in modules]) if len(modules) > 1 else modules[0].bias
         return weight.to(self.precision), bias.to(self.precision)
