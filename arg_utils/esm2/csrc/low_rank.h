@@ -3,7 +3,7 @@
 //
 // As four thin products they would read x and g twice each and leave most of every vector idle, since a
 // rank is about 8. Here some rows of x and g at a time are used for all four while they are in a near cache.
-// Sums are float32; x and g are of type T, float or bfloat16, their widths multiples of 16.
+// Sums are float32; x and g are of type T, float or bfloat16, their widths multiples of 32.
 
 #pragma once
 
@@ -59,7 +59,7 @@ inline void gather(const T *rows, int64_t stride, int count, const float *produc
 }
 
 struct LowRank {
-  int in, out, rank; // widths of x and g, multiples of 2 kLanes
+  int in, out, rank; // widths of x and g, and of what lies between them
 };
 
 // `grad`'s rows lie `stride` numbers apart. Returns 1 when scratch memory could not be had, else 0.
