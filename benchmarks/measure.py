@@ -30,7 +30,7 @@ def forward_flops(tokens: Sequence[int], layers: int = LAYERS, width: int = WIDT
 
 
 def training_flops(tokens: Sequence[int], layers: int = LAYERS, width: int = WIDTH) -> int:
-    """The same of a training step: forward, the gradients of what lies between layers, and LoRA's.
+    """The same of a training step with LoRA in all blocks: forward, and gradients of activations.
 
     Gradients through the frozen layers (none into the first block's q, k and v) cost what the
     layers do, those of attention five products where forward has two. LoRA's own products, a few

@@ -171,7 +171,7 @@ def keep_freed_memory() -> None:
     """Let the C library keep what threads free, if it is glibc; once for the whole process.
 
     It otherwise gives the activations of each training step back to the system, and the next step
-    waits for as many fresh pages: 4 % of a step with AVX2.
+    waits for as many fresh pages.
     """
     if mallopt := getattr(_c_library(), "mallopt", None):
         trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # malloc.h

@@ -36,7 +36,7 @@ from arg_utils.homology.databases import (
 
 LOOSEST = 1.0  # expectation value of every search, so that it serves all stricter ones too
 # Residues of a word, by which candidates are found. MMseqs2's own choice for so few proteins is 6,
-# whose table takes half a gigabyte. With 5 they are found in two thirds of the time, and more.
+# whose table takes half a gigabyte. With 5 they are found in less time, and more.
 SHORT = 5
 _FIELDS = "query,target,fident,bits,evalue,qcov,tcov"
 _PROFILE_FIELDS = "target,query,fident,bits,evalue,tcov,qcov"  # the profile is MMseqs2's query
