@@ -41,15 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     data = command(_data, "build the open data, or locate yours, and count")
     data.add_argument("--data", metavar="DIR", type=Path, help="a folder to check (else ARG_DATA)")
     command(_weights, "fetch or locate the ESM-2 weights, and name them")
-    fit = command(_fit, "fit a method on train.fasta and val.fasta")
-    _data_option(fit)
-    fit.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
-    fit.add_argument("--method", help="see README; by default the hybrid")
-    fit.add_argument(
-        "--profile",
-        help="smoke, short, laptop, longer or full (else ARG_PROFILE, laptop or, if slow, short)",
-    )
-    fit.add_argument("--seed", type=int, help="of sampling and initialisation (0)")
+    _fit_options(command(_fit, "fit a method on train.fasta and val.fasta"))
     submit = command(_submit, "predict test.fasta and write the submission")
     _data_option(submit)
     submit.add_argument("--run", dest="fitted", metavar="RUN", type=Path, required=True)
@@ -112,6 +104,22 @@ def _predict_options(predict: argparse.ArgumentParser) -> None:
     genes.add_argument("--closed", action="store_true", help="no gene runs off a contig's end")
 
 
+def _fit_options(fit: argparse.ArgumentParser) -> None:
+    _data_option(fit)
+    fit.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
+    fit.add_argument("--method", help="see README; by default the hybrid")
+    fit.add_argument(
+        "--profile",
+        help="smoke, short, laptop, longer or full (else ARG_PROFILE, laptop or, if slow, short)",
+    )
+    fit.add_argument("--seed", type=int, help="of sampling and initialisation (0)")
+
+
+def _data_option(parser: argparse.ArgumentParser) -> None:
+    text = "folder with FASTA files in the competition's format"
+    parser.add_argument("--data", metavar="DIR", type=Path, required=True, help=text)
+
+
 def _command(
     commands: Any, function: Callable[[Options], int | None], text: str
 ) -> argparse.ArgumentParser:
@@ -122,21 +130,15 @@ def _command(
     return parser
 
 
-def _data_option(parser: argparse.ArgumentParser) -> None:
-    text = "folder with FASTA files in the competition's format"
-    parser.add_argument("--data", metavar="DIR", type=Path, required=True, help=text)
-
-
 def _predict(options: Options) -> int:
     from arg_utils.prediction.engine import check_request, predict_files
     from arg_utils.prediction.model import load_model, model_of
     from arg_utils.prediction.reading import ReadingOptions
 
-    skipped = 0
+    skipped: list[str] = []
 
     def skip_bad(fault: str) -> None:
-        nonlocal skipped
-        skipped += 1
+        skipped.append(fault)
         print(f"skipped: {fault}", file=sys.stderr)
 
     reading = ReadingOptions(
@@ -165,8 +167,8 @@ def _predict(options: Options) -> int:
         return 130
     print(f"{counted(done.proteins, 'protein')}, {counted(done.args, 'ARG')}", file=sys.stderr)
     if skipped:
-        print(f"{counted(skipped, 'bad record')} skipped", file=sys.stderr)
-    return int(skipped > 0)
+        print(f"{counted(len(skipped), 'bad record')} skipped", file=sys.stderr)
+    return int(bool(skipped))
 
 
 def _model(options: Options) -> None:
@@ -276,9 +278,11 @@ def _tables(options: Options) -> int:
     from arg_utils.reporting.documents import update_documents
 
     stale = update_documents(check=options.check)
-    for name in stale if options.check else ():
+    if not options.check:
+        return 0
+    for name in stale:
         print(f"{name} is out of date; rewrite it: python -m arg_utils tables", file=sys.stderr)
-    return int(options.check and bool(stale))
+    return int(bool(stale))
 
 
 def _ladder(options: Options) -> None:

@@ -63,7 +63,7 @@ def class_index(name: str) -> int | None:
     >>> class_index("Beta-lactams") == class_index("beta_lactam") == 11
     True
     """
-    return INDEX.get(name, _SPELLINGS.get(_normal(name)))
+    return _SPELLINGS.get(_normal(name))
 
 
 def parse_label(text: str) -> int:

@@ -4,7 +4,7 @@ Also where a run writes: ``runs/<data>-<profile>/``, or the folder ``ARG_OUTPUT`
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,8 @@ class LoraBlocks:
     folds: tuple[int, ...] = (0,)  # homology folds tested: training is expensive
 
 
-def _all_blocks(**changes: Any) -> LoraBlocks:
-    """Settings that train all six blocks themselves, at a tenth of LoRA's learning rate."""
-    return LoraBlocks(r=0, top_blocks=6, learning_rate=1e-4, **changes)
+# All six blocks are trained themselves, at a tenth of LoRA's learning rate.
+_ALL_BLOCKS = LoraBlocks(r=0, top_blocks=6, learning_rate=1e-4)
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,10 @@ class Profile:
 
     name: str
     seed: int = 0
-    staged: StagedTraining = field(default_factory=StagedTraining)
-    lora_classifier: LoraClassifier = field(default_factory=LoraClassifier)
-    lora_blocks: LoraBlocks = field(default_factory=LoraBlocks)
-    full_finetuning: LoraBlocks = field(default_factory=_all_blocks)
+    staged: StagedTraining = StagedTraining()
+    lora_classifier: LoraClassifier = LoraClassifier()
+    lora_blocks: LoraBlocks = LoraBlocks()
+    full_finetuning: LoraBlocks = _ALL_BLOCKS
     max_records: int | None = None  # cap per class on the whole data set: only to try things out
     seeds: tuple[int, ...] = (0,)
     homology_folds: tuple[int, ...] = (0, 1, 2, 3, 4)  # which are tested
@@ -83,7 +82,7 @@ PROFILES: dict[str, Profile] = {
         "smoke",
         staged=StagedTraining(epochs=2, max_per_class=8),
         lora_blocks=LoraBlocks(epochs=1, max_per_class=4, watch_per_class=4),
-        full_finetuning=_all_blocks(epochs=1, max_per_class=4, watch_per_class=4),
+        full_finetuning=replace(_ALL_BLOCKS, epochs=1, max_per_class=4, watch_per_class=4),
         max_records=12,
         homology_folds=(0,),
     ),
@@ -92,13 +91,13 @@ PROFILES: dict[str, Profile] = {
     "longer": Profile(
         "longer",
         lora_blocks=LoraBlocks(**_LONGER),
-        full_finetuning=_all_blocks(**_LONGER),
+        full_finetuning=replace(_ALL_BLOCKS, **_LONGER),
         homology_folds=(0,),  # where blocks are trained: all methods on the same proteins
     ),
     "full": Profile(
         "full",
         lora_blocks=LoraBlocks(top_blocks=6, epochs=12, **_WHOLE),
-        full_finetuning=_all_blocks(epochs=12, **_WHOLE),
+        full_finetuning=replace(_ALL_BLOCKS, epochs=12, **_WHOLE),
         seeds=(0, 1, 2),
     ),
 }

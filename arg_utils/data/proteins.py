@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -61,6 +61,12 @@ def cap_per_class(labels: ArrayLike, most: int | None, seed: int = 0) -> np.ndar
     order = np.random.default_rng(seed).permutation(len(classes))
     chosen = [order[classes[order] == index][:most] for index in range(NUM_CLASSES)]
     return np.sort(np.concatenate(chosen))
+
+
+def with_unique_ids(records: Sequence[Record]) -> list[Record]:
+    """The records under their `unique_ids`."""
+    ids = unique_ids(record.id for record in records)
+    return [replace(record, id=name) for record, name in zip(records, ids, strict=True)]
 
 
 def unique_ids(ids: Iterable[str]) -> list[str]:

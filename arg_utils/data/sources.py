@@ -41,7 +41,13 @@ NO_FILES = (
     ((b"\xff\xfe\0\0", b"\0\0\xfe\xff"), "UTF-32 text; save it as UTF-8"),
     ((b"\xff\xfe", b"\xfe\xff", b">\0", b"\0>"), "UTF-16 text; save it as UTF-8"),
 )  # fmt: skip
-ARCHIVES = {b"PK\x03\x04": "zip", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar"}
+# First bytes by where they stand.
+ARCHIVES = {
+    (0, b"PK\x03\x04"): "zip",
+    (0, b"7z\xbc\xaf\x27\x1c"): "7z",
+    (0, b"Rar!"): "rar",
+    (257, b"ustar"): "tar",
+}
 
 
 class Source(io.RawIOBase):
@@ -129,12 +135,16 @@ def open_source(path: Path | str) -> Iterator[io.BufferedReader]:
                 if source.head.startswith(tuple(COMPRESSED)):
                     raise UserError(f"{name} is compressed twice; decompress it once.")
                 break
-        archives = [kind for magic, kind in ARCHIVES.items() if source.head.startswith(magic)]
-        if archives or source.head[257:262] == b"ustar":
-            kind = archives[0] if archives else "tar"
-            raise UserError(f"{name} is a {kind} archive; unpack it and give the files in it.")
-        start = source.head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-        for starts, what in NO_FILES:
-            if start.startswith(starts):
-                raise UserError(f"{name} is {what}.")
+        _refuse_no_file(name, source.head)
         yield io.BufferedReader(source)
+
+
+def _refuse_no_file(name: str, head: bytes) -> None:
+    """Refuse what is an archive of files, or stands in the place of one, by its first bytes."""
+    for (place, magic), kind in ARCHIVES.items():
+        if head.startswith(magic, place):
+            raise UserError(f"{name} is a {kind} archive; unpack it and give the files in it.")
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for starts, what in NO_FILES:
+        if start.startswith(starts):
+            raise UserError(f"{name} is {what}.")

@@ -19,7 +19,6 @@ from arg_utils.files import write_text
 from arg_utils.labels import CLASSES, NUM_CLASSES, parse_label, unknown_classes
 
 COLUMNS = ["id", "label"]
-UNSURE = "uncertain"
 VALID = frozenset(str(index) for index in range(NUM_CLASSES))
 
 
@@ -51,7 +50,7 @@ def write_answers(
         "id": list(ids),
         "class": names,
         "probability": highest.round(4),
-        "answer": np.where(answered, names, UNSURE),
+        "answer": np.where(answered, names, "uncertain"),
     }
     return write_text(path, pd.DataFrame(columns).to_csv(index=False, lineterminator="\n"))
 
@@ -78,10 +77,7 @@ def read_key(path: Path, test_ids: Sequence[str]) -> np.ndarray:
 
     Its columns ``id`` and ``label`` (class name or index) are read by name; others do not matter.
 
-    Raises
-    ------
-    UserError
-        Naming the line, if an id is missing, foreign or doubled, or a label is none.
+    `UserError` with the line if an id is missing, foreign or doubled, or a label is none.
     """
     wanted, labels = set(test_ids), dict[str, int]()
     unknown: dict[str, list[int]] = {}  # label: lines
@@ -162,9 +158,9 @@ def _check(text: str, ids: Sequence[str], path: str) -> None:
 
 def _fault(row: list[str], line: int, wanted: set[str], seen: dict[str, int]) -> str | None:
     """What is wrong with a row of a submission, and what to do."""
-    if line == 1 and row and row[0].startswith("\ufeff"):
-        return "the file starts with a byte order mark; save it as UTF-8 without"
     if line == 1:
+        if row and row[0].startswith("\ufeff"):
+            return "the file starts with a byte order mark; save it as UTF-8 without"
         return None if row == COLUMNS else f"the header is {','.join(row)!r}; write id,label"
     if not "".join(row).strip():
         return "the line is blank; remove it"

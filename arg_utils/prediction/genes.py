@@ -16,75 +16,71 @@ SAME_GENE = 0.8  # identity from which a protein counts as the gene itself, not 
 
 
 class Caution(NamedTuple):
-    """Genes by the pattern of their names, the flag they get, and why.
+    """Genes by the pattern of their names in any case, the flag they get, and why.
 
     It holds ``below`` an identity: an acquired gene is itself no caution, its relatives are.
     """
 
     flag: str
-    names: re.Pattern[str]
+    names: str
     reason: str
     below: float = math.inf
 
 
-def _caution(flag: str, names: str, reason: str, below: float = math.inf) -> Caution:
-    return Caution(flag, re.compile(names, re.IGNORECASE), reason, below)
-
-
 CAUTIONS = (
-    _caution(ACCESSORY, r"van[HTWXYZK]\w*", "a van operon's enzymes beside its ligase"),
-    _caution(
+    Caution(ACCESSORY, r"van[HTWXYZK]\w*", "a van operon's enzymes beside its ligase"),
+    Caution(
         ACCESSORY,
         r"(acr[AE]|mex[ACEHJMPVXY]|mdt[AEN]|emr[AK]|mac|amr|bpe[AE]|ceo|oqx|mds|mtrC|mux|lpe|"
         r"sme[AD]|ade[AFI])A?",
         "adaptor of a pump",
     ),
-    _caution(
+    Caution(
         ACCESSORY,
         r"tolC|op[rm][A-Z]|opcM|mtrE|sme[CF]|ade[CHK]|mdtP|mdsC|cmeC",
         "outer membrane channel of pumps",
     ),
-    _caution(ACCESSORY, r"mexG", "acts beside the pump of its operon"),
-    _caution(REGULATOR, r"van[RSU]\w*", "a van operon's regulators"),
-    _caution(
+    Caution(ACCESSORY, r"mexG", "acts beside the pump of its operon"),
+    Caution(REGULATOR, r"van[RSU]\w*", "a van operon's regulators"),
+    Caution(
         REGULATOR,
         r"mar[AR]|sox[RS]|rob|ramA|(ram|mex|acr|tet|oqx|mtr|emr)R|nal[CD]|nfxB|mexT|ade[LN]",
         "transcription of pumps",
     ),
-    _caution(REGULATOR, r"bla(I|R1?)|mec(I|R\d?)|ampR", "transcription of beta-lactamases, mecA"),
-    _caution(REGULATOR, r"(bae|cpx|pho|evg|ade|sme|par|arl)[RS]|cpxA|phoQ|evgA", "two components"),
-    _caution(RELATIVE, r"mec[A-D]", "penicillin-binding proteins", SAME_GENE),
-    _caution(
+    Caution(REGULATOR, r"bla(I|R1?)|mec(I|R\d?)|ampR", "transcription of beta-lactamases, mecA"),
+    Caution(REGULATOR, r"(bae|cpx|pho|evg|ade|sme|par|arl)[RS]|cpxA|phoQ|evgA", "two components"),
+    Caution(RELATIVE, r"mec[A-D]", "penicillin-binding proteins", SAME_GENE),
+    Caution(
         RELATIVE,  # though a beta-lactamase of a new family looks the same
         r"(?-i:[A-Z]{2,4}\d*-([A-Z]-)?\d+[a-z]?(-\d+)?)|L1|Bla[12B]|(cph|cfx|ccr|cfi|cep)A\d*|ampC",
         "penicillin-binding proteins, and hydrolases of either fold",
         IDENTITY,
     ),
-    _caution(RELATIVE, r"dfr\w*", "dihydrofolate reductase, FolA", SAME_GENE),
-    _caution(RELATIVE, r"sul\d", "dihydropteroate synthase, FolP", SAME_GENE),
-    _caution(
+    Caution(RELATIVE, r"dfr\w*", "dihydrofolate reductase, FolA", SAME_GENE),
+    Caution(RELATIVE, r"sul\d", "dihydropteroate synthase, FolP", SAME_GENE),
+    Caution(
         RELATIVE,
         r"tet\((M|O|Q|S|T|W|32|36|44|O/W|W/N/W)\)|tetB\(P\)|otr\(A\)",
         "elongation factor G, FusA",
         SAME_GENE,
     ),
-    _caution(RELATIVE, r"van[A-GILMNOP]", "D-alanine-D-alanine ligase, Ddl", SAME_GENE),
-    _caution(
+    Caution(RELATIVE, r"van[A-GILMNOP]", "D-alanine-D-alanine ligase, Ddl", SAME_GENE),
+    Caution(
         RELATIVE,
         r"(lsa|msr|vga|sal|srm|ole|tlr)\(?[A-H].*|optrA|poxtA|vmlR|mel|carA",
         "ABC-F translation factors, Uup",
         SAME_GENE,
     ),
-    _caution(RELATIVE, r"erm.*|rlmA.*", "rRNA methyltransferases, RsmA", SAME_GENE),
-    _caution(RELATIVE, r"cfr.*", "methyltransferase of 23S rRNA at A2503, RlmN", SAME_GENE),
-    _caution(RELATIVE, r"mcr-.*|ICR-.*", "phosphoethanolamine transferase, EptA", SAME_GENE),
-    _caution(RELATIVE, r"fos\w+", "glyoxalases", SAME_GENE),
-    _caution(RELATIVE, r"qnr\w+|mfpA", "pentapeptide repeat proteins", SAME_GENE),
+    Caution(RELATIVE, r"erm.*|rlmA.*", "rRNA methyltransferases, RsmA", SAME_GENE),
+    Caution(RELATIVE, r"cfr.*", "methyltransferase of 23S rRNA at A2503, RlmN", SAME_GENE),
+    Caution(RELATIVE, r"mcr-.*|ICR-.*", "phosphoethanolamine transferase, EptA", SAME_GENE),
+    Caution(RELATIVE, r"fos\w+", "glyoxalases", SAME_GENE),
+    Caution(RELATIVE, r"qnr\w+|mfpA", "pentapeptide repeat proteins", SAME_GENE),
     # What genomes carry whether or not they resist: the same at any identity.
-    _caution(RELATIVE, r"bacA|eptA|arnA|ugd|pmrF|pgpB", "makes the cell's envelope"),
-    _caution(RELATIVE, r"ampC|omp\w+", "a chromosome's own beta-lactamase, or porin"),
-    _caution(RELATIVE, r"(gyr|par)[ABCE]|rpo[BC]|fusA|fol[AP]|ddlA?|murA|tufA|katG", "a target"),
-    _caution(
+    Caution(RELATIVE, r"bacA|eptA|arnA|ugd|pmrF|pgpB", "makes the cell's envelope"),
+    Caution(RELATIVE, r"ampC|omp\w+", "a chromosome's own beta-lactamase, or porin"),
+    Caution(RELATIVE, r"(gyr|par)[ABCE]|rpo[BC]|fusA|fol[AP]|ddlA?|murA|tufA|katG", "a target"),
+    Caution(
         RELATIVE,
         r"(acr|mex|mdt|emr|mac|sme|mtr|cme|bpe|amr|ceo|oqx|ade|mds|mux|efr|efp|lmr|pat|nor|sdr)"
         r"[A-Z]|tolC|mdfA|msbA|mepA|pmrA|bmr|blt|ykk[CD]|ros[AB]|emeA|tap",
@@ -129,5 +125,5 @@ def cautions(gene: str, identity: float) -> list[str]:
     (['housekeeping_relative'], [], ['accessory'])
     """
     name = short_name(gene)
-    holding = [c for c in CAUTIONS if identity < c.below]
-    return list(dict.fromkeys(c.flag for c in holding if c.names.fullmatch(name)))
+    named = [c for c in CAUTIONS if re.fullmatch(c.names, name, re.IGNORECASE)]
+    return list(dict.fromkeys(c.flag for c in named if identity < c.below))

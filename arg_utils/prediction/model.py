@@ -91,9 +91,9 @@ class Model:
         Where there are references, ``best_hit`` is the class that the best hit alone names.
         ``progress`` is told how many proteins are done, each time.
         """
-        place = {query.sequence: 0 for query in queries}
-        place = {sequence: number for number, sequence in enumerate(place)}
-        scores = self.scorer(list(place), progress)
+        sequences = list(dict.fromkeys(query.sequence for query in queries))
+        place = {sequence: number for number, sequence in enumerate(sequences)}
+        scores = self.scorer(sequences, progress)
         scores = scores.take(np.array([place[query.sequence] for query in queries], dtype=np.int64))
         table = self.references.table if self.references else None
         frame = result_frame(queries, scores, self.threshold, table)
@@ -166,19 +166,16 @@ def load_model(folder: Path | str | None = None, cached: bool = False) -> Model:
     )
 
 
-def model_of(method: Method, name: str, weights: Weights | None = None) -> Model:
+def model_of(method: Method, name: str) -> Model:
     """A fitted method as a model; evidence is given for the hybrid alone.
 
-    Parameters
-    ----------
-    name : as results call it, such as the folder of its run.
-    weights : that the method was fitted on, by default the ones found.
+    ``name`` is what results call it, such as the folder of its run.
     """
     if isinstance(method, Hybrid):
         own = method.references
         key = references_key(*own.sequences, *map(str, own.labels), *(own.headers or ()))
         references = open_references(key, lambda: own)
-        scorer = HybridScorer(method, references, weights or load_weights())
+        scorer = HybridScorer(method, references, load_weights())
         return Model(name, name, method.threshold, scorer, references)
 
     def score(sequences: Sequence[str], progress: Progress) -> Scores:

@@ -41,18 +41,17 @@ def distinct(queries: Iterable[Query], skip_bad: SkipBad = None) -> Iterator[Que
 
     Hashes of 64 bits take less memory than ids.
     """
-    seen: set[int] = set()
+    places: dict[int, str] = {}
     for query in queries:
-        what = f"{query.where}: the id {query.id[:60]!r}"
+        key, what = hash(query.id), f"{query.where}: the id {query.id[:60]!r}"
         with skipping(skip_bad):
-            if hash(query.id) in seen:
-                twice = "comes a second time; make ids (a header's first word) differ"
-                raise UserError(f"{what} {twice}.")
+            if key in places:
+                twice = f"comes a second time (first: {places[key]})"
+                raise UserError(f"{what} {twice}; make ids (a header's first word) differ.")
             if CONTROL.search(f"{query.id}{query.contig or ''}"):
-                raise UserError(
-                    f"{what} or its contig's name holds a control character; remove it."
-                )
-            seen.add(hash(query.id))
+                fault = "or its contig's name holds a control character"
+                raise UserError(f"{what} {fault}; remove it.")
+            places[key] = query.where.rpartition(", ")[2]  # without the file
             yield query
 
 
@@ -107,5 +106,4 @@ def _item(number: int, given: Any) -> Item:
         raise UserError(f"{where} is {given!r:.60}; give a str of residues, or a pair (id, str).")
     if not str(name):
         raise UserError(f"{where}: the id is empty; give one.")
-    text = str(letters)
-    return Item(where, 0, str(name), "".join(text.split()), [text])
+    return Item(where, 0, str(name), "".join(str(letters).split()), [str(letters)])

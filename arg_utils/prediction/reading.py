@@ -2,7 +2,7 @@
 
 Files may be compressed; their kind is known by their first bytes. Of FASTA one record is in memory
 at a time, of contigs a few million bases (in single mode the genome), of annotated genomes the
-file. Besides, ids are compared within a file, which takes about 70 MB a million proteins.
+file. Besides, ids are compared within a file, which takes about 150 MB a million proteins.
 
 Where more than one file is read, ids and contigs are written ``<file>:<id>``, the file's name
 without folder and endings: genomes share names such as ``contig_1``.
@@ -63,14 +63,16 @@ def read_queries(
         Naming file, line or record, and remedy, if an input cannot be read, an id comes twice in a
         file, or a bad record is reached.
     """
-    files = [file for name in inputs for file in _files(name, options.genome)]
-    for folder in (name for name in inputs if name != STANDARD_INPUT and Path(name).is_dir()):
-        names = ", ".join(Path(file).name for file in _files(folder, options.genome))
-        print(f"{folder}: reading {names}", file=sys.stderr)
+    files: list[str] = []
+    for name in inputs:
+        found = _files(name, options.genome)
+        if found != [name]:  # a folder's
+            names = ", ".join(Path(file).name for file in found)
+            print(f"{name}: reading {names}", file=sys.stderr)
+        files += found
     if options.gff and len(files) > 1:
         raise UserError(f"{options.gff} goes with one FASTA file, not {len(files)}; give that one.")
-    prefixes = _prefixes(files)
-    for name, prefix in zip(files, prefixes, strict=True):
+    for name, prefix in zip(files, _prefixes(files), strict=True):
         for query in distinct(_read(name, options), options.skip_bad):
             if len(files) > 1:
                 contig = query.contig and f"{prefix}:{query.contig}"

@@ -86,12 +86,7 @@ def result_frame(
     best, nearest = _first(hits, count), _nearest(hits, count)
     related = nearest["identity"].ge(IDENTITY) & nearest["query_coverage"].ge(CLUSTER_COVERAGE)
     other = best["label"].eq(NONARG) & ~_same_gene(nearest)
-    flags = [
-        _flags(query, *row)
-        for query, *row in zip(
-            queries, nearest["gene"], nearest["identity"], nearest["profile"], other, strict=True
-        )
-    ]
+    flags = map(_flags, queries, nearest["gene"], nearest["identity"], nearest["profile"], other)
     frame = pd.DataFrame(
         {
             "id": pd.array([query.id for query in queries], dtype=object),
@@ -110,7 +105,7 @@ def result_frame(
             "gene_family": [gene_family(g) for g in nearest["gene"].where(related, "").fillna("")],
             "mechanism": nearest["mechanism"].fillna(""),
             "agree": _agreement(best["label"], scores.alone),
-            "flags": [",".join(dict.fromkeys(words)) for words in flags],
+            "flags": list(flags),
         }
     )
     for column in PLACE:
@@ -169,8 +164,8 @@ def _agreement(best: pd.Series, alone: np.ndarray | None) -> list[str]:
     return np.where(best.isna(), "", words).tolist()
 
 
-def _flags(query: Query, gene: object, identity: float, profile: object, other: bool) -> list[str]:
-    """What a curator wants to know of a protein, by its input and its nearest ARG.
+def _flags(query: Query, gene: object, identity: float, profile: object, other: bool) -> str:
+    """What a curator wants to know of a protein, by its input and its nearest ARG, with commas.
 
     ``other``: whether a family outside the ARGs explains it better.
     """
@@ -185,4 +180,4 @@ def _flags(query: Query, gene: object, identity: float, profile: object, other: 
             flags.append("profile_only")
         if other:
             flags.append(RELATIVE)
-    return flags
+    return ",".join(dict.fromkeys(flags))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from arg_utils.reporting.tables import table
+from arg_utils.reporting.tables import cells, markdown, table
 
 RESIDUES = 350  # of a protein, about the mean of Swiss-Prot
 PRICE = 0.05  # US dollars a core-hour, about what clouds ask on demand
@@ -26,16 +26,15 @@ def costs_table(measured: Mapping[str, Any]) -> str:
         f"ESM-2 alone, {name}": row["residues_per_second"]["features"] / row["cores"]
         for name, row in measured["forms"].items()
     }
-    rows, columns = [], {"what is measured": "{what}", "residues/s per core": "{rate:,.0f}"}
-    for what, rate in rates.items():
-        row: dict[str, Any] = {"what": what, "rate": rate}
-        for name, proteins in SCREENS.items():
-            hours = proteins * RESIDUES / rate / 3600
-            row[name] = f"{hours:,.0f} h, ${hours * PRICE:,.2f}"
-            columns[f"{name} proteins"] = f"{{{name}}}"
-        rows.append(row)
+    columns = {
+        "what is measured": list(rates),
+        "residues/s per core": [f"{rate:,.0f}" for rate in rates.values()],
+    }
+    for name, proteins in SCREENS.items():
+        hours = [proteins * RESIDUES / rate / 3600 for rate in rates.values()]
+        columns[f"{name} proteins"] = [f"{h:,.0f} h, ${h * PRICE:,.2f}" for h in hours]
     return (
-        f"{table(rows, columns)}\n\nAssumed: {RESIDUES} residues per protein and ${PRICE:.2f} per "
+        f"{markdown(columns)}\n\nAssumed: {RESIDUES} residues per protein and ${PRICE:.2f} per "
         f"core-hour. A core is one that the measuring machine counted: in a cloud, often half a "
         f"physical one."
     )
@@ -46,12 +45,11 @@ def predict_table(predict: Mapping[str, Any]) -> str:
 
     Below, for each form, what share of ESM-2's rate is left, and whether rows depend on the file.
     """
-    rows = [
-        {"form": form} | row for form, parts in predict["forms"].items() for row in _times(parts)
-    ]
+    forms = predict["forms"].items()
+    rows = [{"form": form} | row for form, parts in forms for row in _times(parts)]
     columns = {"form": "{form}", "what is measured": "{what}", "seconds": "{seconds:,.1f}"}
     columns |= {"peak memory, MB": "{peak:,.0f}", "residues per second": "{rate:,.0f}"}
-    told = [_beside(form, parts) for form, parts in predict["forms"].items()]
+    told = [_beside(form, parts) for form, parts in forms]
     return "\n\n".join([table(rows, columns), *filter(None, told)])
 
 
@@ -100,21 +98,23 @@ def times_table(times: Mapping) -> str:
 
 def speed_table(speed: Mapping) -> str:
     """A row per contender: residues per second and peak memory, from speed.json."""
-    columns, rows = {"": "{label}"}, [{"label": label} for label in speed["labels"].values()]
+    columns = {"": [*speed["labels"].values()]}
     for task, prefix, head in (
         ("features", "features", "features"),
         ("training", "lora", "LoRA training"),
     ):
-        for row, name in zip(rows, speed["labels"], strict=True):
-            row[f"{task}_rate"] = speed["residues_per_second"][task].get(name)
-            row[f"{task}_ratio"] = speed.get(f"{prefix}_vs_{name}")
-            row[f"{task}_peak"] = speed["peak_rss_mb"].get(f"{task}:{name}")
-        columns[f"{head}, residues/s"] = f"{{{task}_rate:,.0f}}"
-        columns[f"{head}: ours is"] = f"{{{task}_ratio:.1f}}×"
-        columns[f"{head}: peak MB"] = f"{{{task}_peak:,.0f}}"
+        rows = [
+            {"rate": speed["residues_per_second"][task].get(name),
+             "ratio": speed.get(f"{prefix}_vs_{name}"),
+             "peak": speed["peak_rss_mb"].get(f"{task}:{name}")}
+            for name in speed["labels"]
+        ]  # fmt: skip
+        columns[f"{head}, residues/s"] = cells(rows, "{rate:,.0f}")
+        columns[f"{head}: ours is"] = cells(rows, "{ratio:.1f}×")
+        columns[f"{head}: peak MB"] = cells(rows, "{peak:,.0f}")
     streams = ", ".join(f"{int(n):,}: {mb:,.0f}" for n, mb in speed["features_peak_rss_mb"].items())
     return (
-        f"{table(rows, columns)}\n\n"
+        f"{markdown(columns)}\n\n"
         f"{speed['cores']} cores, {speed['device']}, PyTorch {speed['torch']}, transformers "
         f"{speed['transformers']}, PEFT {speed['peft']}; weights: {speed['weights']}. Medians of "
         f"{speed['repeats']} interleaved repeats. The forward pass reaches "

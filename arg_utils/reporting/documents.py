@@ -1,47 +1,24 @@
 """Numbers of README and model card, written from results/ so that they cannot drift from it.
 
 A document marks each block with ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``; `BLOCKS` says
-which command measures its numbers and which function writes it.
+which function writes it from which file of numbers, `COMMANDS` what measures these.
 """
 
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from arg_utils import files
 from arg_utils.errors import UserError
 from arg_utils.methods import METHODS
-from arg_utils.reporting import tables
-from arg_utils.reporting.costs import (
-    costs_table,
-    forms_table,
-    load_table,
-    predict_table,
-    speed_table,
-    times_table,
-)
-from arg_utils.reporting.evaluation import (
-    audit_table,
-    external_table,
-    families_table,
-    grey_zone_table,
-    negatives_table,
-    reach_table,
-    sets_table,
-)
-from arg_utils.reporting.tables import (
-    COLUMNS,
-    SCORE,
-    average_seeds,
-    cells,
-    markdown,
-    source,
-)
+from arg_utils.reporting import costs, evaluation, tables
+from arg_utils.reporting.tables import COLUMNS, SCORE, average_seeds, cells, markdown, source
 
+SPLITS = ("random", "homology")
 SUMMARY = (
     "hybrid", "layers_linear", "nearest_neighbour", "best_hit", "frozen_linear", "lora_classifier",
 )  # fmt: skip  # all measured on the same proteins of both splits
@@ -52,10 +29,7 @@ def results_table(rows: Sequence[Mapping]) -> str:
     averaged = average_seeds([row for row in rows if row["method"] in METHODS])
     texts = tables.score_frame(averaged).reindex(columns=COLUMNS, fill_value="–")
     texts["rank"] = [-row["macro_f1"] for row in averaged]
-    random, homology = (
-        texts[texts["split"] == split].set_index(["method", "profile"])
-        for split in ("random", "homology")
-    )
+    random, homology = _by_split(texts, ["method", "profile"])
     either = homology.combine_first(random).sort_index()
     columns = {
         "reference proteins": either["reference proteins"],
@@ -74,9 +48,7 @@ def summary_table(rows: Sequence[Mapping]) -> str:
     """A row per method of `SUMMARY` under its title, best on the homology split first."""
     texts = tables.score_frame([row for row in rows if row["method"] in SUMMARY])
     texts = texts.drop_duplicates(["split", "method"], keep="last")
-    random, homology = (
-        texts[texts["split"] == split].set_index("method") for split in ("random", "homology")
-    )
+    random, homology = _by_split(texts, "method")
     homology = homology.sort_values(SCORE, ascending=False, kind="stable")  # texts of equal length
     columns = {
         "method": [METHODS[name].title for name in homology.index],
@@ -88,11 +60,16 @@ def summary_table(rows: Sequence[Mapping]) -> str:
     return markdown(pd.DataFrame(columns, index=homology.index).fillna("–"))
 
 
+def _by_split(texts: pd.DataFrame, index: str | list[str]) -> list[pd.DataFrame]:
+    """The rows of the random split, and those of the homology split, each under its method."""
+    return [texts[texts["split"] == split].set_index(index) for split in SPLITS]
+
+
 def findings(rows: Sequence[Mapping]) -> str:
     """What the scores on both splits say, in a sentence each; ``rows`` as of `results_table`."""
     scores = {(row["split"], row["method"]): row["macro_f1"] for row in average_seeds(rows)}
     best, course, hybrid = (
-        [scores[split, name] for split in ("random", "homology")]
+        [scores[split, name] for split in SPLITS]
         for name in ("best_hit", "lora_classifier", "hybrid")
     )
     return (
@@ -114,12 +91,12 @@ def elsewhere(external: Mapping) -> str:
     )
 
 
-def bins_table(ladder: Mapping, methods: Sequence[str] = ("best_hit", "hybrid")) -> str:
-    """For each split, a row per bin of identity, and the whole, of some methods.
+def bins_table(ladder: Mapping) -> str:
+    """For each split, a row per bin of identity, and the whole, of the best hit and the hybrid.
 
     ``ladder`` is ladder.json. A cell is macro-F1 over the classes there, then accuracy.
     """
-    first = {(row["split"], row["method"]): row for row in reversed(ladder["rows"])}  # seed
+    first, methods = tables.first_seeds(ladder["rows"]), ("best_hit", "hybrid")
     pair = "{macro_f1:.3f}, {accuracy:.3f}"
     whole = {
         "all": pair,
@@ -128,7 +105,7 @@ def bins_table(ladder: Mapping, methods: Sequence[str] = ("best_hit", "hybrid"))
         f"all: the same, {tables.CALIBRATED}": COLUMNS[tables.CALIBRATED],
     }
     lines = []
-    for split in ("random", "homology"):
+    for split in SPLITS:
         rows = [first[split, name] for name in methods]
         for bins in zip(*(row["bins"] for row in rows), strict=True):
             lines.append([split, bins[0]["bin"], f"{bins[0]['n']:,}", *cells(bins, pair)])
@@ -148,51 +125,54 @@ def splits_table(ladder: Mapping) -> str:
     return f"{markdown(frame)}\n\n{source(ladder)}"
 
 
-class Block(NamedTuple):
-    """A marked part of a document: its file of numbers, who makes both, and what writes it."""
-
-    name: str
-    source: str
-    command: str
-    write: Callable[[Any], str]
-
-
 LADDER = "python -m arg_utils ladder"
-LONGER = f"ARG_PROFILE=longer {LADDER} --out results/ladder_longer.json"
-OTHER = f"ARG_DATA=DIR {LADDER} --out results/ladder_other.json"
-FORMS = Block("forms", "speed.json", "make bench", forms_table)
-BLOCKS: dict[str, tuple[Block, ...]] = {
-    "README.md": (
-        Block("findings", "results.json", "make run publish", findings),
-        Block("elsewhere", "external.json", "python -m benchmarks.external", elsewhere),
-        Block("summary", "results.json", "make run publish", summary_table),
-        Block("times", "notebook_times.json", "make run publish", times_table),
-        FORMS,
-    ),
-    "docs/results.md": (Block("results", "results.json", "make run publish", results_table),),
-    "docs/speed.md": (
-        FORMS,
-        Block("load", "speed.json", "make bench", load_table),
-        Block("speed", "speed.json", "make bench", speed_table),
-    ),
-    "docs/scale.md": (
-        Block("predict", "predict.json", "python -m benchmarks.predict", predict_table),
-        Block("costs", "speed.json", "make bench", costs_table),
-    ),
-    "MODEL_CARD.md": (
-        Block("bins", "ladder.json", "make ladder", bins_table),
-        Block("reach", "reach.json", "python -m benchmarks.reach", reach_table),
-        Block(
-            "families", "families.json", "python -m benchmarks.ablations families", families_table
-        ),
-        Block("external", "external.json", "python -m benchmarks.external", external_table),
-        Block("negatives", "negatives.json", "python -m benchmarks.negatives", negatives_table),
-        Block("sets", "abstention.json", "python -m benchmarks.ablations abstention", sets_table),
-        Block("grey", "grey_zone.json", "python -m benchmarks.grey_zone", grey_zone_table),
-        Block("audit", "label_audit.json", "python -m benchmarks.label_audit", audit_table),
-        Block("longer", "ladder_longer.json", LONGER, splits_table),
-        Block("other", "ladder_other.json", OTHER, splits_table),
-    ),
+COMMANDS = {  # that write the files in results/
+    "results.json": "make run publish",
+    "notebook_times.json": "make run publish",
+    "ladder.json": "make ladder",
+    "ladder_longer.json": f"ARG_PROFILE=longer {LADDER} --out results/ladder_longer.json",
+    "ladder_other.json": f"ARG_DATA=DIR {LADDER} --out results/ladder_other.json",
+    "speed.json": "make bench",
+    "predict.json": "python -m benchmarks.predict",
+    "external.json": "python -m benchmarks.external",
+    "negatives.json": "python -m benchmarks.negatives",
+    "reach.json": "python -m benchmarks.reach",
+    "grey_zone.json": "python -m benchmarks.grey_zone",
+    "label_audit.json": "python -m benchmarks.label_audit",
+    "families.json": "python -m benchmarks.ablations families",
+    "abstention.json": "python -m benchmarks.ablations abstention",
+}
+# The file of numbers of each block of a document, and the function that writes the block from it.
+BLOCKS: dict[str, dict[str, tuple[str, Callable[[Any], str]]]] = {
+    "README.md": {
+        "findings": ("results.json", findings),
+        "elsewhere": ("external.json", elsewhere),
+        "summary": ("results.json", summary_table),
+        "times": ("notebook_times.json", costs.times_table),
+        "forms": ("speed.json", costs.forms_table),
+    },
+    "docs/results.md": {"results": ("results.json", results_table)},
+    "docs/speed.md": {
+        "forms": ("speed.json", costs.forms_table),
+        "load": ("speed.json", costs.load_table),
+        "speed": ("speed.json", costs.speed_table),
+    },
+    "docs/scale.md": {
+        "predict": ("predict.json", costs.predict_table),
+        "costs": ("speed.json", costs.costs_table),
+    },
+    "MODEL_CARD.md": {
+        "bins": ("ladder.json", bins_table),
+        "reach": ("reach.json", evaluation.reach_table),
+        "families": ("families.json", evaluation.families_table),
+        "external": ("external.json", evaluation.external_table),
+        "negatives": ("negatives.json", evaluation.negatives_table),
+        "sets": ("abstention.json", evaluation.sets_table),
+        "grey": ("grey_zone.json", evaluation.grey_zone_table),
+        "audit": ("label_audit.json", evaluation.audit_table),
+        "longer": ("ladder_longer.json", splits_table),
+        "other": ("ladder_other.json", splits_table),
+    },
 }
 
 
@@ -202,28 +182,26 @@ def render(document: str, text: str, results: Path) -> str:
     `UserError` if a block is not marked by one begin and one end, or its file of numbers is
     missing.
     """
-    for block in BLOCKS[document]:
-        begin, end = f"<!-- {block.name}:begin -->", f"<!-- {block.name}:end -->"
+    for name, (numbers, write) in BLOCKS[document].items():
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         if begin not in text and end not in text:
             continue
         pieces = re.split(f"{re.escape(begin)}.*?{re.escape(end)}", text, flags=re.DOTALL)
         if not text.count(begin) == text.count(end) == len(pieces) - 1 == 1:
             raise UserError(f"{document} must hold {begin} and {end} once, in this order.")
-        text = f"{begin}\n{block.write(_numbers(block, results))}\n{end}".join(pieces)
+        text = f"{begin}\n{write(_read(numbers, results))}\n{end}".join(pieces)
     return text
 
 
-def _numbers(block: Block, results: Path) -> Any:
-    path, ladder, predict = (
-        results / name for name in (block.source, "ladder.json", "predict.json")
-    )
-    if not path.is_file():
-        raise UserError(f"There is no {path.name} in results/; `{block.command}` writes it.")
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if block.source == "results.json" and ladder.is_file():  # its rows where a run has none
-        content = [*json.loads(ladder.read_text(encoding="utf-8"))["rows"], *content]
-    if block.write is costs_table and predict.is_file():
-        content["predict"] = json.loads(predict.read_text(encoding="utf-8"))
+def _read(name: str, results: Path) -> Any:
+    """A file of numbers, with those of another that its tables show too, where there is one."""
+    if not (results / name).is_file():
+        raise UserError(f"There is no {name} in results/; `{COMMANDS[name]}` writes it.")
+    content = json.loads((results / name).read_text(encoding="utf-8"))
+    if name == "results.json" and (results / "ladder.json").is_file():
+        content = [*_read("ladder.json", results)["rows"], *content]  # where a run has no row
+    if name == "speed.json" and (results / "predict.json").is_file():
+        content["predict"] = _read("predict.json", results)
     return content
 
 

@@ -52,11 +52,8 @@ def class_table(data: DataSet) -> pd.DataFrame:
 
 def odd_residues(data: Sequence[Record]) -> pd.DataFrame:
     """Letters other than the 20 amino acids: in how many proteins, and how many residues."""
-    letters = (
-        (letter, count)
-        for record in data
-        for letter, count in Counter(record.sequence.translate(NO_STANDARD)).items()
-    )
+    odd = [Counter(record.sequence.translate(NO_STANDARD)) for record in data]
+    letters = [item for counts in odd for item in counts.items()]
     table = pd.DataFrame(letters, columns=["letter", "count"]).groupby("letter")["count"]
     return table.agg(proteins="size", residues="sum").reset_index()
 
@@ -70,20 +67,22 @@ def nearest_identities(work: Workspace) -> pd.DataFrame:
     """
     held_out = work.data.test or work.data.val
     labels = work.data.test_labels if work.data.test else proteins(work.data.val).labels
+    kind = "unlabelled" if labels is None else _kinds(labels)
     hits = best_hits([r.sequence for r in held_out], [r.sequence for r in work.data.train])
     near = hits.set_index("query")["identity"].reindex(range(len(held_out)))
-    frames = [pd.DataFrame({"split": "random", "identity": near, "kind": _kind(labels)})]
+    frames = [pd.DataFrame({"split": "random", "identity": near, "kind": kind})]
     records, table = work.labelled
+    kinds = _kinds(proteins(records).labels)
     for fold in work.tested_folds:
         parts = homology_fold(records, table, fold, work.profile.seed)
         near = parts.best_hits.set_index("query")["identity"].reindex(parts.test)
-        kind = _kind(proteins(records).labels[parts.test])
-        frames.append(pd.DataFrame({"split": "homology", "identity": near, "kind": kind}))
+        columns = {"split": "homology", "identity": near, "kind": kinds[parts.test]}
+        frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
 
 
-def _kind(labels: NDArray | None) -> ArrayLike:
-    return "unlabelled" if labels is None else np.where(labels == NONARG, "other proteins", "ARGs")
+def _kinds(labels: NDArray) -> NDArray:
+    return np.where(labels == NONARG, "other proteins", "ARGs")
 
 
 def split_counts(table: pd.DataFrame) -> pd.DataFrame:
@@ -98,8 +97,7 @@ def split_counts(table: pd.DataFrame) -> pd.DataFrame:
 
 def straddling_clusters(table: pd.DataFrame) -> int:
     """How many homology clusters have members in more than one fold: none, unless at fault."""
-    places = table[["cluster", "fold"]].drop_duplicates()
-    return int((places["cluster"].value_counts() > 1).sum())
+    return int(table.groupby("cluster")["fold"].nunique().gt(1).sum())
 
 
 def fold_table(work: Workspace) -> pd.DataFrame:

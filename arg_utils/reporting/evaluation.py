@@ -1,5 +1,10 @@
-"""Tables of tests beyond the two splits: another database, whole genomes, labels, abstention."""
+"""Tables of tests beyond the two splits: another database, whole genomes, labels, abstention.
 
+Each is written from the file in results/ that its first line names; `documents.COMMANDS` says which
+benchmark makes that file.
+"""
+
+from collections import Counter
 from collections.abc import Mapping
 
 import pandas as pd
@@ -8,19 +13,16 @@ from arg_utils.labels import CLASSES, DISPLAY_NAMES
 from arg_utils.reporting import tables
 from arg_utils.reporting.tables import COLUMNS, GAIN, SCORE, cells, markdown, source, table
 
+SHORT = dict(zip(CLASSES, DISPLAY_NAMES, strict=True))
+
 
 def external_table(external: Mapping) -> str:
-    """A row per method, then macro-F1 by identity to the nearest training protein.
-
-    ``external`` is external.json, which benchmarks/external.py writes.
-    """
+    """external.json: scores, then macro-F1 by identity to the nearest training protein."""
     rows = [row | {"ece": row["calibration_error"]} for row in external["rows"]]
     scores = tables.score_frame(rows)[["method", SCORE, GAIN, "accuracy", "calibration error"]]
-    bins = pd.DataFrame(rows[0]["identity"])[["bin", "n", "classes"]].astype(str)
-    bins["n"] = cells(rows[0]["identity"], "{n:,}")
-    for row in rows:
-        bins[row["method"]] = cells(row["identity"], "{macro_f1:.3f}")
-    bins = bins.rename(columns={"bin": "identity", "n": "proteins"})
+    columns = {"identity": "{bin}", "proteins": "{n:,}", "classes": "{classes}"}
+    bins = {name: cells(rows[0]["identity"], form) for name, form in columns.items()}
+    bins |= {row["method"]: cells(row["identity"], "{macro_f1:.3f}") for row in rows}
     told = "".join(
         f" Of these, {row['method']} is sure of {row['answered']:.1%}, of which "
         f"{row['error_answered']:.1%} are wrong."
@@ -35,22 +37,19 @@ def external_table(external: Mapping) -> str:
 
 
 def negatives_table(negatives: Mapping) -> str:
-    """A row per method: how often it takes a protein that resembles no ARG for one.
-
-    ``negatives`` is negatives.json, which benchmarks/negatives.py writes.
-    """
-    counts, short = negatives["counts"], dict(zip(CLASSES, DISPLAY_NAMES, strict=True))
-    far, near = (f"{counts[name]:,}" for name in ("resemble none", "resemble an ARG"))
+    """negatives.json: how often each method takes a protein that resembles no ARG for one."""
+    far, near = (f"{negatives['counts'][name]:,}" for name in ("resemble none", "resemble an ARG"))
     rows = []
     for row in negatives["rows"]:
-        most = sorted(row["taken_for"].items(), key=lambda item: -item[1])[:3]
-        rows.append(row | {"most": ", ".join(f"{short[c]} {n:,}" for c, n in most) or None})
+        most = Counter(row["taken_for"]).most_common(3)
+        rows.append(row | {"most": ", ".join(f"{SHORT[c]} {n:,}" for c, n in most) or None})
     columns = {
         "method": "{method}",
         f"of {far} proteins, called an ARG": "{called_arg:.2%}",
         "and sure of it": "{called_arg_answered:.2%}",
         "sure at all": "{answered:.1%}",
         f"of {negatives['args']:,} ARGs, called one": "{recall:.1%}",
+        "and sure of that": "{recall_answered:.1%}",
         f"if {negatives['few']:.1%} of those proteins were": "{recall_few:.1%}",
         f"of {near} that resemble an ARG, called one": "{called_arg_resembling:.1%}",
         f"macro-F1, {negatives['classes']} classes (95 % interval)": (
@@ -67,10 +66,7 @@ def negatives_table(negatives: Mapping) -> str:
 
 
 def grey_zone_table(grey: Mapping) -> str:
-    """A row per way of calling ARGs: what it finds, and how many false ARGs a genome has.
-
-    ``grey`` is grey_zone.json, which benchmarks/grey_zone.py writes; its genomes are pooled.
-    """
+    """grey_zone.json: what each way of calling ARGs finds, and false ARGs; genomes are pooled."""
     pooled = [row for row in grey["rows"] if row["genomes"] == "all"]
     genomes = len(grey["counts"])
     columns = {
@@ -95,14 +91,10 @@ def grey_zone_table(grey: Mapping) -> str:
 
 
 def audit_table(audit: Mapping) -> str:
-    """Numbers of labels in question by class and reason, and scores with and without them.
-
-    ``audit`` is label_audit.json, which benchmarks/label_audit.py writes.
-    """
-    short = dict(zip(CLASSES, DISPLAY_NAMES, strict=True))
+    """label_audit.json: labels in question by class and reason; scores with and without them."""
     counts = pd.DataFrame.from_dict(audit["classes"], orient="index")
-    counts = counts.loc[:, counts.sum() > 0].rename(index=short).rename_axis("class")
-    both = pd.concat([counts, counts.sum().rename("all").to_frame().T.rename_axis("class")])
+    counts = counts.loc[:, counts.sum() > 0].rename(index=SHORT).rename_axis("class")
+    counts.loc["all"] = counts.sum()
     rows = [
         row | {"split": split, "of": f"{test['suspects']:,} of {test['proteins']:,}"}
         for split, test in audit["tests"].items()
@@ -113,16 +105,12 @@ def audit_table(audit: Mapping) -> str:
         "macro-F1 with them": "{with:.3f}", "without": "{without:.3f}",
         "wrong answers": "{wrong:,}", "of these, suspect": "{wrong_suspect:,}",
     }  # fmt: skip
-    return (
-        f"{markdown(both.reset_index().astype(str))}\n\n{table(rows, columns)}\n\n{source(audit)}"
-    )
+    first = markdown(counts.reset_index().astype(str))
+    return f"{first}\n\n{table(rows, columns)}\n\n{source(audit)}"
 
 
 def sets_table(abstention: Mapping) -> str:
-    """A row per variant and promised coverage, and what else abstention.json says.
-
-    It is what ``python -m benchmarks.ablations abstention`` writes.
-    """
+    """abstention.json: what each variant answers at each promised coverage, and the mechanisms."""
     columns = {
         "variant": "{variant}", "promised": "{promised:.0%}", "threshold": "{threshold:.2f}",
         "families covered": "{families:.1%}", "ARG families": "{arg_families:.1%}",
@@ -145,12 +133,8 @@ def sets_table(abstention: Mapping) -> str:
 
 
 def reach_table(reach: Mapping) -> str:
-    """A row per class of ARGs: what is within reach of a hit, scores, and the hybrid's errors.
-
-    ``reach`` is reach.json, which benchmarks/reach.py writes.
-    """
-    short = dict(zip(CLASSES, DISPLAY_NAMES, strict=True))
-    rows = [{"class": short[name], **row} for name, row in reach["classes"].items()]
+    """reach.json: of each class of ARGs what is within reach of a hit, scores, hybrid's errors."""
+    rows = [{"class": SHORT[name], **row} for name, row in reach["classes"].items()]
     columns = {
         "class": "{class}", "proteins": "{proteins:,}", "clusters": "{clusters:,}",
         "clusters within reach": "{within_reach:.0%}", "ahead": "{ahead:.0%}",
@@ -164,10 +148,7 @@ def reach_table(reach: Mapping) -> str:
 
 
 def families_table(families: Mapping) -> str:
-    """A row per training on families of other proteins, and features: what either test gives.
-
-    ``families`` is families.json, which ``python -m benchmarks.ablations families`` writes.
-    """
+    """families.json: what features trained on families of other proteins give on either test."""
     columns = {
         "trained on": "{training}", "features": "{features}", "families": "{families:,}",
         "proteins": "{proteins:,}", "residues": "{residues:,}",

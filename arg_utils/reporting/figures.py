@@ -32,6 +32,7 @@ from arg_utils.reporting.style import (
     new_figure,
     write_right,
 )
+from arg_utils.reporting.tables import trains_lora
 from arg_utils.settings import SEED_VAL_F1
 
 DPI = 150
@@ -51,12 +52,12 @@ def save_figure(fig: Figure, name: str, folder: Path | str) -> Image:
     return Image(filename=str(target))
 
 
-def learning_curves(history: pd.DataFrame, reference: float | None = SEED_VAL_F1) -> Figure:
+def learning_curves(history: pd.DataFrame) -> Figure:
     """Validation macro-F1 and training loss per epoch; bands are stages of one learning rate.
 
     ``history`` has the columns stage, epoch, learning_rate, train_loss, val_macro_f1, one row
     per epoch in the order of training. Stages from where the rates begin anew train LoRA. The best
-    epoch is marked; ``reference`` is a dashed line; stages after the first are shown enlarged.
+    epoch is marked; the dashed line is the course report's; later stages are shown enlarged.
     """
     fig, axes = new_figure(2, 1, figsize=(8, 5.6), sharex=True, height_ratios=[3, 2])
     score, loss = axes[:, 0]
@@ -64,15 +65,13 @@ def learning_curves(history: pd.DataFrame, reference: float | None = SEED_VAL_F1
     f1, dots = history["val_macro_f1"], {"marker": "o", "markersize": 3, "linewidth": 1.2}
     score.plot(f1, color=BLUE, **dots)
     score.plot(f1.idxmax(), f1.max(), "*", color=VERMILLION, markersize=15, zorder=3)
-    title = f"★ best: {f1.max():.3f} in epoch {f1.idxmax()}"
-    if reference is not None:
-        score.axhline(reference, color=GREY, linestyle="--", linewidth=1)
-        title += f"     dashed: {reference:g}, the course report"
-    score.set_title(title, pad=22)
+    score.axhline(SEED_VAL_F1, color=GREY, linestyle="--", linewidth=1)
+    best = f"★ best: {f1.max():.3f} in epoch {f1.idxmax()}"
+    score.set_title(f"{best}     dashed: {SEED_VAL_F1:g}, the course report", pad=22)
     loss.plot(history["train_loss"], color=BLACK, **dots)
     stages = history.groupby("stage")
     rates = stages["learning_rate"].first()
-    lora = (rates == rates.iloc[0]).cumsum() > 1
+    lora = trains_lora(rates)
     for number, (stage, epochs) in enumerate(stages.groups.items()):
         if number % 2 == 0:
             for axis in (score, loss):
@@ -224,7 +223,7 @@ def reliability_diagram(tables: Mapping[str, pd.DataFrame], fewest: int = 10) ->
 
 
 def risk_coverage_curve(
-    curves: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float] | None = None
+    curves: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float]
 ) -> Figure:
     """Error rate among the answered proteins against the share answered, one line per method.
 
@@ -238,7 +237,7 @@ def risk_coverage_curve(
         axis.step(percent["coverage"], percent["risk"], where="post", color=style["color"])
         coverage, risk = percent.iloc[-1]
         label = f"{name}: {risk:.1f} % when all are answered"
-        answered = curve["threshold"] >= (thresholds or {}).get(name, np.inf)
+        answered = curve["threshold"] >= thresholds.get(name, np.inf)
         if answered.any():
             coverage, risk = percent[answered].iloc[-1]
             axis.axvline(coverage, color=style["color"], linestyle=":")

@@ -28,30 +28,27 @@ def confused_with_genes(
     hit: not an ARG) and likely reason (see `likely_reason`).
     """
     part, references = work.scored_part, work.references
-    scored = getattr(work, part).sequences
     header_of = {record.sequence: record.header for record in work.labelled[0]}
     answers = outcome.labels[part], outcome.predictions(part), outcome.probabilities[part]
-    positions = [str(position) for position in range(len(scored))]
-    wrong = confused_proteins(*answers, positions, pairs=pairs, per_pair=per_pair)
-    sequences = [scored[int(position)] for position in wrong["id"]]
-    hits = best_hits(sequences, references.sequences).set_index("query")
-    hits = hits.reindex(range(len(wrong)))
+    # Sequences stand for ids: by them hits and headers are looked up.
+    wrong = confused_proteins(*answers, work.scored.sequences, pairs=pairs, per_pair=per_pair)
+    hits = best_hits(wrong["id"].tolist(), references.sequences).set_index("query")
     rows = []
-    mistakes = wrong.drop(columns=["id", "p_true"]).itertuples(index=False, name=None)
-    for sequence, (true, predicted, probability), hit in zip(
-        sequences, mistakes, hits.to_dict("records"), strict=True
+    for (sequence, true, predicted, probability, _), hit in zip(
+        wrong.itertuples(index=False, name=None),
+        hits.reindex(range(len(wrong))).to_dict("records"),
+        strict=True,
     ):
         gene = _name(header_of.get(sequence, ""))
-        nearest, answer = "–", DISPLAY_NAMES[NONARG]
+        nearest, identity, answer = "–", "–", DISPLAY_NAMES[NONARG]
         if not np.isnan(hit["target"]):
             target = int(hit["target"])
             nearest = _name(header_of.get(references.sequences[target], ""))
-            answer = DISPLAY_NAMES[references.labels[target]]
+            identity, answer = f"{hit['identity']:.1%}", DISPLAY_NAMES[references.labels[target]]
         rows.append({
             "protein": gene, "true": true, "predicted": predicted,
             "probability": round(probability, 3), "nearest known protein": nearest,
-            "identity": "–" if nearest == "–" else f"{hit['identity']:.1%}",
-            "best hit says": answer,
+            "identity": identity, "best hit says": answer,
             "likely reason": likely_reason(gene, true, predicted, answer, hit),
         })  # fmt: skip
     return pd.DataFrame(rows)

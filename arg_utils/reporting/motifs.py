@@ -99,16 +99,10 @@ def motif_attributions(
     """Attributions of `family_members`, by heads that have not learned from their relatives.
 
     For each part a head is fitted on all proteins but this part's. Where it predicts the right
-    class, the log-probability of that class is attributed.
-
-    Parameters
-    ----------
-    most : proteins per family; all unless given.
-
-    Returns
-    -------
-    One row per protein: family, protein, motif, sequence (in ESM-2's window), right (whether its
-    class is predicted) and, float64 [residues] in nats, gradients and occlusion; None if not right.
+    class, the log-probability of that class is attributed. ``most`` proteins per family are asked
+    for, all unless given. One row per protein: family, protein, motif, sequence (in ESM-2's
+    window), right (whether its class is predicted) and, float64 [residues] in nats, gradients and
+    occlusion; None if not right.
     """
     members, parts = family_members(data)
     members = members.groupby("family", sort=False).head(most or len(members))

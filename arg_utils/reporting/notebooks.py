@@ -79,14 +79,8 @@ def run_notebooks(folder: Path | None = None) -> Path:
     """Execute the notebooks ``NN_*.ipynb`` of a folder in order, each in its own kernel.
 
     Tidy copies go to ``notebooks/`` in the run's output folder, which is returned, whole or not at
-    all; their times to ``notebook_times.json``. ``folder`` is notebooks/ unless given.
-
-    Raises
-    ------
-    NotebookError
-        At the first cell that fails.
-    UserError
-        If that cell raised one, with its sentence.
+    all; their times to ``notebook_times.json``. ``folder`` is notebooks/ unless given. The first
+    cell that fails is a `NotebookError`; if it raised a `UserError`, that one.
     """
     folder = folder or files.NOTEBOOKS
     paths = sorted(folder.glob(NUMBERED))
@@ -143,10 +137,10 @@ def kernel_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables for a kernel: this library first, absolute paths, inline figures."""
     kernel = {name: value for name, value in environment.items() if name != "MPLBACKEND"}
     for name in PATH_VARIABLES:
-        value = kernel.get(name)
-        path = Path(value or "").expanduser()
-        if value and (name in ("ARG_OUTPUT", "ARG_CACHE") or path.exists()):
-            kernel[name] = str(path.resolve())
+        if value := kernel.get(name):
+            path = Path(value).expanduser()
+            if name in ("ARG_OUTPUT", "ARG_CACHE") or path.exists():
+                kernel[name] = str(path.resolve())
     before = kernel.get("PYTHONPATH")
     kernel["PYTHONPATH"] = os.pathsep.join(filter(None, [str(files.ROOT), before]))
     return kernel
@@ -155,8 +149,8 @@ def kernel_environment(environment: Mapping[str, str]) -> dict[str, str]:
 def _failure(path: Path, notebook: NotebookNode, error: CellExecutionError) -> str:
     """Which cell failed (counting code cells from 1) and the end of its traceback."""
     cells = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
-    failed = [any(output.output_type == "error" for output in outputs) for outputs in cells]
-    number = failed.index(True) + 1 if True in failed else "?"
+    kinds = [{output.output_type for output in outputs} for outputs in cells]
+    number = next((n for n, of in enumerate(kinds, start=1) if "error" in of), "?")
     lines = ANSI.sub("", error.traceback).rstrip().splitlines()[-12:]
     return "\n".join([f"{path.name}, code cell {number} of {len(cells)}, failed:", *lines])
 
@@ -164,13 +158,11 @@ def _failure(path: Path, notebook: NotebookNode, error: CellExecutionError) -> s
 def tidy(notebook: NotebookNode) -> NotebookNode:
     """Drop what changes from run to run: progress bars, timings, paths of this machine."""
     notebook.nbformat, notebook.nbformat_minor = 4, 5
-    notebook.metadata = nbformat.from_dict(
-        {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
-    )
+    notebook.metadata = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
     for number, cell in enumerate(notebook.cells, start=1):
         cell.setdefault("id", f"cell-{number:02d}")
         tags = cell.metadata.get("tags")
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        cell.metadata = {"tags": tags} if tags else {}
         if cell.cell_type == "code":
             cell.outputs = [_without_paths(output) for output in _streams(cell.outputs)]
     return notebook
@@ -201,7 +193,7 @@ def _without_paths(output: NotebookNode) -> NotebookNode:
                 text = text.replace(old, new)
             texts[kind] = text
     if "metadata" in output:
-        output.metadata = nbformat.from_dict({})
+        output.metadata = {}
     return output
 
 
@@ -228,14 +220,12 @@ def report(output: Path) -> None:
     print(f"submission: {submission} ({counted(len(ids), 'protein')}, checked)")
 
 
-def publish(run: Path | None = None, root: Path = files.ROOT) -> list[Path]:
+def publish(run: Path = files.RUNS / "open-laptop", root: Path = files.ROOT) -> None:
     """Copy a run's notebooks, figures, numbers and submission over those committed in ``root``.
 
-    ``run`` is the run's output folder, ``runs/open-laptop`` unless given. Returns the files
-    written. Raises `UserError` if the run is incomplete, or not one of the code and notebooks as
-    they are now.
+    ``run`` is the run's output folder. Raises `UserError` if the run is incomplete, or not one of
+    the code and notebooks as they are now.
     """
-    run = run or files.RUNS / "open-laptop"
     _require_current(run / "notebooks", root)
     copies = {
         path: root / folder / path.name
@@ -255,7 +245,6 @@ def publish(run: Path | None = None, root: Path = files.ROOT) -> list[Path]:
             with files.atomic_path(target) as temporary:
                 shutil.copyfile(origin, temporary)
         print(target.relative_to(root))
-    return list(copies.values())
 
 
 def _require_current(executed: Path, root: Path) -> None:

@@ -17,26 +17,12 @@ from arg_utils.labels import DISPLAY_NAMES
 from arg_utils.methods import METHODS
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-
-
 SKY, PURPLE, BLACK, GREY, BROWN = "#56B4E9", "#CC79A7", "#000000", "#7F7F7F", "#8C564B"
-
-
 LINES = "#E5E5E5"
-
-
 PALETTE = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK)
-
-
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-
-
 TITLES = [method.title for method in METHODS.values()]
-
-
 METHOD_COLORS = (GREY, VERMILLION, ORANGE, BLUE, SKY, GREEN, PURPLE, BROWN, BLACK)
-
-
 STYLE: Any = {
     "font.size": 10,
     "axes.titlesize": 11,
@@ -76,8 +62,8 @@ def class_axis(axes: Axes, order: ArrayLike, labelled: bool = True) -> None:
 
 def write_right(axes: Axes, texts: Sequence[str]) -> None:
     """``texts`` right of the axes, one per row."""
+    where = axes.get_yaxis_transform()
     for row, text in enumerate(texts):
-        where = axes.get_yaxis_transform()
         axes.text(1.01, row, text, transform=where, va="center", fontsize=9)
 
 

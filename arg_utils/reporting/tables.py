@@ -31,19 +31,12 @@ COLUMNS = {
     "trained parameters": "{trainable_parameters:,}",
     "minutes": "{minutes:.1f}",
 }
-INTERVALS = ("macro_f1", "ci_low", "ci_high", "gain", "gain_low", "gain_high")
-MEANS = (*INTERVALS, "accuracy", "ece", "minutes")
-NAMES = ["", "split", "method", "profile", "reference proteins", "identity", "notebook", "form"]
+MEANS = ("macro_f1", "ci_low", "ci_high", "gain", "gain_low", "gain_high", "accuracy", "ece",
+         "minutes")  # fmt: skip
 TEXT = {
-    *NAMES,
-    "processor",
-    "what is measured",
-    "variant",
-    "way of calling",
-    "class",
-    "trained on",
-    "features",
-}
+    "", "split", "method", "profile", "reference proteins", "identity", "notebook", "form",
+    "processor", "what is measured", "variant", "way of calling", "class", "trained on", "features",
+}  # fmt: skip
 
 
 def cells(rows: Iterable[Mapping], form: str) -> list[str]:
@@ -55,8 +48,9 @@ def cells(rows: Iterable[Mapping], form: str) -> list[str]:
     ]
 
 
-def markdown(frame: pd.DataFrame) -> str:
-    """A frame of texts as a Markdown table; columns other than those of `TEXT` are numbers."""
+def markdown(columns: pd.DataFrame | Mapping[str, Sequence[str]]) -> str:
+    """Columns of texts as a Markdown table; columns other than those of `TEXT` are numbers."""
+    frame = pd.DataFrame(columns)
     rule = "".join("---|" if name in TEXT else "---:|" for name in frame.columns)
     rows = [f"| {' | '.join(row)} |" for row in frame.to_numpy().tolist()]
     return "\n".join([f"| {' | '.join(frame.columns)} |", f"|{rule}", *rows])
@@ -64,7 +58,7 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def table(rows: Sequence[Mapping], columns: Mapping[str, str]) -> str:
     """Rows as a Markdown table; ``columns`` gives each column's head and format, as for `cells`."""
-    return markdown(pd.DataFrame({head: cells(rows, form) for head, form in columns.items()}))
+    return markdown({head: cells(rows, form) for head, form in columns.items()})
 
 
 def score_frame(rows: Sequence[Mapping]) -> pd.DataFrame:
@@ -181,14 +175,18 @@ def source(content: Mapping) -> str:
     )
 
 
+def trains_lora(rates: pd.Series) -> pd.Series:
+    """Whether each stage of staged training is of LoRA, with which learning rates begin anew."""
+    return (rates == rates.iloc[0]).cumsum() > 1
+
+
 def stage_table(history: pd.DataFrame) -> pd.DataFrame:
     """Each stage of staged training: rate, epochs, best epoch and its macro-F1, last loss."""
     stages = history.groupby("stage")
     rates = stages["learning_rate"].first()
-    lora = (rates == rates.iloc[0]).cumsum() > 1  # the rates begin anew with the layer's LoRA
     best = history.loc[stages["val_macro_f1"].idxmax()].set_index("stage")
     columns = {
-        "trains": np.where(lora, "LoRA factors", "layer"),
+        "trains": np.where(trains_lora(rates), "LoRA factors", "layer"),
         "learning rate": rates,
         "epochs": stages.size(),
         "best epoch": best["epoch"],
@@ -214,9 +212,9 @@ def validation_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
 
 
-def lora_changes(before: Outcome, after: Outcome, part: str = "val") -> pd.DataFrame:
-    """How many answers the second method changed: corrected, spoilt, or wrong both times."""
-    true, old, new = before.labels[part], before.predictions(part), after.predictions(part)
+def lora_changes(before: Outcome, after: Outcome) -> pd.DataFrame:
+    """How many answers on validation changed: corrected, spoilt, or wrong both times."""
+    true, old, new = before.labels["val"], before.predictions("val"), after.predictions("val")
     changed = old != new
     counts = {
         "proteins": len(true),
@@ -225,7 +223,7 @@ def lora_changes(before: Outcome, after: Outcome, part: str = "val") -> pd.DataF
         "right, now wrong": (changed & (old == true)).sum(),
         "wrong both times": (changed & (old != true) & (new != true)).sum(),
     }
-    return pd.DataFrame(counts.items(), columns=[f"{part} answers", "number"])
+    return pd.DataFrame(counts.items(), columns=["val answers", "number"])
 
 
 def bins_by_method(predictions: pd.DataFrame, methods: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -250,34 +248,32 @@ def best_on_validation(work: Workspace, methods: Sequence[str]) -> str:
     return max(methods, key=lambda method: fit_random(work, method).macro_f1("val"))
 
 
-def ladder_bins(rows: Sequence[dict], split: str, methods: Sequence[str]) -> dict:
+def first_seeds(rows: Sequence[Mapping]) -> dict[tuple[str, str], Mapping]:
+    """The row of each split and method; of several seeds, the first."""
+    return {(row["split"], row["method"]): row for row in reversed(rows)}
+
+
+def ladder_bins(rows: Sequence[Mapping], split: str, methods: Sequence[str]) -> dict:
     """Scores by identity to the nearest training protein, a table under each method's title.
 
     Columns: bin, n, classes, macro_f1, accuracy (missing where no protein is). Of several seeds,
     the first.
     """
-    chosen = {row["method"]: row for row in reversed(rows) if row["split"] == split}
-    return {chosen[m]["title"]: _floats(chosen[m]["bins"]) for m in methods if m in chosen}
+    first = first_seeds(rows)
+    chosen = [first[split, method] for method in methods if (split, method) in first]
+    return {row["title"]: pd.DataFrame(row["bins"]) for row in chosen}
 
 
-def ladder_classes(rows: Sequence[dict], split: str, methods: Sequence[str]) -> pd.DataFrame:
+def ladder_classes(rows: Sequence[Mapping], split: str, methods: Sequence[str]) -> pd.DataFrame:
     """F1 of each class on one split, a column per method, and the support."""
-    chosen = [_first(rows, split, method) for method in methods]
+    first = first_seeds(rows)
+    chosen = [first[split, method] for method in methods]
     table = pd.DataFrame(chosen[0]["per_class"])[["class", "support"]]
     for row in chosen:
         table[row["title"]] = pd.DataFrame(row["per_class"])["f1"].round(3)
     return table
 
 
-def ladder_reliability(rows: Sequence[dict], split: str, method: str) -> pd.DataFrame:
+def ladder_reliability(rows: Sequence[Mapping], split: str, method: str) -> pd.DataFrame:
     """The table of `calibration.reliability` for one method on one split, of the first seed."""
-    return _floats(_first(rows, split, method)["reliability"])
-
-
-def _first(rows: Sequence[dict], split: str, method: str) -> dict:
-    return next(row for row in rows if (row["split"], row["method"]) == (split, method))
-
-
-def _floats(records: list[dict]) -> pd.DataFrame:
-    """A table of JSON's records, whose missing numbers are ``null``."""
-    return pd.DataFrame(records).replace({None: np.nan}).infer_objects()
+    return pd.DataFrame(first_seeds(rows)[split, method]["reliability"])

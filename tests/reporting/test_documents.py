@@ -8,7 +8,7 @@ import pytest
 
 from arg_utils import files
 from arg_utils.errors import UserError
-from arg_utils.reporting import documents, evaluation
+from arg_utils.reporting import costs, documents, evaluation
 
 RESULTS = """# Title
 <!-- results:begin -->
@@ -71,12 +71,12 @@ def test_the_first_screen_says_the_scores_of_both_splits_and_of_another_database
 
 
 def test_times_add_up():
-    rows = cells(documents.times_table(examples.TIMES))[2:]
+    rows = cells(costs.times_table(examples.TIMES))[2:]
     assert [row[1] for row in rows] == ["0.5", "1.5", "2.0"]
 
 
 def test_speed_compares_each_task_and_leaves_out_what_was_not_measured():
-    text = documents.speed_table(examples.SPEED)
+    text = costs.speed_table(examples.SPEED)
     assert cells(text)[2:] == [
         ["fair-esm", "1,200", "11.0×", "1,246", "680", "4.4×", "4,715"],
         ["this library", "13,200", "–", "–", "3,000", "–", "–"],
@@ -114,9 +114,9 @@ def test_another_database_is_shown_with_its_bins():
 def test_proteins_of_every_kind_are_shown_with_what_they_are_taken_for():
     head, _, best, hybrid = cells(evaluation.negatives_table(examples.NEGATIVES))
     assert head[1].startswith("of 8,012 proteins")
-    assert head[4:6] == ["of 3,236 ARGs, called one", "if 0.3% of those proteins were"]
-    assert best[1:7] == ["0.14%", "–", "–", "98.0%", "98.0%", "92.0%"]
-    assert hybrid[1:7] == ["0.55%", "0.00%", "43.0%", "99.7%", "99.1%", "–"]
+    assert head[4:6] == ["of 3,236 ARGs, called one", "and sure of that"]
+    assert best[1:8] == ["0.14%", "–", "–", "98.0%", "–", "98.0%", "92.0%"]
+    assert hybrid[1:8] == ["0.55%", "0.00%", "43.0%", "99.7%", "97.8%", "99.1%", "–"]
     assert (best[-1], hybrid[-1]) == ("–", "aminoglycoside 20, beta-lactam 7, polymyxin 2")
 
 
