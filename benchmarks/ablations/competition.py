@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,11 @@ from arg_utils.homology.splits import homology_clusters, representatives
 from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods.evidence import NOISE, SEARCH, profiled
 from arg_utils.methods.frozen import Standardiser, frozen_features
+from benchmarks.ablations.residues import Residues
 
 FEWEST = 15  # proteins of a mechanism that is told apart
 SOFTNESS = 0.05  # of the vote by cosines
+WEAK = 60  # bits: below, residues are compared too
 HIT = ("strength", "identity", "query_coverage", "target_coverage")  # the order of evidence.Hit
 COMPETITION = {  # of a class's hits, beyond the hybrid's columns
     "second": "strength in the second-best family",
@@ -24,6 +27,7 @@ COMPETITION = {  # of a class's hits, beyond the hybrid's columns
     "normalised": "bits over the geometric mean of both self-scores",
     "nearest": "cosine of the nearest embedding among the proteins hit",
     "nearest vote": "share of a vote of families by that cosine",
+    "residues": f"MaxSim of residues in the strongest hit, under {WEAK} bits",
 }
 
 
@@ -33,7 +37,8 @@ class Known:
 
     ``targets`` number pairs of class and mechanism, ``class_of`` is the class of each pair.
     ``single`` are hits of representatives, ``near`` the closest of any, ``family`` of profiles.
-    ``background`` are features of further non-ARGs, none of which resembles any of the proteins.
+    ``background`` are features of further non-ARGs, none of which resembles any of the proteins;
+    ``quantiles`` are `Residues.quantiles`, standardised, if these are known.
     """
 
     labels: np.ndarray
@@ -45,6 +50,7 @@ class Known:
     near: pd.DataFrame
     family: pd.DataFrame
     background: np.ndarray
+    quantiles: np.ndarray
 
 
 def mechanisms(data: Proteins) -> np.ndarray:
@@ -56,11 +62,17 @@ def mechanisms(data: Proteins) -> np.ndarray:
     return out.where(~rare, out.str.partition(":")[0]).to_numpy(str)
 
 
-def gather(data: Proteins, mechanism: np.ndarray, background: Sequence[str] = ()) -> Known:
+def gather(
+    data: Proteins,
+    mechanism: np.ndarray,
+    background: Sequence[str] = (),
+    residues: Residues | None = None,
+) -> Known:
     """Search all proteins once, and say of each hit what `columns` needs.
 
     ``mechanism`` names that of each protein; of the ``background``, what resembles one of them is
-    left out, so that no tested protein has a relative there.
+    left out, so that no tested protein has a relative there. Without ``residues``, their column is
+    zero.
     """
     sequences, labels = list(data.sequences), data.labels
     raw, clusters = frozen_features(sequences), homology_clusters(sequences)
@@ -95,11 +107,26 @@ def gather(data: Proteins, mechanism: np.ndarray, background: Sequence[str] = ()
     names, targets = np.unique([f"{c}:{m}" for c, m in pairs], return_inverse=True)
     class_of = np.array([int(name.partition(":")[0]) for name in names])
     family = profile_search(sequences, sequences, families)
+    tables = described(single, unit), described(near, unit), described(family, centre)
+    quantiles = features[:, :0]
+    if residues:
+        quantiles = Standardiser.learn(residues.quantiles)(residues.quantiles)
     return Known(
-        labels, clusters, features, targets, class_of,
-        described(single, unit), described(near, unit), described(family, centre),
+        labels, clusters, features, targets, class_of, *compared(tables, residues),
         standardise(frozen_features(further)) if further else features[:0],
+        quantiles,
     )  # fmt: skip
+
+
+def compared(tables: Sequence[pd.DataFrame], residues: Residues | None) -> list[pd.DataFrame]:
+    """Hits with the column ``residues``: how much more alike than others, 0 from `WEAK` bits on."""
+    hits = pd.concat(tables).assign(residues=np.float32(0))
+    weak = hits["bits"].to_numpy() < WEAK
+    if residues and weak.any():
+        alike = residues.max_similarity(*hits.loc[weak, ["query", "target"]].to_numpy().T)
+        hits.loc[weak, "residues"] = alike - alike.mean()
+    ends = np.cumsum([0, *map(len, tables)])
+    return [hits.iloc[start:end] for start, end in pairwise(ends)]
 
 
 def apart(hits: pd.DataFrame, rows: np.ndarray, known: np.ndarray, group: np.ndarray):
@@ -151,4 +178,5 @@ def columns(hits: pd.DataFrame, rows: np.ndarray) -> dict[str, np.ndarray]:
         "normalised": table(largest("normalised"), "normalised"),
         "nearest": table(largest("nearest"), "nearest"),
         "nearest vote": vote(close, np.exp(lead / SOFTNESS)),
+        "residues": table(best, "residues"),
     }

@@ -5,7 +5,7 @@ heads that have not seen the protein. Heads are fitted once: their scores are ca
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -92,11 +92,18 @@ def with_background(known: Known, rest: np.ndarray, asked: np.ndarray) -> np.nda
     return logistic(known, rest, asked, inverse_size(labels, 0.75), further=further)
 
 
+def of_quantiles(known: Known, rest: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """The hybrid's head on quantiles over residues in place of means and maxima."""
+    pooled = replace(known, features=known.quantiles, background=known.quantiles[:0])
+    return of_class(pooled, rest, asked)
+
+
 HEADS: dict[str, Callable[[Known, np.ndarray, np.ndarray], np.ndarray]] = {
     "class": of_class,
     "family": of_family,
     "mechanism": of_mechanism,
     "background": with_background,
+    "quantiles": of_quantiles,
 }
 
 
@@ -136,7 +143,7 @@ def groups_of(known: Known, fold: np.ndarray) -> np.ndarray:
 
 def scores(known: Known, groups: np.ndarray, head: str) -> np.ndarray:
     """Log-probabilities of the proteins asked in each row of ``groups``, float32 [rows, n, 15]."""
-    sums = known.features.sum(axis=1)
+    sums = (known.quantiles if head == "quantiles" else known.features).sum(axis=1)
     targets = known.targets if head == "mechanism" else known.labels
     parts = (array.tobytes() for array in (targets, sums, groups, known.background.sum(axis=1)))
 

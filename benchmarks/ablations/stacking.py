@@ -23,6 +23,7 @@ from arg_utils.methods.frozen import inverse_size
 from arg_utils.metrics.calibration import expected_calibration_error, fit_temperature
 from arg_utils.metrics.scores import f1_from_confusion, macro_f1
 from benchmarks.ablations.competition import COMPETITION, HIT, Known, gather, mechanisms
+from benchmarks.ablations.residues import residues_of
 from benchmarks.ablations.situations import Situation, divide, situations
 
 SEEDS = (11, 12, 13, 14, 15)
@@ -30,6 +31,7 @@ CAP = 5  # proteins per cluster in the second score, so that no large family dec
 RESAMPLES = 1000
 OFFSETS = np.linspace(-3, 3, 25)  # of log-probabilities
 CHOSEN = "hybrid"
+HEADS = ("class", "family", "mechanism", "quantiles")
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ VARIANTS = {
     "head weighted by family": Variant(heads=("family",)),
     "mean of head and that on mechanism": Variant(heads=("class", "mechanism")),
     "mean of head and that by family": Variant(heads=("class", "family")),
+    "head on quantiles over residues": Variant(heads=("quantiles",)),
+    "mean of head and that on quantiles": Variant(heads=("class", "quantiles")),
     **{
         f"family^{1 - a:g}, class^{1 - b:g}": Variant(powers=(a, b))
         for a, b in ((0.0, 0.0), (0.25, 0.5), (0.25, 0.75), (0.5, 0.5), (1.0, 0.5))
@@ -182,9 +186,9 @@ def pooled(new: list, old: list, labels: np.ndarray, clusters: np.ndarray, cap: 
 def evaluate(work: Workspace) -> list[dict]:
     """One row per variant, as of `compared`."""
     data = joined(work.train, work.val)
-    known = gather(data, mechanisms(data))
+    known = gather(data, mechanisms(data), residues=residues_of(data.sequences))
     folds = (divide(known.labels, known.clusters, seed) for seed in SEEDS)
-    divisions = [situations(known, fold, ("class", "family", "mechanism")) for fold in folds]
+    divisions = [situations(known, fold, HEADS) for fold in folds]
     return compared(VARIANTS, known, divisions)
 
 

@@ -16,6 +16,7 @@ from benchmarks.ablations import (
     abstention,
     competition,
     heads,
+    residues,
     situations,
     stacking,
     tested,
@@ -86,16 +87,18 @@ def test_clusters_stay_whole_and_another_seed_is_another_division():
     assert (two[i] == two[j])[together].mean() < 0.5
 
 
-def hit(query, target, bits, label, cluster, nearest=0.0):
+def hit(query, target, bits, label, cluster, nearest=0.0, residues=0.0):
     return {"query": query, "target": target, "bits": bits, "identity": 0.3, "nearest": nearest,
             "query_coverage": 0.9, "target_coverage": 0.8, "label": label, "cluster": cluster,
-            "strength": np.log(bits / 35), "normalised": bits / 100}  # fmt: skip
+            "strength": np.log(bits / 35), "normalised": bits / 100,
+            "residues": residues}  # fmt: skip
 
 
 def test_columns_say_who_competes():
     """Query 7: two families of class 9, one of class 7 that is stronger; query 4: nothing."""
     hits = pd.DataFrame([
-        hit(7, 1, 70, 9, 1, 0.9), hit(7, 2, 60, 9, 1), hit(7, 3, 50, 9, 2), hit(7, 5, 140, 7, 3),
+        hit(7, 1, 70, 9, 1, 0.9, 0.2), hit(7, 2, 60, 9, 1, 0.0, 0.4), hit(7, 3, 50, 9, 2),
+        hit(7, 5, 140, 7, 3, 0.0, -0.1),
     ])  # fmt: skip
     out = competition.columns(hits, np.array([4, 7]))
     assert not any(table[0].any() for table in out.values())
@@ -106,6 +109,39 @@ def test_columns_say_who_competes():
     shares = np.array([140**2, 70**2 + 50**2])
     assert out["vote"][1, [7, 9]] == pytest.approx(shares / shares.sum())
     assert out["nearest vote"][1].argmax() == 9
+    assert out["residues"][1, [7, 9]] == pytest.approx([-0.1, 0.2])  # of the strongest hit
+
+
+def test_residues_are_compared_one_by_one_where_a_hit_is_weak():
+    """The second protein is the first, shuffled: the same residues, the same quantiles."""
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(40, residues.COMPONENTS))
+    units = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (states, states[::-1], -states)]
+    one = residues.Residues([x.astype(np.float16) for x in units], np.zeros((3, 8), np.float32))
+    pairs = np.array([[0, 1], [0, 2], [1, 2]]).T
+    alike, *others = one.max_similarity(*pairs).tolist()
+    assert alike == pytest.approx(1, abs=1e-3)
+    assert max(others) < 0.6
+    assert one.max_similarity(*pairs[:, :0]).shape == (0,)
+    hits = pd.DataFrame([hit(0, 1, 40, 9, 1), hit(0, 2, 40, 7, 2), hit(1, 2, 90, 7, 2)])
+    first, second = competition.compared((hits[:1], hits[1:]), one)
+    assert first["residues"].tolist() == pytest.approx([(alike - others[0]) / 2])
+    assert second["residues"].tolist() == pytest.approx([(others[0] - alike) / 2, 0])
+    without = competition.compared((hits[:1], hits[1:]), None)
+    assert [len(table) for table in without] == [1, 2]
+    assert not any(table["residues"].any() for table in without)
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_protein_is_pooled_by_quantiles_of_its_residues(work):
+    sequences = [record.sequence for record in work.data.train[:12]]
+    found = residues.residues_of(sequences)
+    assert [len(x) for x in found.units] == [min(len(s), 1022) for s in sequences]
+    assert found.quantiles.shape == (12, residues.COMPONENTS * residues.QUANTILES)
+    by_level = found.quantiles.reshape(12, residues.QUANTILES, residues.COMPONENTS)
+    assert (np.diff(by_level, axis=1) >= 0).all()
+    itself = found.max_similarity(np.arange(12), np.arange(12))
+    assert itself == pytest.approx(np.ones(12), abs=1e-3)
 
 
 def test_hits_lie_apart():
@@ -124,7 +160,8 @@ def test_a_head_is_asked_only_about_groups_it_has_not_seen(monkeypatch, own_cach
     group = np.array([0, 0, 1, -1, -2])
     monkeypatch.setattr(situations, "HEADS", {"x": head})
     features = np.eye(5, dtype=np.float32)
-    known = SimpleNamespace(labels=np.arange(5), features=features, background=features[:0])
+    known = SimpleNamespace(labels=np.arange(5), features=features, background=features[:0],
+                            quantiles=features)  # fmt: skip
     (out,) = situations.scores(known, group[None], "x")
     np.testing.assert_array_equal(out[:, 0], [2, 2, 3, np.nan, np.nan])
 
