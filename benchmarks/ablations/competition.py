@@ -112,13 +112,13 @@ def gather(
     if residues:
         quantiles = Standardiser.learn(residues.quantiles)(residues.quantiles)
     return Known(
-        labels, clusters, features, targets, class_of, *compared(tables, residues),
+        labels, clusters, features, targets, class_of, *compare_residues(tables, residues),
         standardise(frozen_features(further)) if further else features[:0],
         quantiles,
     )  # fmt: skip
 
 
-def compared(tables: Sequence[pd.DataFrame], residues: Residues | None) -> list[pd.DataFrame]:
+def compare_residues(tables: Sequence[pd.DataFrame], residues: Residues | None) -> list[pd.DataFrame]:
     """Hits with the column ``residues``: how much more alike than others, 0 from `WEAK` bits on."""
     hits = pd.concat(tables).assign(residues=np.float32(0))
     weak = hits["bits"].to_numpy() < WEAK

@@ -124,10 +124,10 @@ def test_residues_are_compared_one_by_one_where_a_hit_is_weak():
     assert max(others) < 0.6
     assert one.max_similarity(*pairs[:, :0]).shape == (0,)
     hits = pd.DataFrame([hit(0, 1, 40, 9, 1), hit(0, 2, 40, 7, 2), hit(1, 2, 90, 7, 2)])
-    first, second = competition.compared((hits[:1], hits[1:]), one)
+    first, second = competition.compare_residues((hits[:1], hits[1:]), one)
     assert first["residues"].tolist() == pytest.approx([(alike - others[0]) / 2])
     assert second["residues"].tolist() == pytest.approx([(others[0] - alike) / 2, 0])
-    without = competition.compared((hits[:1], hits[1:]), None)
+    without = competition.compare_residues((hits[:1], hits[1:]), None)
     assert [len(table) for table in without] == [1, 2]
     assert not any(table["residues"].any() for table in without)
 
