@@ -118,7 +118,9 @@ def gather(
     )  # fmt: skip
 
 
-def compare_residues(tables: Sequence[pd.DataFrame], residues: Residues | None) -> list[pd.DataFrame]:
+def compare_residues(
+    tables: Sequence[pd.DataFrame], residues: Residues | None
+) -> list[pd.DataFrame]:
     """Hits with the column ``residues``: how much more alike than others, 0 from `WEAK` bits on."""
     hits = pd.concat(tables).assign(residues=np.float32(0))
     weak = hits["bits"].to_numpy() < WEAK
