@@ -261,10 +261,17 @@ def _cache(options: Options) -> None:
 
 
 def _notebooks(options: Options) -> int:
-    from arg_utils.reporting.notebooks import NotebookError, publish, report, run_notebooks
+    from arg_utils.reporting.notebooks import (
+        NotebookError,
+        prepare,
+        publish,
+        report,
+        run_notebooks,
+    )
 
     try:
         if options.action == "run":
+            prepare()
             report(run_notebooks())
         else:
             publish()

@@ -6,7 +6,7 @@ A data folder holds ``train.fasta`` and ``val.fasta`` (labelled), ``test.fasta``
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -37,10 +37,10 @@ class DataSet:
 
     name: str  # ``open``, ``kaggle``, or the folder's name
     folder: Path
-    train: list[Record]
-    val: list[Record]
-    test: list[Record]  # not labelled
-    test_labels: np.ndarray | None  # int64 [len(test)], or None where unknown
+    train: list[Record] = field(repr=False)
+    val: list[Record] = field(repr=False)
+    test: list[Record] = field(repr=False)  # not labelled
+    test_labels: np.ndarray | None = field(repr=False)  # int64 [len(test)], None where unknown
     identity: str  # SHA-256 over the loaded files, 64 hex digits: results carry it
 
 

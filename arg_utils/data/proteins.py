@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from arg_utils.errors import counted
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.settings import Profile
 
@@ -29,6 +30,9 @@ class Proteins:
     sequences: list[str]
     labels: np.ndarray
     headers: list[str] | None = None
+
+    def __repr__(self) -> str:  # what a notebook shows of it
+        return f"Proteins({counted(len(self.sequences), 'sequence')})"
 
 
 def proteins(records: Sequence[Record], labels: np.ndarray | None = None) -> Proteins:

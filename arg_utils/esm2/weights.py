@@ -11,7 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import esm
@@ -66,7 +66,7 @@ _RENAME = (
 class Weights:
     """The backbone's parameters, in fair-esm's naming, and where they came from."""
 
-    state: dict[str, torch.Tensor]
+    state: dict[str, torch.Tensor] = field(repr=False)
     source: str
     sha256: str
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,8 @@ class Model:
     name: str
     data: str
     threshold: float | None
-    scorer: Callable[[Sequence[str], Progress], Scores]
-    references: References | None = None
+    scorer: Callable[[Sequence[str], Progress], Scores] = field(repr=False)
+    references: References | None = field(default=None, repr=False)
 
     def predict(self, sequences: Iterable[Any] | Mapping[Any, Any]) -> pd.DataFrame:
         """Class, probability and evidence of proteins.

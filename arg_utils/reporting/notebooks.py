@@ -24,7 +24,9 @@ from arg_utils import files, settings
 from arg_utils.data.folders import load_dataset, resolve_data_dir
 from arg_utils.data.submission import check_submission
 from arg_utils.errors import UserError, counted
-from arg_utils.experiments.workspace import suitable_profile
+from arg_utils.esm2.fastest import kernel_for
+from arg_utils.esm2.model import best_device, best_precision
+from arg_utils.experiments.workspace import open_workspace, suitable_profile
 from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -73,6 +75,13 @@ class _LiveClient(NotebookClient):
         if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
             print(msg["content"]["text"], end="", file=sys.stderr, flush=True)
         return super().process_message(msg, cell, cell_index)
+
+
+def prepare() -> None:
+    """Have data, weights and kernel ready: what is said at first use belongs into no notebook."""
+    open_workspace()
+    device = best_device()
+    kernel_for(device, best_precision(device))
 
 
 def run_notebooks(folder: Path | None = None) -> Path:

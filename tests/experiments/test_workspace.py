@@ -95,6 +95,11 @@ def test_results_say_what_they_are_of(work, unlabelled, weights):
     assert everything.describe().splitlines()[-1] == "profile: laptop, seed 3"
 
 
+def test_a_notebook_that_ends_a_cell_with_it_stays_small(work):
+    assert len(repr(work)) < 2000
+    assert repr(work.train) == f"Proteins({len(work.train.sequences)} sequences)"
+
+
 def test_leaks_are_noted(work):
     leaking = replace(work, data=replace(work.data, val=work.data.train[:2]))
     assert "note:    2 of 2 validation proteins are also in train" in leaking.describe()

@@ -57,6 +57,10 @@ def rows(frame) -> dict[str, str]:
     return {line.split("\t")[0]: line for line in text.splitlines()}
 
 
+def test_a_model_shows_its_name_and_data_alone(model):
+    assert repr(model) == f"Model(name='small', data='small', threshold={model.threshold})"
+
+
 def test_prediction_gives_what_the_method_gives(frame, fitted, work):
     frame = frame[: len(work.test.sequences)]
     expected = fitted.probabilities(work.test.sequences)

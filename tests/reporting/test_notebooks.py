@@ -2,16 +2,19 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+import workspaces
 
 from arg_utils import files
 from arg_utils.__main__ import main
 from arg_utils.errors import UserError
+from arg_utils.esm2 import fastest
 from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
 from arg_utils.reporting import notebooks
 
@@ -45,7 +48,7 @@ def place(tmp_path, monkeypatch):
     spec.mkdir(parents=True)
     other = {"argv": ["/bin/false"], "display_name": "other", "language": "python"}
     (spec / "kernel.json").write_text(json.dumps(other))
-    (tmp_path / "mine").mkdir()
+    workspaces.write_folder(tmp_path / "mine", with_key=False)
     for name, value in {
         "JUPYTER_PATH": tmp_path / "jupyter", "MPLBACKEND": "Agg", "ARG_PROFILE": "smoke",
         "ARG_OUTPUT": tmp_path / "my out", "ARG_DATA": tmp_path / "mine",
@@ -88,6 +91,25 @@ def test_run_executes_in_order_and_keeps_tidy_copies(place, capfd):
     times = json.loads((place / "my out" / "notebook_times.json").read_text())
     assert times["profile"] == "smoke"
     assert list(times["seconds"]) == ["01_first", "02_after"]
+
+
+def test_what_is_said_at_first_use_is_in_no_notebook(place, weights_file, monkeypatch, capfd):
+    compiled = shutil.ignore_patterns("*.json")  # but not yet compared with PyTorch
+    shutil.copytree(files.cache_dir("kernels"), place / "cache" / "kernels", ignore=compiled)
+    monkeypatch.setenv("ARG_CACHE", str(place / "cache"))
+    monkeypatch.setenv("ARG_ESM2_WEIGHTS", str(weights_file))
+    source = "from arg_utils.esm2.embeddings import embed\nvectors = embed(['MKVL'])"
+    write(place / "notebooks", "01_embeds", source)
+    fastest._proven.cache_clear()
+    fastest.bfloat16_pays.cache_clear()
+    assert main(["notebooks", "run"]) == 2  # for it writes no submission
+    shown = capfd.readouterr()
+    assert "attention kernel" in shown.err
+    assert shown.out.startswith("data:    mine [")
+    copy = nbformat.read(place / "my out" / "notebooks" / "01_embeds.ipynb", as_version=4)
+    assert [output.text for output in copy.cells[1].outputs] == [
+        "embeddings: 0 of 1 in the cache\n"
+    ]
 
 
 def test_the_first_error_stops_the_run_and_is_named(place, capsys):
