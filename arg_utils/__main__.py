@@ -33,7 +33,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m arg_utils",
-        description="Antibiotic resistance class of proteins, by ESM-2 and LoRA.",
+        description="Antibiotic resistance class of proteins, by ESM-2 and homology.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = partial(_command, commands)
@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     kaggle.add_argument("--message", default="ESM-2 8M", help="shown beside the submission")
     cache = command(_cache, "show the size of the embedding cache, or clear it")
     cache.add_argument("--clear", action="store_true", help="remove all cached embeddings")
-    notebooks = command(_notebooks, "run all notebooks, or publish (commit) what a run made")
+    notebooks = command(
+        _notebooks, "run all notebooks, or copy a run's to where they are committed"
+    )
     notebooks.add_argument("action", choices=("run", "publish"))
     tables = command(_tables, "write the numbers of README and model card from results/")
     tables.add_argument("--check", action="store_true", help="only say what is out of date (1)")
@@ -107,7 +109,7 @@ def _predict_options(predict: argparse.ArgumentParser) -> None:
 def _fit_options(fit: argparse.ArgumentParser) -> None:
     _data_option(fit)
     fit.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
-    fit.add_argument("--method", help="see README; by default the hybrid")
+    fit.add_argument("--method", help="see docs/development.md; by default the hybrid")
     fit.add_argument(
         "--profile",
         help="smoke, short, laptop, longer or full (else ARG_PROFILE, laptop or, if slow, short)",

@@ -85,8 +85,8 @@ FIGURES = {
     "per_class_f1": lambda: figures.per_class_f1(PER_CLASS, "model, split"),
     "methods_comparison": lambda: figures.methods_comparison(RESULTS),
     "reliability_diagram": lambda: figures.reliability_diagram(RELIABILITY),
-    "risk_coverage_curve": lambda: figures.risk_coverage_curve(CURVES, {HYBRID: 0.5}),
-    "f1_by_identity_bin": lambda: figures.f1_by_identity_bin(BINS),
+    "risk_coverage_curve": lambda: figures.risk_coverage_curve(CURVES, {HYBRID: 0.5}, "a split"),
+    "f1_by_identity_bin": lambda: figures.f1_by_identity_bin(BINS, "a split"),
     "attribution_profile": lambda: motifs.attribution_profile(
         ATTRIBUTED["sequence"][0], PROFILE, ATTRIBUTED["motif"][0], "protein"),
     "attribution_profile without a motif": lambda: motifs.attribution_profile(

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -24,7 +25,7 @@ from arg_utils.esm2.batches import one_thread
 from arg_utils.esm2.kernel import Kernel, chosen_form, load_kernel, processor
 from arg_utils.esm2.lora import merged_product
 from arg_utils.esm2.weights import HEADS, WIDTH
-from arg_utils.files import cache_dir, write_text
+from arg_utils.files import cache_dir, locked, write_text
 
 LENGTHS = (402, 286, 173, 98, 47, 16, 1)  # residues of proteins, short and long, and odd ones
 BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 0.02}  # of relative differences
@@ -34,11 +35,13 @@ ROWS, CLEARLY = 2048, 1.3  # of a product; how much faster it must be in bfloat1
 # What libraries use at most, where a user has limited it.
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
 Tensors = Sequence[torch.Tensor]
+_first_use = threading.Lock()
 
 
 def kernel_for(device: torch.device, dtype: torch.dtype) -> Kernel | None:
     """The kernel, if it computes with numbers of this type and place, and is right and faster."""
-    return _proven(dtype) if device.type == "cpu" and dtype in BOUNDS else None
+    with _first_use:  # one thread compiles and measures; the others wait
+        return _proven(dtype) if device.type == "cpu" and dtype in BOUNDS else None
 
 
 @functools.cache
@@ -90,20 +93,31 @@ def _least(work: Callable[[], object]) -> float:
 def once(place: Path, work: Callable[[], dict]) -> dict:
     """What ``work`` gives, kept at ``place`` for this processor, and said when it is new.
 
-    ``work`` gives a verdict, whether something is ``used``, and the ``sentence`` that says so.
+    ``work`` gives a verdict, whether something is ``used``, and the ``sentence`` that says so. It
+    is done by one thread of one process: two that measure at once slow each other down.
     """
     setting = [processor(), torch.__version__, chosen_form(), *map(os.environ.get, LIMITS)]
     key = hashlib.sha256(repr(setting).encode()).hexdigest()
     path = place.with_name(f"{place.name}-{key[:8]}.json")
-    try:
-        verdict = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there, or damaged
-        verdict = None
-    if not isinstance(verdict, dict) or not {"used", "sentence"} <= verdict.keys():
+    if verdict := _kept(path):
+        return verdict
+    with locked(path.with_suffix(".lock")):
+        if verdict := _kept(path):  # by another, meanwhile
+            return verdict
         verdict = work()
         write_text(path, json.dumps(verdict, indent=1))
-        print(verdict["sentence"], file=sys.stderr)
+    print(verdict["sentence"], file=sys.stderr)
     return verdict
+
+
+def _kept(path: Path) -> dict | None:
+    """The verdict in a file, None where it is not there or damaged."""
+    try:
+        verdict = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(verdict, dict) and {"used", "sentence"} <= verdict.keys()
+    return verdict if whole else None
 
 
 def measure(kernel: Kernel, dtype: torch.dtype, forced: bool = False) -> dict:

@@ -18,7 +18,7 @@ from arg_utils.settings import Profile, load_profile, named_profile, output_dir
 
 @dataclass(frozen=True)
 class Workspace:
-    """Data, weights and profile of one session; see `open_workspace`."""
+    """Data, weights and profile of one run; see `open_workspace`."""
 
     data: DataSet
     weights: Weights

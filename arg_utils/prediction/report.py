@@ -166,7 +166,9 @@ def contig_maps(rows: pd.DataFrame, most: int = MOST_CONTIGS) -> Figure:
     with mpl.rc_context({"text.parse_math": False}):
         for axes, (name, line) in zip(panels, lines, strict=False):
             _draw(axes, *line, ink="black", paper="white")
-            axes.set_title(f"{name}, to base {line[2]:,}", loc="left", fontsize=9)
+            end = f"drawn to the end of its last gene, base {line[2]:,}"
+            axes.set_title(f"{name}, {end}", loc="left", fontsize=9)
+        panels[-1].set_xlabel("position (bases)", fontsize=9)
     heights = [0.6 + 0.3 * axes.get_ylim()[1] for axes in panels]
     panels[0].get_gridspec().set_height_ratios(heights)
     drawn = {gene["class"] for _, (genes, *_) in lines for gene in genes}

@@ -140,8 +140,8 @@ def forms_table(speed: Mapping) -> str:
         "PyTorch's attention": "{features_vs_torch_attention:.1f}×",
         "LoRA training: fair-esm": "{lora_vs_naive:.1f}×",
         "transformers + PEFT": "{lora_vs_hf:.1f}×",
-        "features at, of a large product's rate": "{gemm_fraction:.0%}",
-        "training at": "{lora_gemm_fraction:.0%}",
+        "features: share of matrix-product rate": "{gemm_fraction:.0%}",
+        "training: share": "{lora_gemm_fraction:.0%}",
     }
     return table(rows, columns)
 

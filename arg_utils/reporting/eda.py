@@ -221,7 +221,7 @@ def composition(frequencies: pd.DataFrame) -> Figure:
     axis.vlines(GROUP_ENDS, 0, len(others), color="white", linewidth=4)
     axis.tick_params(length=0, rotation=0)
     axis.set_xlabel("aliphatic · aromatic · C, G, P · polar · positive · negative")
-    axis.set_title("classes by their share of hydrophobic and aromatic residues")
+    axis.set_title("classes sorted by their share of aliphatic and aromatic residues")
     return fig
 
 
@@ -243,7 +243,9 @@ def nearest_identity(identities: pd.DataFrame) -> Figure:
         axis.get_legend().set_title(None)
         shares = (percent >= 90).groupby(part["kind"]).mean()
         near = ", ".join(f"{share:.0%} of {kind}" for kind, share in shares.items())
-        axis.set_title(f"{split} split: {near} have a relative of ≥ 90 % in training", fontsize=10)
+        axis.set_title(
+            f"{split} split: {near} have a relative of ≥ 90 % identity in training", fontsize=10
+        )
         axis.set_ylabel(f"% of {len(part):,} proteins")
     ticks = range(0, 101, 20)
     axes[-1, 0].set_xticks([-7.5, *ticks], ["no hit", *map(str, ticks)])

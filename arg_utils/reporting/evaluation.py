@@ -125,9 +125,10 @@ def sets_table(abstention: Mapping) -> str:
     if abstention["mechanism"]:
         mean = pd.DataFrame(abstention["mechanism"]).mean()
         told += (
-            f" Of the {mean['with_hit']:.0%} of new ARGs that hit one, the one with most bits has "
-            f"their class in {mean['class']:.0%}, their kind of mechanism (efflux, inactivation, …)"
-            f" in {mean['mechanism_group']:.0%}."
+            f" {mean['with_hit']:.0%} of the ARGs of new families hit a reference ARG; among these,"
+            f" the hit with the highest bit score has the right class in {mean['class']:.0%} and"
+            f" the right type of mechanism (efflux, inactivation, …) in"
+            f" {mean['mechanism_group']:.0%}."
         )
     return f"{table(abstention['prediction_sets'], columns)}\n\n{told} {source(abstention)}"
 

@@ -162,14 +162,14 @@ def methods_comparison(rows: Sequence[Mapping]) -> Figure:
             axis.text(np.fmax(score, high) + 0.02, row, f"{score:.3f}", va="center", fontsize=9)
         axis.set_yticks(range(len(part)), part["title"])
         axis.tick_params(axis="y", length=0)
-        axis.set(ylim=(most - 0.4, -0.6), xlim=(0, 1.15), xticks=np.arange(0, 1.01, 0.2))
+        axis.set(ylim=(most - 0.4, -0.6), xlim=(0, 1.22), xticks=np.arange(0, 1.01, 0.2))
         axis.grid(axis="x", color=LINES)
         axis.set_title(f"{split} split")
         axis.set_xlabel("macro-F1 (line: 95 % interval)")
     return fig
 
 
-def f1_by_identity_bin(tables: Mapping[str, pd.DataFrame], fewest: int = 50) -> Figure:
+def f1_by_identity_bin(tables: Mapping[str, pd.DataFrame], title: str, fewest: int = 50) -> Figure:
     """Macro-F1, and accuracy with its interval, by identity to the nearest reference protein.
 
     ``tables`` gives the table of `metrics.scores.identity_bins` for each method's name,
@@ -189,7 +189,9 @@ def f1_by_identity_bin(tables: Mapping[str, pd.DataFrame], fewest: int = 50) -> 
     ticks = drawn["bin"] + "\nn = " + drawn["n"].map("{:,}".format)
     right.set_xticks(range(len(drawn)), ticks + "\n" + drawn["classes"].astype(str) + " classes")
     left_out = table["n"].sum() - drawn["n"].sum()
-    for axis, label in ((f1, "macro-F1 over\nthe classes present"), (right, "accuracy")):
+    f1.set_title(title)
+    line = "accuracy (line: 95 % interval,\nproteins independent)"
+    for axis, label in ((f1, "macro-F1 over\nthe classes present"), (right, line)):
         axis.set(ylim=(0, 1.04), xlim=(-0.6, len(drawn) - 0.4), ylabel=label)
         axis.grid(axis="y", color=LINES)
     text = "identity to the nearest reference protein"
@@ -223,7 +225,7 @@ def reliability_diagram(tables: Mapping[str, pd.DataFrame], fewest: int = 10) ->
 
 
 def risk_coverage_curve(
-    curves: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float]
+    curves: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float], title: str
 ) -> Figure:
     """Error rate among the answered proteins against the share answered, one line per method.
 
@@ -248,5 +250,6 @@ def risk_coverage_curve(
     axis.set(xlim=(0, 100), ylim=(0, max(*settled, 0.01) * 115))
     axis.set_xlabel("proteins answered, most confident first (%)")
     axis.set_ylabel("wrong among the answered (%)")
+    axis.set_title(title)
     legend_below(fig, columns=1)
     return fig

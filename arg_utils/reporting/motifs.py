@@ -195,12 +195,14 @@ def attribution_profile(
     fig, axes = style.new_figure(len(ATTRIBUTIONS), 1, figsize=(10, 4.8), sharex=True)
     for axis, (method, column) in zip(axes[:, 0], ATTRIBUTIONS.items(), strict=True):
         values = getattr(result, column)
+        power = min(0, int(np.floor(np.log10(np.abs(values).max() or 1.0))))
+        unit = f"$10^{{{power}}}$ nats" if power < -1 else "nats"
+        values = values / 10.0**power if power < -1 else values
         places = np.arange(1, len(values) + 1)
         axis.bar(places, values, width=1, color=style.GREY)
         axis.bar(places[motif], values[motif], width=1, color=style.VERMILLION)
         axis.axhline(0, color=style.BLACK, linewidth=0.6)
-        axis.set(ylabel=f"{method}\n(nats)", xlim=(0, len(values) + 1))
-        axis.ticklabel_format(axis="y", scilimits=(-2, 3))
+        axis.set(ylabel=f"{method}\n({unit})", xlim=(0, len(values) + 1))
         for i in motif:
             axis.axvline(i + 1, color=style.VERMILLION, alpha=0.2, linewidth=2, zorder=0)
     top = axes[0, 0]

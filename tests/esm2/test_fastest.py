@@ -1,5 +1,8 @@
 """The kernel is used where it is right and faster, and what was found is kept."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import kernels
@@ -54,6 +57,22 @@ def test_a_right_and_fast_kernel_is_used_and_never_measured_again(
     monkeypatch.setattr(torch, "__version__", "another")
     with pytest.raises(AssertionError, match="measured again"):
         fastest.proof(portable, dtype)
+
+
+def test_two_threads_at_once_measure_once(portable, monkeypatch):
+    measured, measure = [], fastest.measure
+
+    def slow(*arguments, **options):
+        measured.append(threading.get_ident())
+        time.sleep(0.2)
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr(fastest, "measure", slow)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(fastest.proof, portable, torch.float32) for _ in range(2)]
+        verdicts = [each.result() for each in asked]
+    assert verdicts[0]["sentence"] == verdicts[1]["sentence"]
+    assert len(measured) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b"null", b"\xff\xfe"])

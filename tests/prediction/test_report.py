@@ -155,8 +155,8 @@ def test_a_picture_of_the_contigs_with_most_args():
     figure = report.contig_maps(rows, most=2)
     figure.draw_without_rendering()
     two, last = texts(figure)
-    assert two == ["two, to base 2,751", *["tet(A)"] * 3]
-    assert last == ["$x$, to base 2,751", *["tet(A)"] * 2]
+    assert two == ["two, drawn to the end of its last gene, base 2,751", *["tet(A)"] * 3]
+    assert last == ["$x$, drawn to the end of its last gene, base 2,751", *["tet(A)"] * 2]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["tetracycline"]
 
 

@@ -227,7 +227,7 @@ def test_risk_is_drawn_with_the_threshold():
     answered = curve[curve["threshold"] >= 0.5]["coverage"].max() * 100
     (dotted,) = (line for line in axis.lines if line.get_linestyle() == ":")
     assert dotted.get_xdata() == pytest.approx([answered] * 2)
-    never = figures.risk_coverage_curve(examples.CURVES, {examples.HYBRID: 2.0})
+    never = figures.risk_coverage_curve(examples.CURVES, {examples.HYBRID: 2.0}, "a split")
     assert all(line.get_linestyle() != ":" for line in never.axes[0].lines)
 
 

@@ -259,7 +259,7 @@ def test_all_that_the_notebooks_show(unlabelled, tmp_path):
         figures.confusion_matrix(confusion(true, predicted), "title"),
         figures.per_class_f1(per_class_table(true, predicted), "title"),
         figures.methods_comparison(rows),
-        figures.f1_by_identity_bin(bins),
+        figures.f1_by_identity_bin(bins, "a split"),
         eda.class_counts({"predicted": np.bincount(answers, minlength=15)}),
     ]
     for fig in drawn:
