@@ -236,7 +236,7 @@ LABELS = {
     "naive": "fair-esm, batch 4, file order",
     "hf": "transformers + PEFT, SDPA, batch 8, sorted",
     "hf_bfloat16": "the same under bfloat16 autocast",
-    "esm_cpp": "esm.cpp, one sequence a call",
+    "esm_cpp": "esm-cpp, one sequence per call",
     "ours": "this library",
     "ours_float32": "… in float32",
     "ours_sdpa": "… with PyTorch's attention",

@@ -350,6 +350,14 @@ answers("a key with further columns", ",id,label\n0,SEQ7,1,9,9\n", key=True)
 answers("a key that leaves out a protein", "id,label\nSEQ0,1\n", key=True)
 
 
+@add_case("a key in another encoding than UTF-8")
+def key_encoding(bench: Bench) -> tuple[str, str]:
+    path = bench.data / "test_key.csv"
+    bench.names[str(path)] = "FILE"
+    path.write_bytes("id,label,gène\nSEQ0,1,x\nSEQ1,2,y\n".encode("latin-1"))
+    return bench.call("data", "--data", bench.data)
+
+
 @add_case("a folder in the place of the key")
 def key_folder(bench: Bench) -> tuple[str, str]:
     path = bench.data / "test_key.csv"

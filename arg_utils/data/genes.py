@@ -33,11 +33,13 @@ class GeneCaller:
     genetic_code : NCBI's number of the translation table, in single mode; the models of meta mode
         have their own (11, and 4 where it fits better).
     closed : whether genes may not run off the end of a contig.
+    masked : whether genes may not run into stretches of N; those of the open data may.
     """
 
     mode: Literal["meta", "single"] = "meta"
     genetic_code: int = 11
     closed: bool = False
+    masked: bool = False
 
     def __post_init__(self) -> None:
         if self.genetic_code not in pyrodigal.TRANSLATION_TABLES:
@@ -47,7 +49,9 @@ class GeneCaller:
 
     def finder(self, name: str, contigs: list[bytes]) -> pyrodigal.GeneFinder:
         """Prodigal, trained on the contigs in single mode."""
-        finder = pyrodigal.GeneFinder(meta=self.mode == "meta", closed=self.closed)
+        finder = pyrodigal.GeneFinder(
+            meta=self.mode == "meta", closed=self.closed, mask=self.masked
+        )
         if self.mode == "single" and contigs:
             try:
                 finder.train(*contigs, translation_table=cast(Any, self.genetic_code))

@@ -82,7 +82,7 @@ def read_key(path: Path, test_ids: Sequence[str]) -> np.ndarray:
     wanted, labels = set(test_ids), dict[str, int]()
     unknown: dict[str, list[int]] = {}  # label: lines
     for number, row in _key_rows(path):
-        name = row["id"].strip()
+        name = row["id"].strip(" \t")  # and no other white space, which an id may hold
         if name not in wanted:
             raise UserError(f"{path}, line {number}: {_foreign(name, row, wanted)}.")
         if name in labels:
@@ -110,6 +110,8 @@ def _key_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             table = csv.DictReader(file, restval="", strict=True)
             names = table.fieldnames = [name.strip() for name in table.fieldnames or []]
             rows = [(table.line_num, row) for row in table]
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8 (CSV, id,label).") from None
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path} cannot be read ({reason}); give a CSV file id,label.") from None

@@ -23,6 +23,7 @@ from arg_utils.prediction.coding import DIGITS, ID_KEYS, Coding, name_of
 from arg_utils.prediction.query import Item, Query
 
 PARTIAL_KEYS = ("partial", "start_range", "end_range")
+COMPLETE = ("false", "0", "00")  # of the key ``partial``; the last is Prodigal's
 CUT_OFF = "Premature end|Expected sequence length|line too short"  # warnings of Biopython
 
 
@@ -57,11 +58,16 @@ def read_gff(
             if entry.id in sequences:
                 entry.refuse(f"the contig {entry.id[:60]!r} comes a second time; remove one")
             sequences[entry.id] = entry.letters.upper()
+    for known in list(sequences):  # some write a % of a contig's name as it is
+        sequences.setdefault(unquote(known), sequences[known])
     if not codings:
         raise UserError(f"{name} has no CDS; give contigs alone, and have genes called (--genome).")
+    used: set[str] = set()
     for coding in codings.values():
+        if len(coding.parts) < coding.rows:
+            continue  # a row of it was refused: the rest is not the gene
         with skipping(skip_bad):
-            yield _row_query(coding, sequences, coding.contig in circular, genetic_code)
+            yield _row_query(coding, sequences, coding.contig in circular, genetic_code, used)
 
 
 def _sections(handle: BinaryIO) -> tuple[str, str]:
@@ -95,6 +101,10 @@ def _note_row(
     if text.strip(" .") and "=" not in text:
         what = f"{text.strip()[:40]!r} is no attribute of GFF3, name=value"
         part.refuse(f"{what}; convert it if this is GTF or GFF2")
+    # Rows of one gene share an ID or, as gffread writes them, the transcript they are parts of.
+    same = words.get("ID") or words.get("Parent") or where
+    coding = codings.setdefault((part.contig, same), part)
+    coding.rows += 1
     digits = DIGITS.fullmatch(start) and DIGITS.fullmatch(end)
     if not (digits and 0 < int(start) <= int(end)):
         place = f"{start[:20]}..{end[:20]}"
@@ -103,16 +113,15 @@ def _note_row(
         part.refuse(f"the strand is {strand!r}; write + or -")
     if phase not in ("0", "1", "2", "."):
         part.refuse(f"the phase is {phase!r}; write 0, 1 or 2")
-    # Rows of one gene share an ID or, as gffread writes them, the transcript they are parts of.
-    same = words.get("ID") or words.get("Parent") or where
-    coding = codings.setdefault((part.contig, same), part)
     if strand != coding.strand:
         line = coding.where.rpartition(", ")[2]
         part.refuse(f"{same!r} is on the other strand in {line}; mend or remove it")
     coding.parts.append((int(start), int(end), 0 if phase == "." else int(phase)))
 
 
-def _row_query(coding: Coding, sequences: dict[str, str], circular: bool, code: int) -> Query:
+def _row_query(
+    coding: Coding, sequences: dict[str, str], circular: bool, code: int, used: set[str]
+) -> Query:
     """The protein of a GFF3 file's CDS, translated from its contig."""
     if coding.contig not in sequences:
         coding.refuse(f"there is no contig {coding.contig!r}; give the FASTA it names")
@@ -126,9 +135,13 @@ def _row_query(coding: Coding, sequences: dict[str, str], circular: bool, code: 
     if not letters.isascii():
         coding.refuse(f"letters of {coding.contig!r} are no bases; give its DNA")
     bases = Seq(letters).reverse_complement() if coding.strand == "-" else Seq(letters)
-    protein, whole = coding.translated(bases, code)
-    partial = any(coding.words.get(key, "false") != "false" for key in PARTIAL_KEYS)
-    return coding.query(protein, partial or (not whole and (start <= 3 or end >= len(contig) - 2)))
+    marks = [coding.words.get(key, "false").lower() for key in PARTIAL_KEYS]
+    partial = any(mark not in COMPLETE for mark in marks)
+    ends = (marks[0] in ("10", "11"), marks[0] in ("01", "11"))  # Prodigal's: left, right
+    left, right = ((given or "." in mark) for given, mark in zip(ends, marks[1:], strict=True))
+    protein, whole = coding.translated(bases, code, right if coding.strand == "-" else left)
+    at_edge = start <= 3 or end >= len(contig) - 2
+    return coding.query(protein, partial or (not whole and at_edge), used)
 
 
 def read_genbank(
@@ -136,14 +149,22 @@ def read_genbank(
 ) -> Iterator[Query]:
     """The proteins of a GenBank file's CDS, by ``/translation`` where there is one."""
     none, reader = True, ResidueReader()
+    seen, used = set[str](), set[str]()
     for contig in _contigs(handle, name):
+        own = str(contig.id)
+        if own in seen:
+            with skipping(skip_bad):
+                what = f"the contig {own[:60]!r} comes a second time"
+                raise UserError(f"{name}: {what}; make LOCUS and VERSION differ, or remove one.")
+            continue
+        seen.add(own)
         for feature in contig.features:
             words = feature.qualifiers
             if feature.type != "CDS" or "pseudo" in words or "pseudogene" in words:
                 continue
             none = False
             with skipping(skip_bad):
-                query = _feature_query(name, contig, feature, genetic_code)
+                query = _feature_query(name, contig, feature, genetic_code, used)
                 if "translation" in words:  # which may hold anything
                     letters = query.sequence
                     reader.residues(Item(query.where, 0, query.id, letters, [letters]))
@@ -166,10 +187,12 @@ def _contigs(handle: BinaryIO, name: str) -> Iterator[SeqRecord]:
                 raise UserError(f"{what}; write it again.") from error
         if contig is None:
             return
+        if contig.id in ("", ".", "<unknown id>"):  # no VERSION
+            contig.id = contig.name
         yield contig
 
 
-def _feature_query(name: str, contig: SeqRecord, feature: Any, code: int) -> Query:
+def _feature_query(name: str, contig: SeqRecord, feature: Any, code: int, used: set[str]) -> Query:
     """The protein of a GenBank file's CDS."""
     words = {key: values[0] for key, values in feature.qualifiers.items()}
     where = f"{name}, {name_of(words) or 'a CDS'} of {contig.id}"
@@ -177,6 +200,8 @@ def _feature_query(name: str, contig: SeqRecord, feature: Any, code: int) -> Que
     try:
         phase = ("1", "2", "3").index(codon_start)
         parts = [(int(part.start) + 1, int(part.end), phase) for part in location.parts]
+        if any(part.ref for part in location.parts):
+            raise ValueError("a part lies in another record")
         bases = None if "translation" in words else feature.extract(contig.seq)
         length = len(contig)
     except (AttributeError, TypeError, ValueError):  # none, unknown, or in another record
@@ -186,12 +211,13 @@ def _feature_query(name: str, contig: SeqRecord, feature: Any, code: int) -> Que
         ) from None
     coding = Coding(where, str(contig.id), "-" if location.strand == -1 else "+", words, parts)
     coding.put_in_order(length, contig.annotations.get("topology") == "circular")
-    coding.refuse_other_encodings(coding.id, coding.contig)
+    coding.refuse_other_encodings(name_of(words), coding.contig)
+    left = isinstance(location.start, BeforePosition)
+    right = isinstance(location.end, AfterPosition)
     if bases is None:
         protein = words["translation"]
     elif int(location.end) > length:
         coding.refuse_beyond(length)
     else:
-        protein, _ = coding.translated(bases, code)
-    partial = isinstance(location.start, BeforePosition) or isinstance(location.end, AfterPosition)
-    return coding.query(protein, partial)
+        protein, _ = coding.translated(bases, code, right if coding.strand == "-" else left)
+    return coding.query(protein, left or right, used)

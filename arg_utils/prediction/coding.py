@@ -1,10 +1,13 @@
 """A coding sequence as an annotated genome has it, and the protein that it stands for."""
 
 import re
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import NoReturn
 
+from Bio import BiopythonWarning
 from Bio.Data.CodonTable import TranslationError, unambiguous_dna_by_id
 from Bio.Seq import Seq
 
@@ -24,6 +27,7 @@ class Coding:
     where : the place in the input that messages name.
     words : attributes of GFF3, qualifiers of GenBank.
     parts : of each its first and last base, from 1, and the bases before its first whole codon.
+    rows : of GFF3 that belong to it: more than there are parts if any was refused.
     """
 
     where: str
@@ -31,10 +35,14 @@ class Coding:
     strand: str
     words: dict[str, str]
     parts: list[tuple[int, int, int]] = field(default_factory=list)
+    rows: int = 0
 
-    @property
-    def id(self) -> str:
-        return name_of(self.words) or f"{self.contig}_CDS_{self.parts[0][0]}"
+    def ids(self) -> Iterator[str]:
+        """What the gene may be called, best first: genes may share a locus tag, and even all."""
+        yield from (self.words[key] for key in ID_KEYS if self.words.get(key))
+        name = f"{self.contig}_CDS_{self.parts[0][0]}"
+        yield name
+        yield from (f"{name}#{number}" for number in count(2))
 
     @property
     def phase(self) -> int:
@@ -54,23 +62,33 @@ class Coding:
             beyond = [(first + length, last + length, phase) for first, last, phase in parts[:cut]]
             self.parts = [*parts[cut:], *beyond]
 
-    def translated(self, bases: Seq, code: int) -> tuple[str, bool]:
-        """The protein with its stop, and whether the gene has both start and stop codon."""
+    def translated(self, bases: Seq, code: int, cut: bool) -> tuple[str, bool]:
+        """The protein with its stop, and whether the gene has both start and stop codon.
+
+        ``cut``: whether the gene's begin is known to lie beyond ``bases``, so that its first codon
+        starts nothing.
+        """
         number = self.words.get("transl_table", str(code))
         table = unambiguous_dna_by_id.get(int(number) if DIGITS.fullmatch(number) else 0)
         if table is None:
             self.refuse(f"there is no genetic code {number!r}; write a number of NCBI's")
         bases = bases[self.phase :]
         try:
-            protein = str(bases[: len(bases) // 3 * 3].translate(table=table.id))
+            with warnings.catch_warnings(action="ignore", category=BiopythonWarning):
+                protein = str(bases[: len(bases) // 3 * 3].translate(table=table.id))
         except (TranslationError, ValueError) as error:  # not DNA; a contig without its letters
             what = f"{self.where}: cannot be translated ({error})"
             raise UserError(f"{what}; give its DNA.") from None
-        begins = str(bases[:3]) in table.start_codons
+        if len(bases) % 3 == 0 and str(bases[-3:]) in table.stop_codons:
+            protein = protein[:-1] + "*"  # in some codes these stop at the end of a gene alone
+        begins = not (cut or self.phase) and str(bases[:3]) in table.start_codons
         return "M" + protein[1:] if begins else protein, begins and protein.endswith("*")
 
-    def query(self, protein: str, partial: bool) -> Query:
-        """The protein, in ESM's alphabet, at its gene's place from the first whole codon on."""
+    def query(self, protein: str, partial: bool, used: set[str]) -> Query:
+        """The protein, in ESM's alphabet, at its gene's place from the first whole codon on.
+
+        It gets an id that is not ``used``, and adds it there.
+        """
         residues = protein.upper().removesuffix("*").replace("J", "X")
         if "transl_except" in self.words:
             residues = residues.replace("*", "X")
@@ -82,7 +100,9 @@ class Coding:
         start, end = self.parts[0][0], self.parts[-1][1]
         place = (start, end - self.phase) if self.strand == "-" else (start + self.phase, end)
         flags = ("partial_gene",) if partial else ()
-        return Query(self.id, residues, self.where, self.contig, *place, self.strand, flags)
+        own = next(name for name in self.ids() if name not in used)
+        used.add(own)
+        return Query(own, residues, self.where, self.contig, *place, self.strand, flags)
 
     def refuse(self, fault: str) -> NoReturn:
         raise UserError(f"{self.where}: {fault}.")

@@ -20,7 +20,13 @@ from arg_utils.fingerprint import fingerprint
 from arg_utils.labels import CLASSES, NONARG
 from arg_utils.prediction.model import Model, blocks
 from arg_utils.prediction.query import Query
-from arg_utils.prediction.reading import ReadingOptions, count_records, files_to_read, read_queries
+from arg_utils.prediction.reading import (
+    ReadingOptions,
+    count_records,
+    files_to_read,
+    has_places,
+    read_queries,
+)
 from arg_utils.prediction.sink import Done, Sink, check_output, unfinished
 from arg_utils.prediction.writing import Context, checked_format, writer
 
@@ -49,7 +55,7 @@ def predict_files(
     """
     queries = read_queries(inputs, reading)
     first = next(queries, None)
-    placed = reading.genome or (first is not None and first.contig is not None)
+    placed = has_places(inputs, reading) or (first is not None and first.contig is not None)
     # Names of files may be bytes that are no text; what is written is.
     shown = [os.fsencode(name).decode(errors="replace") for name in inputs]
     context = Context(model.name, version("arg-utils"), model.data, placed, tuple(shown))
@@ -94,8 +100,10 @@ def check_request(
         raise UserError(f"There is no genetic code {code}; give --genetic-code a number of NCBI's.")
     if not reading.genome and (reading.closed or reading.mode != "meta"):
         raise UserError("--mode and --closed are about finding genes; give contigs, and --genome.")
+    if reading.gff == STANDARD_INPUT:
+        raise UserError("--gff reads a file, and not standard input; name one.")
     files = [name for name in inputs if name != STANDARD_INPUT]
-    for name in [*files, *([reading.gff] if reading.gff else [])]:
+    for name in [*files, *([] if reading.gff is None else [reading.gff])]:
         if not name or not Path(name).exists():
             what = f"{name or 'A file without a name'} is not there"
             raise UserError(f"{what}; name a file, a folder, or - (standard input).")
@@ -154,7 +162,7 @@ def predict_stream(
         total=total, initial=done.proteins, desc="predicting", unit=" proteins", disable=None,
         smoothing=0,
     ) as bar:  # fmt: skip
-        for block in blocks(queries):
+        for block in _blocks(queries, sink, done):
             frame, probabilities = model.rows(block, bar.update)
             bar.update(done.proteins + len(block) - bar.n)  # repeats of a protein are not computed
             if listener:
@@ -172,6 +180,16 @@ def predict_stream(
     else:
         sys.stdout.write(waiting)
     return done
+
+
+def _blocks(queries: Iterator[Query], sink: Sink | None, done: Done) -> Iterator[list[Query]]:
+    """`blocks`; a fault of the input before anything is predicted leaves no file behind."""
+    try:
+        yield from blocks(queries)
+    except UserError:
+        if sink and not done.proteins:
+            sink.discard()
+        raise
 
 
 def _pass_over(queries: Iterator[Query], done: Done) -> None:

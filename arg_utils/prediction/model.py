@@ -1,7 +1,9 @@
 """A fitted model, ready to predict: the one that comes with the library, or a user's own."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -179,7 +181,8 @@ def model_of(method: Method, name: str) -> Model:
         return Model(name, name, method.threshold, scorer, references)
 
     def score(sequences: Sequence[str], progress: Progress) -> Scores:
-        probabilities = method.probabilities(sequences).astype(np.float64)
+        with redirect_stdout(sys.stderr):  # what a method says of its work is no row
+            probabilities = method.probabilities(sequences).astype(np.float64)
         progress(len(sequences))
         return Scores(probabilities)
 

@@ -51,7 +51,8 @@ def distinct(queries: Iterable[Query], skip_bad: SkipBad = None) -> Iterator[Que
             if CONTROL.search(f"{query.id}{query.contig or ''}"):
                 fault = "or its contig's name holds a control character"
                 raise UserError(f"{what} {fault}; remove it.")
-            places[key] = query.where.rpartition(", ")[2]  # without the file
+            _, line, number = query.where.rpartition(", line ")
+            places[key] = f"line {number}" if line else query.where
             yield query
 
 
@@ -102,6 +103,8 @@ def _item(number: int, given: Any) -> Item:
         name = getattr(given, "id", None)
         letters = getattr(given, "seq", getattr(given, "sequence", None))
     where = f"sequences[{number}]" + ("" if name is None else f" ({str(name)[:40]!r})")
+    if isinstance(letters, Seq) and not letters.defined:
+        raise UserError(f"{where} has no letters; give its residues.")
     if name is None or not isinstance(letters, str | Seq):
         raise UserError(f"{where} is {given!r:.60}; give a str of residues, or a pair (id, str).")
     if not str(name):

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from arg_utils.data.fasta import CONTROL, iterate_fasta
 from arg_utils.data.genes import GeneCaller, iterate_genes
@@ -22,6 +22,7 @@ from arg_utils.errors import UserError
 from arg_utils.prediction.annotations import read_genbank, read_gff
 from arg_utils.prediction.query import Query, distinct
 
+GFF, GENBANK = b"##gff-version", b"LOCUS "  # what such files begin with
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 FASTA = (".fasta", ".fa", ".fas")
 ENDINGS = {False: (*FASTA, ".faa", ".pep"), True: (*FASTA, ".fna", ".fsa")}  # by options.genome
@@ -93,23 +94,40 @@ def count_records(inputs: Sequence[str], options: ReadingOptions) -> int | None:
     count = 0
     for name in inputs:
         with open_source(name) as handle:
-            if handle.peek().lstrip(b"\xef\xbb\xbf \r\n")[:1] != b">":
+            if _head(handle)[:1] != b">":
                 return None
             count += sum(line.startswith(b">") for line in handle)
     return count
+
+
+def has_places(inputs: Sequence[str], options: ReadingOptions) -> bool:
+    """Whether genes have a place in a genome, in any input; standard input is not looked at."""
+    if options.genome or options.gff:
+        return True
+    for name in (file for given in inputs for file in _files(given, genome=False)):
+        if Path(name).is_file():
+            with open_source(name) as handle:
+                if _head(handle).startswith((GFF, GENBANK)):
+                    return True
+    return False
+
+
+def _head(handle: Any) -> bytes:
+    """The first bytes that are no white space."""
+    return handle.peek().lstrip(b"\xef\xbb\xbf \r\n")
 
 
 def _read(name: str, options: ReadingOptions) -> Iterator[Query]:
     """The proteins of one file, by what it starts with."""
     skip_bad, code = options.skip_bad, options.genetic_code
     with open_source(name) as handle:
-        head = handle.peek().lstrip(b"\xef\xbb\xbf \r\n")
+        head = _head(handle)
         if options.gff:
             with open_source(options.gff) as annotation:
                 yield from read_gff(annotation, options.gff, code, skip_bad, (handle, name))
-        elif head.startswith(b"##gff-version"):
+        elif head.startswith(GFF):
             yield from read_gff(handle, name, code, skip_bad)
-        elif head.startswith(b"LOCUS "):
+        elif head.startswith(GENBANK):
             yield from read_genbank(handle, name, code, skip_bad)
         elif options.genome:
             yield from _called(handle, name, options)
@@ -120,7 +138,7 @@ def _read(name: str, options: ReadingOptions) -> Iterator[Query]:
 
 def _called(handle: BinaryIO, name: str, options: ReadingOptions) -> Iterator[Query]:
     """The genes of contigs."""
-    caller = GeneCaller(options.mode, options.genetic_code, options.closed)
+    caller = GeneCaller(options.mode, options.genetic_code, options.closed, masked=True)
     for gene in iterate_genes(handle, name, caller, options.skip_bad):
         yield Query(
             gene.id,

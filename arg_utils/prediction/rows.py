@@ -174,6 +174,8 @@ def _flags(query: Query, gene: object, identity: float, profile: object, other: 
         flags.append("short")
     if len(query.sequence) > MAX_RESIDUES:
         flags.append(f"cut_at_{MAX_RESIDUES}")
+    if query.sequence.count("X") > len(query.sequence) / 2:
+        flags.append("mostly_unknown")
     if not pd.isna(gene):
         flags += cautions(str(gene), identity)
         if profile is True:

@@ -36,7 +36,8 @@ class Done:
         """Count in a block of proteins, of which so many are ARGs."""
         digest = hashlib.sha256(self.digest.encode())
         for query in block:
-            digest.update(f"{query.id}\t{query.sequence}\n".encode())
+            place = query.contig, query.start, query.end, query.strand, query.flags
+            digest.update(f"{query.id}\t{query.sequence}\t{place}\n".encode())
         self.proteins += len(block)
         self.args += args
         self.digest = digest.hexdigest()
@@ -78,6 +79,11 @@ class Sink:
             )
         return done
 
+    def discard(self) -> None:
+        """Nothing was predicted: leave nothing behind."""
+        self.part.unlink(missing_ok=True)
+        self.state.unlink(missing_ok=True)
+
     def close(self) -> None:
         """The rows are all there."""
         os.replace(self.part, self.out)
@@ -87,9 +93,11 @@ class Sink:
 def check_output(path: Path) -> None:
     """`check_writable`, of a regular file in a folder that is there: ``.part`` will lie beside."""
     if str(path) == STANDARD_INPUT:
-        raise UserError("- is no file to write; leave out --out for standard output.")
-    if not path.parent.is_dir() or (path.exists() and not path.is_file()):
+        raise UserError("- is no file to write; name one (without --out, rows go to the terminal).")
+    if not path.parent.is_dir() or path.is_dir():
         raise UserError(f"{path} cannot be written: name a file in a folder that exists.")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no regular file; name one, or leave out --out and redirect.")
     if len(os.fsencode(path.name)) > LONGEST_NAME:
         raise UserError(f"{path.name[:40]}... is too long a name of a file; give a shorter one.")
     check_writable(path)

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -168,7 +168,7 @@ class HamronizationWriter:
         name, _, version = context.data.partition(" [")
         self.terms = aro_terms()
         self.same = {
-            "input_file_name": ",".join(PurePath(path).name for path in context.inputs),
+            "input_file_name": ",".join(Path(path).absolute().name for path in context.inputs),
             "reference_database_name": name,
             "reference_database_version": version.rstrip("]") or name,
             "analysis_software_name": "arg_utils",

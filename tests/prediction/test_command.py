@@ -1,9 +1,16 @@
 """``python -m arg_utils predict``: what it prints, writes, and how it ends."""
 
+import io
+import json
+
+import numpy as np
+import pandas as pd
 import pytest
 import workspaces
 
 from arg_utils.__main__ import main
+from arg_utils.labels import NUM_CLASSES
+from arg_utils.methods.baselines import Majority
 from arg_utils.prediction import model as model_module
 from arg_utils.prediction.model import Model
 
@@ -49,6 +56,35 @@ def test_what_is_no_arg_can_be_left_out(predict):
     assert out.count("\n") == 1
 
 
+def test_what_a_method_says_of_its_work_is_no_row(predict, monkeypatch):
+    def probabilities(self, sequences):
+        print("so many in the cache")
+        return np.eye(NUM_CLASSES)[[0] * len(sequences)]
+
+    monkeypatch.setattr(Majority, "probabilities", probabilities)
+    code, out, said = predict(PROTEINS, "--format", "jsonl")
+    assert code == 0
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["p1", "p2", "p3"]
+    assert "so many in the cache" in said
+
+
+def test_places_are_written_whichever_file_comes_first(run, tmp_path, capsys):
+    gene = "ATG" + "GCT" * 60 + "TAA"
+    row = f"c\tx\tCDS\t4\t{3 + len(gene)}\t.\t+\t0\tID=g"
+    text = f"##gff-version 3\n{row}\n##FASTA\n>c\nACG{gene}ACG\n"
+    (tmp_path / "genes.gff").write_text(text)
+    (tmp_path / "in.faa").write_text(PROTEINS)
+    inputs = [str(tmp_path / name) for name in ("in.faa", "genes.gff")]
+    capsys.readouterr()
+    assert main(["predict", *inputs, "--run", str(run)]) == 0
+    out = capsys.readouterr().out
+    table = pd.read_csv(io.StringIO(out), sep="\t", index_col="id")
+    assert table.loc["genes:g", ["contig", "start", "strand"]].tolist() == ["genes:c", 4, "+"]
+    (tmp_path / "genes.gff").write_text(text.replace("\t+\t", "\t?\t"))
+    own = ["predict", str(tmp_path / "genes.gff"), "--run", str(run)]
+    assert main([*own, "--format", "gff3", "--skip-bad"]) == 1
+
+
 def test_a_bad_record_stops_it_unless_told_otherwise(predict, tmp_path):
     out = tmp_path / "out.tsv"
     code, _, said = predict(BAD, "--out", out)
@@ -69,8 +105,10 @@ def test_a_bad_record_stops_it_unless_told_otherwise(predict, tmp_path):
         (["--format", "xml"], "There is no format 'xml'"),
         (["--format", "gff3"], "gff3 needs genes with a place"),
         (["--out", "no/such/folder/out.tsv"], "cannot be written"),
-        (["--out", "-"], "leave out --out"),
-        (["--out", "/dev/null"], "cannot be written"),
+        (["--out", "-"], "is no file to write"),
+        (["--out", "/dev/null"], "is no regular file"),
+        (["--gff", ""], "A file without a name is not there"),
+        (["--gff", "-"], "--gff reads a file"),
         (["--report", "no/such/folder/page.html"], "cannot be written"),
         (["--out", "in.faa"], "would be written over"),
         (["--report", "in.faa"], "would be written over"),

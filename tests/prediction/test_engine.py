@@ -1,6 +1,7 @@
 """A stream becomes a file: in order, whole or to be resumed, and of any size."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,7 +93,8 @@ def test_only_the_same_work_is_resumed(model, tmp_path):
     for options in ({"form": "jsonl"}, {"args_only": True}):
         with pytest.raises(UserError, match="other options"):
             predict_stream(model, iter(proteins()), CONTEXT, out=out, resume=True, **options)
-    for other in (proteins()[1:], proteins(2)):
+    moved = [replace(query, contig="c", start=1, end=9, strand="-") for query in proteins()]
+    for other in (proteins()[1:], proteins(2), moved):
         with pytest.raises(UserError, match="input has changed"):
             predict_stream(model, iter(other), CONTEXT, out=out, resume=True)
 
@@ -110,6 +112,17 @@ def test_a_fault_leaves_no_file(model, tmp_path):
             predict_stream(model, iter(proteins()), CONTEXT, out=place)
     with pytest.raises(UserError, match="no format 'xml'"):
         predict_stream(model, iter(proteins()), CONTEXT, form="xml")
+
+
+def test_a_fault_of_the_first_record_leaves_nothing_behind(model, tmp_path):
+    def faulty(after):
+        yield from proteins(after)
+        raise UserError("it is bad")
+
+    for after, left in ((0, 0), (3, 0), (5, 2)):  # a block holds four
+        with pytest.raises(UserError, match="it is bad"):
+            predict_stream(model, faulty(after), CONTEXT, out=tmp_path / "out")
+        assert len(list(tmp_path.iterdir())) == left
 
 
 def test_json_lines_have_null_and_numbers(model, capsys):

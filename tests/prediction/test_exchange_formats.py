@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from urllib.parse import unquote
 
 import pandas as pd
@@ -56,6 +57,13 @@ def test_gff3_rows_are_valid_and_read_back():
 def test_gff3_needs_a_genome():
     with pytest.raises(UserError, match="place in a genome"):
         writer("gff3", Context("m", "1", "d"))
+
+
+def test_a_folder_named_by_a_dot_is_named_in_full(tmp_path, monkeypatch):
+    (tmp_path / "genomes").mkdir()
+    monkeypatch.chdir(tmp_path / "genomes")
+    made = writer("hamronization", replace(GENOME, inputs=(".",)))
+    assert made.rows(frame({})).startswith("genomes\t")
 
 
 def test_hamronization_is_valid_for_its_own_package():

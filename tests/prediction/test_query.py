@@ -76,6 +76,8 @@ def test_reads_in_a_row_are_taken_for_dna_together():
         ([("a", "b", "MKV")], r"sequences\[0\]"),
         (pd.Series(["MKV", np.nan], index=["a", "b"]), r"sequences\[1\] \('b'\)"),
         ([("", "MKV")], r"sequences\[0\].*id is empty"),
+        ([SeqRecord(Seq(None, 10), id="a")], r"sequences\[0\] \('a'\) has no letters"),
+        ([("a, b", "MK"), ("a, b", "MK")], r"\(first: sequences\[0\] \('a, b'\)\)"),
         ([("a", "MKV"), ("b", "MA"), ("a", "MK")], r"sequences\[2\].*'a' comes a second time"),
     ],
 )

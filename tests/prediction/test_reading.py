@@ -125,6 +125,103 @@ def test_gff3_partial_pseudo_and_joined_genes(tmp_path):
     assert [q.flags for q in queries.values()] == [(), ("partial_gene",), ("partial_gene",), ()]
 
 
+@pytest.mark.parametrize("fault", [{"phase": "7"}, {"strand": "-"}, {"start": "x"}])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_gene_with_a_bad_row_is_left_out_whole(tmp_path, fault, place):
+    start, end = genes()[0]
+    middle = start + 3 * 50
+    parts = [{"start": start, "end": middle - 1}, {"start": middle, "end": end}]
+    parts[place] |= fault
+    rows = [row(**{"contig": "c", "strand": "+", "attributes": "ID=g"} | p) for p in parts]
+    whole = row("c", *genes()[1], "+", "ID=whole")
+    said = []
+    queries = read(put(tmp_path, "a.gff", gff([*rows, whole])), skip_bad=said.append)
+    assert [q.id for q in queries] == ["whole"]
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("attributes", "flags"),
+    [
+        ("partial=00", ()), ("partial=0", ()), ("partial=FALSE", ()),
+        ("partial=10", ("partial_gene",)), ("partial=01", ("partial_gene",)),
+    ],
+)  # fmt: skip
+def test_prodigal_says_with_digits_which_ends_are_cut(tmp_path, attributes, flags):
+    path = put(tmp_path, "a.gff", gff([row("c", *genes()[0], "+", f"ID=g;{attributes}")]))
+    assert [q.flags for q in read(path)] == [flags]
+
+
+@pytest.mark.parametrize(
+    ("strand", "attributes", "phase", "first"),
+    [
+        ("+", "ID=g", "0", "M"),
+        ("+", "ID=g;partial=true;start_range=.,75", "0", "I"),
+        ("+", "ID=g;partial=10", "0", "I"),
+        ("+", "ID=g;partial=true;end_range=527,.", "0", "M"),
+        ("-", "ID=g;partial=true;end_range=527,.", "0", "I"),
+        ("-", "ID=g;partial=10", "0", "M"),
+        ("+", "ID=g;partial=true", "2", "I"),
+    ],
+)
+def test_only_a_whole_gene_begins_with_a_start(tmp_path, strand, attributes, phase, first):
+    """ATT is one of bacteria's start codons, and else isoleucine."""
+    bases = "AA" * (phase == "2") + "ATT" + "GCT" * 60 + "TAA"
+    contig = "ACGTC" * 5 + (bases if strand == "+" else str(Seq(bases).reverse_complement()))
+    gene = row("c", 26, 25 + len(bases), strand, attributes, phase=phase)
+    text = gff([gene], fasta=False) + f"##FASTA\n>c\n{contig}ACGTCACGTC\n"
+    (query,) = read(put(tmp_path, "a.gff", text))
+    assert query.sequence == first + "A" * 60
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("code", [27, 28, 31])
+def test_a_stop_that_is_one_at_the_end_alone(tmp_path, code):
+    bases = "ATG" + "GCT" * 60 + "TGA" * (code != 31) + "TAA" * (code == 31)
+    gene = gff([row("c", 4, 3 + len(bases), "+", "ID=g")], fasta=False)
+    path = put(tmp_path, "a.gff", f"{gene}##FASTA\n>c\nACG{bases}ACG\n")
+    assert [q.sequence for q in read(path, genetic_code=code)] == ["M" + "A" * 60]
+
+
+def test_a_contig_may_have_a_percent_sign_in_its_name(tmp_path):
+    gene = gff([row("a%20b", *genes()[0], "+", "ID=g")], fasta=False)
+    path = put(tmp_path, "a.gff", f"{gene}##FASTA\n>a%20b\n{CONTIG}\n")
+    assert [q.sequence for q in read(path)] == [PROTEINS[0]]
+
+
+def test_genes_that_share_a_locus_tag_get_the_next_best_name(tmp_path):
+    rows = [row("c", *genes()[i], "+", f"ID=cds-{i};locus_tag=T") for i in range(3)]
+    path = put(tmp_path, "a.gff", gff(rows))
+    assert [q.id for q in read(path)] == ["T", "cds-1", "cds-2"]
+    text = genbank(tmp_path).read_text().replace('/protein_id="P.1"', '/locus_tag="G_1"')
+    assert [q.id for q in read(put(tmp_path, "b.gb", text))] == [
+        "G_1",
+        f"c.1_CDS_{genes()[1][0]}",
+        "G_2",
+    ]
+
+
+def test_a_genbank_contig_may_come_once(tmp_path):
+    text = genbank(tmp_path).read_text()
+    path = put(tmp_path, "b.gb", text + text.replace("G_", "H_").replace("P.1", "P.2"))
+    with pytest.raises(UserError, match=r"the contig 'c\.1' comes a second time; make LOCUS"):
+        read(path)
+    said = []
+    assert len(read(path, skip_bad=said.append)) == 3
+    assert len(said) == 1
+    text = text.replace("VERSION     c.1", "VERSION     .")
+    other = text.replace("LOCUS       c ", "LOCUS       d ").replace("G_", "H_")
+    path = put(tmp_path, "c.gb", text + other.replace("P.1", "P.2"))
+    assert {q.contig for q in read(path)} == {"c", "d"}
+
+
+def test_no_gene_runs_into_unknown_bases(tmp_path):
+    start, end = genes()[0]
+    gene = "N" * 500 + CONTIG[start - 60 : end + 60] + "N" * 500
+    path = put(tmp_path, "a.fna", f">c\n{gene}\n>n\n{'N' * 5000}\n")
+    assert [q.sequence for q in read(path, genome=True)] == [PROTEINS[0]]
+
+
 def test_gff3_across_the_origin_of_a_circular_contig(tmp_path):
     start, end = genes()[0]
     turned = CONTIG[start + 99 :] + CONTIG[: start + 99]  # the gene begins before the end
@@ -217,6 +314,7 @@ def test_a_genbank_file_cut_off_is_named(tmp_path):
     [
         ("75..527", "X:75..527", r"P\.1 of c\.1: its place, X"),
         ("75..527", "75..", r"P\.1 of c\.1: its place, None"),
+        ("75..527", "join(J1.1:5..22,75..527)", r"P\.1 of c\.1: its place, .*cannot be read"),
         (
             "/codon_start=2",
             "/codon_start=4",

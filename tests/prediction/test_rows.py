@@ -124,6 +124,9 @@ def test_flags_of_proteins_that_curators_know(known):
 def test_the_input_decides_flags():
     assert row(length=30, flags=("partial_gene",))["flags"] == "partial_gene,short"
     assert row(length=1023)["flags"] == "cut_at_1022"
+    scores = Scores(np.full((2, NUM_CLASSES), 1 / NUM_CLASSES))
+    queries = [Query(x, x * 61 + "M" * 60, "here") for x in ("X", "XM")]
+    assert list(result_frame(queries, scores, 0.5, None)["flags"]) == ["mostly_unknown", ""]
 
 
 def test_a_protein_comes_before_a_profile_of_more_bits():
