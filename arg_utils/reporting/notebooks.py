@@ -24,11 +24,12 @@ from arg_utils import files, settings
 from arg_utils.data.folders import load_dataset, resolve_data_dir
 from arg_utils.data.submission import check_submission
 from arg_utils.errors import UserError, counted
-from arg_utils.esm2.fastest import kernel_for
+from arg_utils.esm2.fastest import BOUNDS, kernel_for
 from arg_utils.esm2.model import best_device, best_precision
 from arg_utils.experiments.workspace import open_workspace, suitable_profile
 from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
 
+PROGRESS = re.compile("\r|^pip downloads ")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 NUMBERED = "[0-9][0-9]_*.ipynb"
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -81,7 +82,8 @@ def prepare() -> None:
     """Have data, weights and kernel ready: what is said at first use belongs into no notebook."""
     open_workspace()
     device = best_device()
-    kernel_for(device, best_precision(device))
+    for dtype in {best_precision(device), *BOUNDS}:  # attribution's is not always the best
+        kernel_for(device, dtype)
 
 
 def run_notebooks(folder: Path | None = None) -> Path:
@@ -178,7 +180,7 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
 
 
 def _streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """Neighbouring pieces of one stream joined, then stderr without its progress bars."""
+    """Neighbouring pieces of one stream joined, then stderr without bars and downloads."""
     joined: list[NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream" and joined and joined[-1].get("name") == output.name:
@@ -187,7 +189,7 @@ def _streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
             joined.append(output)
     for output in joined:
         if output.get("name") == "stderr":
-            lines = [line for line in output.text.split("\n") if line and "\r" not in line]
+            lines = [line for line in output.text.split("\n") if line and not PROGRESS.search(line)]
             output.text = "".join(f"{line}\n" for line in lines)
     return [output for output in joined if output.get("text") != ""]
 
