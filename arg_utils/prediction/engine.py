@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
@@ -158,18 +159,19 @@ def predict_stream(
         _pass_over(queries, done)
     elif sink:
         sink.append(waiting, done)
-    with tqdm(
+    bar = tqdm(
         total=total, initial=done.proteins, desc="predicting", unit=" proteins", disable=None,
         smoothing=0,
-    ) as bar:  # fmt: skip
-        for block in _blocks(queries, sink, done):
+    )  # fmt: skip
+    with bar, _nothing_half_done(sink, done):
+        for block in blocks(queries):
             frame, probabilities = model.rows(block, bar.update)
             bar.update(done.proteins + len(block) - bar.n)  # repeats of a protein are not computed
             if listener:
                 listener(block, frame, probabilities)
             is_arg = (frame["class"] != CLASSES[NONARG]).to_numpy()
-            done.add(block, int(is_arg.sum()))
             rows = made.rows(frame[is_arg] if args_only else frame)
+            done.add(block, int(is_arg.sum()))
             if sink:
                 sink.append(rows, done)
             else:
@@ -182,10 +184,11 @@ def predict_stream(
     return done
 
 
-def _blocks(queries: Iterator[Query], sink: Sink | None, done: Done) -> Iterator[list[Query]]:
-    """`blocks`; a fault of the input before anything is predicted leaves no file behind."""
+@contextmanager
+def _nothing_half_done(sink: Sink | None, done: Done) -> Iterator[None]:
+    """A fault of the input before anything is written leaves no file behind."""
     try:
-        yield from blocks(queries)
+        yield
     except UserError:
         if sink and not done.proteins:
             sink.discard()

@@ -119,6 +119,10 @@ def test_a_fault_of_the_first_record_leaves_nothing_behind(model, tmp_path):
         yield from proteins(after)
         raise UserError("it is bad")
 
+    placeless = replace(CONTEXT, genome=True)
+    with pytest.raises(UserError, match="has no place in a genome"):
+        predict_stream(model, iter(proteins()), placeless, form="gff3", out=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
     for after, left in ((0, 0), (3, 0), (5, 2)):  # a block holds four
         with pytest.raises(UserError, match="it is bad"):
             predict_stream(model, faulty(after), CONTEXT, out=tmp_path / "out")
