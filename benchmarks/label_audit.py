@@ -145,7 +145,7 @@ def per_class(args: pd.DataFrame) -> pd.DataFrame:
     counts = pd.DataFrame({
         "ARGs": label.notna(),
         "with a counterpart": args["identity"].notna(),
-        "whose class is stated": catalogue.notna(),
+        "whose class is told": catalogue.notna(),
         "of the same class": catalogue == label,
         **{reason: args["reason"] == reason for reason in sorted(set(args["reason"]) - {""})},
         "suspect": args["suspect"],

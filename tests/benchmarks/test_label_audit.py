@@ -115,7 +115,7 @@ def test_a_table_per_class_counts_what_is_told():
         "beta_lactam": {
             "ARGs": 3,
             "with a counterpart": 2,
-            "whose class is stated": 2,
+            "whose class is told": 2,
             "of the same class": 1,
             "r": 1,
             "suspect": 1,
