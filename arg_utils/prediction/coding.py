@@ -65,8 +65,8 @@ class Coding:
     def translated(self, bases: Seq, code: int, cut: bool) -> tuple[str, bool]:
         """The protein with its stop, and whether the gene has both start and stop codon.
 
-        ``cut``: whether the gene's begin is known to lie beyond ``bases``, so that its first codon
-        starts nothing.
+        ``cut``: whether the gene is known to begin before ``bases``, so that its first codon starts
+        nothing.
         """
         number = self.words.get("transl_table", str(code))
         table = unambiguous_dna_by_id.get(int(number) if DIGITS.fullmatch(number) else 0)

@@ -79,7 +79,7 @@ class _LiveClient(NotebookClient):
 
 
 def prepare() -> None:
-    """Have data, weights and kernel ready: what is said at first use belongs into no notebook."""
+    """Have data, weights and kernel ready: what is said at first use belongs in no notebook."""
     open_workspace()
     device = best_device()
     for dtype in {best_precision(device), *BOUNDS}:  # attribution's is not always the best
