@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arg_utils.data.submission import check_submission, write_answers, write_submission
+from arg_utils.data.submission import check_submission, read_key, write_answers, write_submission
 from arg_utils.errors import UserError
 
 IDS = ["SEQ0", "SEQ1", "SEQ2"]
@@ -111,3 +111,11 @@ def test_answers_say_what_is_uncertain(tmp_path):
         '"b,1",nonarg,0.5,uncertain',
         "c,polymyxin,0.7,polymyxin",
     ]
+
+
+def test_an_id_of_the_key_keeps_the_white_space_that_fasta_keeps(tmp_path):
+    key = tmp_path / "test_key.csv"
+    key.write_text("id,label\n s\xa01\t,3\n", encoding="utf-8")
+    assert read_key(key, ["s\xa01"]).tolist() == [3]
+    key.write_text("id,label\ns1\xa0,3\n", encoding="utf-8")
+    assert read_key(key, ["s1\xa0"]).tolist() == [3]
