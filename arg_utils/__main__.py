@@ -263,21 +263,15 @@ def _cache(options: Options) -> None:
 
 
 def _notebooks(options: Options) -> int:
-    from arg_utils.reporting.notebooks import (
-        NotebookError,
-        prepare,
-        publish,
-        report,
-        run_notebooks,
-    )
+    from arg_utils.reporting import notebooks
 
     try:
         if options.action == "run":
-            prepare()
-            report(run_notebooks())
+            notebooks.prepare()
+            notebooks.report(notebooks.run_notebooks())
         else:
-            publish()
-    except NotebookError as error:
+            notebooks.publish()
+    except notebooks.NotebookError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

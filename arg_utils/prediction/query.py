@@ -80,6 +80,8 @@ def as_queries(sequences: Iterable[Any] | Mapping[Any, Any]) -> list[Query]:
     """
     if isinstance(sequences, str | bytes | Seq | SeqRecord):
         raise UserError("One sequence was given, not many; put it into a list.")
+    if isinstance(sequences, tuple) and [*map(type, sequences)] == [str, str]:
+        raise UserError("Two texts may be a pair, or two proteins; give a list of what they are.")
     if isinstance(sequences, pd.DataFrame):
         raise UserError("A DataFrame was given; give its column of sequences, with ids as index.")
     if isinstance(sequences, Mapping | pd.Series):

@@ -125,10 +125,12 @@ def _read(name: str, options: ReadingOptions) -> Iterator[Query]:
         if options.gff:
             with open_source(options.gff) as annotation:
                 yield from read_gff(annotation, options.gff, code, skip_bad, (handle, name))
-        elif head.startswith(GFF):
-            yield from read_gff(handle, name, code, skip_bad)
-        elif head.startswith(GENBANK):
-            yield from read_genbank(handle, name, code, skip_bad)
+        elif head.startswith((GFF, GENBANK)):
+            if options.closed or options.mode != "meta":
+                what = "has its genes marked, and --mode and --closed are about finding genes"
+                raise UserError(f"{name} {what}; leave these out.")
+            read = read_gff if head.startswith(GFF) else read_genbank
+            yield from read(handle, name, code, skip_bad)
         elif options.genome:
             yield from _called(handle, name, options)
         else:

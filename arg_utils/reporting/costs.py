@@ -57,7 +57,7 @@ def _times(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of a form's parts."""
     genome, many = parts.get("genome", {}), parts.get("many", {})
     sample = f"{many.get('extrapolated_from_proteins', 0):,}"
-    genes = f"the {genome.get('proteins', 0):,} genes of that genome, in the same references"
+    genes = "the genes of that genome, in the same references"
     named = {
         "ten": "10 proteins, starting included",
         "genome": f"a genome from contigs to table and report, {genome.get('proteins', 0):,} genes",

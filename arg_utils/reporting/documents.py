@@ -141,6 +141,8 @@ COMMANDS = {  # that write the files in results/
     "label_audit.json": "python -m benchmarks.label_audit",
     "families.json": "python -m benchmarks.ablations families",
     "abstention.json": "python -m benchmarks.ablations abstention",
+    "stacking.json": "python -m benchmarks.ablations stacking",
+    "heads.json": "python -m benchmarks.ablations heads",
 }
 # The file of numbers of each block of a document, and the function that writes the block from it.
 BLOCKS: dict[str, dict[str, tuple[str, Callable[[Any], str]]]] = {
@@ -151,7 +153,11 @@ BLOCKS: dict[str, dict[str, tuple[str, Callable[[Any], str]]]] = {
         "times": ("notebook_times.json", costs.times_table),
         "forms": ("speed.json", costs.forms_table),
     },
-    "docs/results.md": {"results": ("results.json", results_table)},
+    "docs/results.md": {
+        "results": ("results.json", results_table),
+        "stacking": ("stacking.json", evaluation.stacking_table),
+        "heads": ("heads.json", evaluation.heads_table),
+    },
     "docs/speed.md": {
         "forms": ("speed.json", costs.forms_table),
         "load": ("speed.json", costs.load_table),

@@ -158,3 +158,24 @@ def families_table(families: Mapping) -> str:
         "change (95 % interval)": "{gain:+.3f} ({gain_low:+.3f} to {gain_high:+.3f})",
     }  # fmt: skip
     return f"{table(families['rows'], columns)}\n\n{source(families)}"
+
+
+def stacking_table(stacking: Mapping) -> str:
+    """stacking.json: the hybrid and its variants on new families, by nested cross-validation."""
+    change = "{gain:+.3f} ({gain_low:+.3f} to {gain_high:+.3f})"
+    columns = {
+        "variant": "{variant}", "macro-F1": "{macro_f1:.3f}", "change (95 % interval)": change,
+        "large families capped: macro-F1": "{capped_macro_f1:.3f}",
+        "change, capped (95 % interval)": change.replace("gain", "capped_gain"),
+        "calibration error": "{ece:.3f}",
+    }  # fmt: skip
+    return f"{table(stacking['rows'], columns)}\n\n{source(stacking)}"
+
+
+def heads_table(heads: Mapping) -> str:
+    """heads.json: scores of features and heads on held-out families of the training part."""
+    columns = {
+        "features": "{features}", "head": "{head}", "macro-F1": "{macro_f1:.3f}",
+        "accuracy": "{accuracy:.3f}", "seconds": "{seconds:,.1f}",
+    }  # fmt: skip
+    return f"{table(heads['rows'], columns)}\n\n{source(heads)}"

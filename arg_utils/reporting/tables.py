@@ -36,6 +36,7 @@ MEANS = ("macro_f1", "ci_low", "ci_high", "gain", "gain_low", "gain_high", "accu
 TEXT = {
     "", "split", "method", "profile", "reference proteins", "identity", "notebook", "form",
     "processor", "what is measured", "variant", "way of calling", "class", "trained on", "features",
+    "head",
 }  # fmt: skip
 
 

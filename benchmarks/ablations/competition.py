@@ -1,8 +1,10 @@
 """Proteins of known class, searched once, and what their hits say for each class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,12 +69,14 @@ def gather(
     mechanism: np.ndarray,
     background: Sequence[str] = (),
     residues: Residues | None = None,
+    proteins: Mapping[str, Any] = MappingProxyType({}),
+    profiles: Mapping[str, Any] = MappingProxyType({}),
 ) -> Known:
     """Search all proteins once, and say of each hit what `columns` needs.
 
     ``mechanism`` names that of each protein; of the ``background``, what resembles one of them is
     left out, so that no tested protein has a relative there. Without ``residues``, their column is
-    zero.
+    zero. ``proteins`` and ``profiles`` are other options of the searches among these.
     """
     sequences, labels = list(data.sequences), data.labels
     raw, clusters = frozen_features(sequences), homology_clusters(sequences)
@@ -81,9 +85,10 @@ def gather(
     like = set(best_hits(background, sequences)["query"]) if background else set()
     further = [sequence for place, sequence in enumerate(background) if place not in like]
     families = profiled(sequences, labels)
-    single = search(sequences, [sequences[i] for i in first], evalue=1.0, max_hits=1000)
+    some = [sequences[i] for i in first]
+    single = search(sequences, some, **{"evalue": 1.0, "max_hits": 1000} | dict(proteins))
     single = single.assign(target=first[single["target"]])
-    near = search(sequences, sequences, **SEARCH)
+    near = search(sequences, sequences, **SEARCH | dict(proteins))
     own = near[near["query"] == near["target"]].set_index("query")["bits"]
     length = np.array([len(sequence) for sequence in sequences])
     typical = pd.Series(float((own / length[own.index]).median()) * length)
@@ -106,7 +111,7 @@ def gather(
     pairs = zip(labels, mechanism, strict=True)
     names, targets = np.unique([f"{c}:{m}" for c, m in pairs], return_inverse=True)
     class_of = np.array([int(name.partition(":")[0]) for name in names])
-    family = profile_search(sequences, sequences, families)
+    family = profile_search(sequences, sequences, families, **profiles)
     tables = described(single, unit), described(near, unit), described(family, centre)
     quantiles = features[:, :0]
     if residues:

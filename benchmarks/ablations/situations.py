@@ -20,7 +20,8 @@ from arg_utils.homology.splits import homology_folds, related
 from arg_utils.labels import NONARG, NUM_CLASSES
 from arg_utils.methods.evidence import balance, draw, stand_for
 from arg_utils.methods.frozen import inverse_size, minimise
-from benchmarks.ablations.competition import Known, apart, columns, nearest_arg
+from benchmarks.ablations.competition import SOFTNESS, Known, apart, columns, nearest_arg
+from benchmarks.ablations.treatments import nearest, perceptron
 
 FOLDS = 5
 NEAR_PARTS = 3  # near evidence is gathered for one of them
@@ -98,12 +99,26 @@ def of_quantiles(known: Known, rest: np.ndarray, asked: np.ndarray) -> np.ndarra
     return of_class(pooled, rest, asked)
 
 
+def of_perceptron(known: Known, rest: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """A hidden layer between features and classes."""
+    logits = perceptron(known.features[rest], known.labels[rest], known.features[asked])
+    return log_softmax(logits.astype(np.float64), axis=1).astype(np.float32)
+
+
+def of_nearest(known: Known, rest: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """The cosine of each class's nearest protein, as the vote by cosines weighs it."""
+    cosines = nearest(known.features[rest], known.labels[rest], known.features[asked])
+    return log_softmax(cosines / SOFTNESS, axis=1).astype(np.float32)
+
+
 HEADS: dict[str, Callable[[Known, np.ndarray, np.ndarray], np.ndarray]] = {
     "class": of_class,
     "family": of_family,
     "mechanism": of_mechanism,
     "background": with_background,
     "quantiles": of_quantiles,
+    "perceptron": of_perceptron,
+    "nearest": of_nearest,
 }
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.special import log_softmax, softmax
 
 from arg_utils.experiments.workspace import Workspace
+from arg_utils.homology.mmseqs import SHORT
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.base import joined
 from arg_utils.methods.evidence import Column, assemble
@@ -31,7 +32,17 @@ CAP = 5  # proteins per cluster in the second score, so that no large family dec
 RESAMPLES = 1000
 OFFSETS = np.linspace(-3, 3, 25)  # of log-probabilities
 CHOSEN = "hybrid"
-HEADS = ("class", "family", "mechanism", "quantiles")
+HEADS = ("class", "family", "mechanism", "quantiles", "perceptron", "nearest")
+SEARCHES: dict[str, dict[str, dict]] = {  # other options of `gather`
+    **{
+        f"proteins searched at sensitivity {s:g}": {"proteins": {"sensitivity": s, "word": SHORT}}
+        for s in (4.0, 2.0)
+    },
+    **{
+        f"profiles searched at sensitivity {s:g}": {"profiles": {"sensitivity": s}}
+        for s in (8.5, 6.0)
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,7 @@ class Variant:
 
 VARIANTS = {
     CHOSEN: Variant(),
+    **{name: Variant() for name in SEARCHES},
     "no model": Variant(heads=()),
     "no hits": Variant(hits=False),
     "no log-probability of classes hit": Variant(without=Column.HIT_LOG_PROBABILITY),
@@ -84,6 +96,10 @@ VARIANTS = {
     "mean of head and that by family": Variant(heads=("class", "family")),
     "head on quantiles over residues": Variant(heads=("quantiles",)),
     "mean of head and that on quantiles": Variant(heads=("class", "quantiles")),
+    "head with a hidden layer": Variant(heads=("perceptron",)),
+    "mean of head and that with a hidden layer": Variant(heads=("class", "perceptron")),
+    "head by the nearest of each class": Variant(heads=("nearest",)),
+    "mean of head and that by the nearest": Variant(heads=("class", "nearest")),
     **{
         f"family^{1 - a:g}, class^{1 - b:g}": Variant(powers=(a, b))
         for a, b in ((0.0, 0.0), (0.25, 0.5), (0.25, 0.75), (0.5, 0.5), (1.0, 0.5))
@@ -165,7 +181,7 @@ def pooled(new: list, old: list, labels: np.ndarray, clusters: np.ndarray, cap: 
     gains, heights, change = [], [], np.zeros(RESAMPLES)
     never = np.bincount(labels, minlength=NUM_CLASSES) == 0
     for pair in zip(new, old, strict=True):
-        some = pd.Series(np.flatnonzero(pair[0] >= 0))
+        some = pd.Series(np.flatnonzero(np.minimum(*pair) >= 0))  # excluded from neither
         some = (some.groupby(clusters[some]).head(cap) if cap else some).to_numpy()
         both = []
         for predicted in pair:
@@ -188,17 +204,27 @@ def evaluate(work: Workspace) -> list[dict]:
     data = joined(work.train, work.val)
     known = gather(data, mechanisms(data), residues=residues_of(data.sequences))
     folds = (divide(known.labels, known.clusters, seed) for seed in SEEDS)
-    divisions = [situations(known, fold, HEADS) for fold in folds]
-    return compared(VARIANTS, known, divisions)
+    divisions = [(situations(known, fold, HEADS), fold) for fold in folds]
+    own = {}
+    for name, options in SEARCHES.items():
+        other = gather(data, mechanisms(data), **options)
+        own[name] = [situations(other, fold, ("class",)) for _, fold in divisions]
+    return compared(VARIANTS, known, [three for three, _ in divisions], own)
 
 
-def compared(variants: dict[str, Variant], known: Known, divisions: list) -> list[dict]:
-    """Scores pooled over divisions, gains on the first; ``capped``: few proteins per cluster."""
+def compared(
+    variants: dict[str, Variant], known: Known, divisions: list, own: dict[str, list] | None = None
+) -> list[dict]:
+    """Scores pooled over divisions, gains on the first; ``capped``: few proteins per cluster.
+
+    ``own`` are divisions of variants that do not share them.
+    """
     labels, clusters = known.labels, known.clusters
     rows: list[dict] = []
     old: list[np.ndarray] = []
     for name, variant in variants.items():
-        each = [answers(variant, folds, len(labels)) for folds in divisions]
+        some = (own or {}).get(name, divisions)
+        each = [answers(variant, folds, len(labels)) for folds in some]
         new = [predicted for predicted, _ in each]
         old = old or new
         errors = [expected_calibration_error(p[k >= 0], labels[k >= 0]) for k, p in each]

@@ -205,6 +205,12 @@ def test_a_gain_is_pooled_over_divisions():
     assert 0 < rows["gain_low"] < rows["gain"] < rows["gain_high"]
     none = stacking.pooled(both, both, labels, clusters, 2)
     assert none["gain"] == none["gain_low"] == none["gain_high"] == 0
+    # What one of them excludes counts for neither.
+    assert stacking.pooled([labels], [both[1]], labels, clusters, None)["macro_f1"] == 4 / 15
+    fewer = stacking.pooled([worse], [np.where(clusters == 0, -1, worse)], labels, clusters, None)
+    assert fewer == stacking.pooled(
+        [np.where(clusters == 0, -1, worse)], [worse], labels, clusters, None
+    )
 
 
 def test_sets_are_judged_by_family_and_answers_by_protein():

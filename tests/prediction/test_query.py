@@ -69,6 +69,7 @@ def test_reads_in_a_row_are_taken_for_dna_together():
         (Seq("MKV"), "One sequence"),
         (SeqRecord(Seq("MKV"), id="a"), "One sequence"),
         (pd.DataFrame({"id": ["a"], "sequence": ["MKV"]}), "its column of sequences"),
+        (("a", "MKV"), "may be a pair, or two proteins"),
         (7, "holds no sequences"),
         (["MKV", None], r"sequences\[1\].* is None"),
         (["MKV", b"MKV"], r"sequences\[1\].* is b'MKV'"),

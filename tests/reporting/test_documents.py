@@ -134,6 +134,20 @@ def test_training_on_families_stands_beside_the_frozen_model():
     assert text.endswith("`climb`: data d, weights w, profile p.")
 
 
+def test_ablations_show_every_variant_with_its_intervals():
+    change = {"gain": -0.0191, "gain_low": -0.0404, "gain_high": 0.0012}
+    scores = {"macro_f1": 0.4824, "capped_macro_f1": 0.5081, "ece": 0.0871}
+    row = {"variant": "no hits", **scores, **change}
+    row |= {f"capped_{name}": -value for name, value in change.items()}
+    text = evaluation.stacking_table(examples.SOURCE | {"rows": [row, row]})
+    assert cells(text)[3] == ["no hits", "0.482", "-0.019 (-0.040 to +0.001)", "0.508",
+                              "+0.019 (+0.040 to -0.001)", "0.087"]  # fmt: skip
+    row = {"features": "mean", "head": "linear", "macro_f1": 0.447, "accuracy": 0.8, "seconds": 3.0}
+    text = evaluation.heads_table(examples.SOURCE | {"rows": [row]})
+    assert cells(text)[2] == ["mean", "linear", "0.447", "0.800", "3.0"]
+    assert text.endswith("`climb`: data d, weights w, profile p.")
+
+
 def test_the_grey_zone_counts_false_args_per_genome():
     shares = {"precision": 0.5, "precision_low": 0.1, "precision_high": 0.9}
     row = {"args": 5, "not_args": 1200, "called": 1004, "right": 4, "false_args": 1000,
