@@ -438,7 +438,7 @@ DNA_GIVEN = f'1..12\n                     /translation="{CONTIG}"'
 genome("GenBank: DNA as `/translation`", genbank(DNA_GIVEN))
 genome("GenBank with a byte order mark", "\ufeff" + genbank("1..12"))
 genome("GenBank, cut off", "LOCUS       c   72 bp    DNA     UNK 01-JAN-1980\nFEATURES\n")
-genome("gene calling asked for where genes are marked", GFF, "--genome", "--closed")
+genome("gene calling asked for where genes are annotated", GFF, "--genome", "--closed")
 genome("proteins for contigs", ">s\nMKVLAWHTE\n", "--genome")
 genome("RNA for contigs", f">s\n{CONTIG.replace('T', 'U')}\n", "--genome")
 genome("contigs without a gene", ">s\nACGTTGCATTAA\n", "--genome")

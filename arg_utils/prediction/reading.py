@@ -127,7 +127,7 @@ def _read(name: str, options: ReadingOptions) -> Iterator[Query]:
                 yield from read_gff(annotation, options.gff, code, skip_bad, (handle, name))
         elif head.startswith((GFF, GENBANK)):
             if options.closed or options.mode != "meta":
-                what = "has its genes marked, and --mode and --closed are about finding genes"
+                what = "has annotated genes, and --mode and --closed are about finding genes"
                 raise UserError(f"{name} {what}; leave these out.")
             read = read_gff if head.startswith(GFF) else read_genbank
             yield from read(handle, name, code, skip_bad)

@@ -301,11 +301,11 @@ def test_genbank_uses_the_translation_or_the_contig(tmp_path):
     assert (queries[1].contig, queries[1].start, queries[1].strand) == ("c.1", genes()[1][0], "-")
 
 
-def test_marked_genes_are_not_called_and_options_of_calling_are_refused(tmp_path):
+def test_annotated_genes_are_not_called_and_options_of_calling_are_refused(tmp_path):
     path = str(genbank(tmp_path))
     assert len(read(path, genome=True)) == 3
     for options in ({"closed": True}, {"mode": "single"}):
-        with pytest.raises(UserError, match=r"a\.gbff has its genes marked, .*; leave these out"):
+        with pytest.raises(UserError, match=r"a\.gbff has annotated genes, .*; leave these out"):
             read(path, genome=True, **options)
 
 
