@@ -38,7 +38,7 @@ lab: setup  # this .venv's kernel comes before any other of the same name
 	@JUPYTER_PATH="$(CURDIR)/.venv/share/jupyter" $(PY) -m jupyterlab notebooks
 
 lint: setup
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy arg_utils
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy arg_utils benchmarks/documents
 
 format: setup
 	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
@@ -47,7 +47,7 @@ lock:
 	@bash .ci/lock
 
 publish: setup
-	@$(PY) -m arg_utils notebooks publish && $(PY) -m arg_utils tables
+	@$(PY) -m arg_utils notebooks publish && $(PY) -m benchmarks.documents
 
 ladder: setup  # fits what no run has fitted before
 	@$(PY) -m arg_utils ladder $(OPTIONS)

@@ -16,8 +16,8 @@ Options = argparse.Namespace
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0, or 1 if a notebook fails, a document is out of date or bad records were skipped, 2 for a
-    fault of the input or of the command itself, 130 when stopped.
+    0, or 1 if a notebook fails or bad records were skipped, 2 for a fault of the input or of the
+    command itself, 130 when stopped.
     """
     options = _parser().parse_args(arguments)
     return exit_code(lambda: options.run(options), getattr(options, "out", None) or "system")
@@ -62,8 +62,6 @@ def _parser() -> argparse.ArgumentParser:
         _notebooks, "run all notebooks, or copy a run's to where they are committed"
     )
     notebooks.add_argument("action", choices=("run", "publish"))
-    tables = command(_tables, "write the numbers of README and model card from results/")
-    tables.add_argument("--check", action="store_true", help="only say what is out of date (1)")
     ladder = command(_ladder, "measure methods on both splits, into one table")
     ladder.add_argument("--methods", nargs="+", metavar="METHOD", help="all, unless named")
     ladder.add_argument("--out", metavar="FILE", type=Path, help="else results/ladder.json")
@@ -275,17 +273,6 @@ def _notebooks(options: Options) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
-
-
-def _tables(options: Options) -> int:
-    from arg_utils.reporting.documents import update_documents
-
-    stale = update_documents(check=options.check)
-    if not options.check:
-        return 0
-    for name in stale:
-        print(f"{name} is out of date; rewrite it: python -m arg_utils tables", file=sys.stderr)
-    return int(bool(stale))
 
 
 def _ladder(options: Options) -> None:

@@ -11,6 +11,7 @@ no negatives. The others, with the ARGs of `benchmarks.external`, make a test of
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,8 @@ from arg_utils.homology.splits import PARTS, homology_clusters
 from arg_utils.labels import CLASSES, NONARG
 from arg_utils.metrics.calibration import answered
 from arg_utils.metrics.scores import bootstrap_ci, bootstrap_gain
+from benchmarks.ablations.abstention import of_arg
+from benchmarks.ablations.stacking import CHOSEN
 from benchmarks.blast_database import read_proteins
 from benchmarks.external import BASE, answers, external_set
 
@@ -42,7 +45,7 @@ WHEEL = PinnedWheel(
     },
 )
 NO_TOXIN = "N_"  # how the titles of the proteins wanted begin
-FEW = 0.003  # of the negatives, called an ARG
+SPARING = {"hybrid": CHOSEN, "shipped": "with a background"}  # rows of `ablations abstention`
 
 
 def read_negatives() -> list[str]:
@@ -84,20 +87,31 @@ def called(probabilities: np.ndarray, threshold: float | None) -> dict:
     return {"called_arg": float(arg.mean()), **out}
 
 
-def recall(args: np.ndarray, far: np.ndarray) -> dict:
-    """Shares of the ARGs called one: at all, and if so few of the negatives are as `FEW` says.
+def sparing_thresholds(provenance: Mapping[str, str]) -> dict[str, float]:
+    """Above which probability an ARG class counts, by method, where false alarms should be few.
 
-    For the second, a class counts only from such a probability on. That is read off these very
-    proteins: what sparing would cost, not a threshold to be used.
-
-    Parameters
-    ----------
-    args, far : probabilities float [n, 15] of ARGs and of negatives.
+    Chosen on training data by ``python -m benchmarks.ablations abstention``, whose file is read
+    here; none if that is of other data, weights or profile than ``provenance``.
     """
-    ours, theirs = (np.where(p.argmax(axis=1) != NONARG, p.max(axis=1), 0) for p in (args, far))
-    strongest_left = np.sort(theirs)[::-1][int(FEW * len(theirs))]  # 0 if so few are called anyway
-    few = ours > strongest_left
-    return {"recall": float((ours > 0).mean()), "recall_few": float(few.mean())}
+    path = RESULTS / "abstention.json"
+    chosen = json.loads(path.read_text()) if path.is_file() else {}
+    if any(chosen.get(name) != provenance[name] for name in ("data", "weights", "profile")):
+        return {}
+    rows = {row["variant"]: row["threshold"] for row in chosen["sparing"]}
+    return {method: rows[variant] for method, variant in SPARING.items()}
+
+
+def sparing(args: np.ndarray, far: np.ndarray, threshold: float | None) -> dict:
+    """Share of ARGs called one; with a threshold, also those of ARGs and negatives above it.
+
+    ``args`` and ``far`` are probabilities float [n, 15] of ARGs and of negatives.
+    """
+    ours, theirs = of_arg(args), of_arg(far)
+    out = {"recall": float((ours > 0).mean())}
+    if threshold is not None:
+        out |= {"sparing_threshold": threshold, "recall_sparing": float((ours > threshold).mean())}
+        out["called_arg_sparing"] = float((theirs > threshold).mean())
+    return out
 
 
 def evaluate(work: Workspace) -> dict:
@@ -108,7 +122,8 @@ def evaluate(work: Workspace) -> dict:
     args = [record.sequence for record in records]
     true = np.array([record.label for record in records] + [NONARG] * len(negatives))
     groups = homology_clusters([*args, *negatives])
-    predicted, rows = {}, []
+    provenance = work.provenance("python -m benchmarks.negatives")
+    predicted, rows, chosen = {}, [], sparing_thresholds(provenance)
     for name, (probabilities, threshold) in answers(work, [*args, *sequences]).items():
         ours, rest = np.split(probabilities, [len(args)])
         far, near = rest[~like], rest[like]
@@ -117,7 +132,7 @@ def evaluate(work: Workspace) -> dict:
         gain = bootstrap_gain(true, predicted[name], predicted[BASE], groups, present_only=True)
         wrong = np.bincount(far.argmax(axis=1), minlength=len(CLASSES))
         rows.append({
-            "method": name, **called(far, threshold), **recall(ours, far),
+            "method": name, **called(far, threshold), **sparing(ours, far, chosen.get(name)),
             "recall_answered": called(ours, threshold).get("called_arg_answered"),
             "called_arg_resembling": called(near, None)["called_arg"] if len(near) else None,
             "taken_for": {CLASSES[i]: int(wrong[i]) for i in np.flatnonzero(wrong) if i != NONARG},
@@ -126,10 +141,10 @@ def evaluate(work: Workspace) -> dict:
             "accuracy": float((predicted[name] == true).mean()),
         })  # fmt: skip
     return {
-        **work.provenance("python -m benchmarks.negatives"),
+        **provenance,
         "database": f"{WHEEL.package} {WHEEL.version} [{WHEEL.sha256[:8]}], {STEM}",
         "counts": counts, "args": len(args), "classes": len(np.unique(true)),
-        "clusters": len(np.unique(groups)), "few": FEW, "rows": rows,
+        "clusters": len(np.unique(groups)), "rows": rows,
     }  # fmt: skip
 
 

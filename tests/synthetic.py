@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from arg_utils.labels import NONARG
+
 # Amino acid -> (share of an average protein in UniProtKB/Swiss-Prot, a common codon in E. coli)
 AMINO_ACIDS = {
     "A": (0.0825, "GCG"), "R": (0.0553, "CGT"), "N": (0.0406, "AAC"), "D": (0.0546, "GAT"),
@@ -43,3 +45,11 @@ def assembly(rng: np.random.Generator, proteins: list[str]) -> str:
         for sequence in proteins
     ]
     return "".join(genes) + "".join(rng.choice(list("ACGT"), 60))
+
+
+def called(*probabilities: float) -> np.ndarray:
+    """Probabilities [n, 15] of proteins called an ARG of class 3; where negative, no ARG."""
+    p = np.array(probabilities)
+    out = np.full((len(p), 15), 0.001)
+    out[np.arange(len(p)), np.where(p > 0, 3, NONARG)] = np.abs(p)
+    return out

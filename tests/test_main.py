@@ -173,29 +173,14 @@ def test_check_names_the_fault(data, tmp_path, capsys, text, words):
 
 
 @pytest.mark.parametrize(
-    "arguments", ["", "train", "fit", "fit --data x --out y --seed one", "tables --chek",
-                  "tables --che", "notebooks", "notebooks walk"],
+    "arguments", ["", "train", "fit", "fit --data x --out y --seed one", "cache --cleer",
+                  "cache --cle", "notebooks", "notebooks walk"],
 )  # fmt: skip
 def test_wrong_usage_is_explained(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments.split())
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("error: ")
-
-
-@pytest.mark.parametrize(("stale", "code"), [([], 0), (["README.md"], 1)])
-def test_tables_are_written_or_only_checked(monkeypatch, capsys, stale, code):
-    asked = []
-
-    def update(check):
-        asked.append(check)
-        return stale
-
-    monkeypatch.setattr("arg_utils.reporting.documents.update_documents", update)
-    assert main(["tables"]) == 0
-    assert main(["tables", "--check"]) == code
-    assert asked == [False, True]
-    assert ("README.md is out of date" in capsys.readouterr().err) == bool(stale)
 
 
 def test_the_ladder_is_asked_for_the_methods_named(monkeypatch, capsys):

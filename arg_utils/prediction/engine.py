@@ -29,7 +29,7 @@ from arg_utils.prediction.reading import (
     read_queries,
 )
 from arg_utils.prediction.sink import Done, Sink, check_output, unfinished
-from arg_utils.prediction.writing import Context, checked_format, writer
+from arg_utils.prediction.writing import Context, checked_format, shown, writer
 
 Listener = Callable[[Sequence[Query], pd.DataFrame, np.ndarray], object]
 
@@ -57,15 +57,14 @@ def predict_files(
     queries = read_queries(inputs, reading)
     first = next(queries, None)
     placed = has_places(inputs, reading) or (first is not None and first.contig is not None)
-    # Names of files may be bytes that are no text; what is written is.
-    shown = [os.fsencode(name).decode(errors="replace") for name in inputs]
-    context = Context(model.name, version("arg-utils"), model.data, placed, tuple(shown))
+    named = tuple(map(shown, inputs))
+    context = Context(model.name, version("arg-utils"), model.data, placed, named)
     options["total"] = count_records(inputs, reading) if sys.stderr.isatty() else None
     if report:
         from arg_utils.prediction.report import Report  # here: drawing takes a second to import
 
         references = model.references.table if model.references else None
-        title = ", ".join(Path(name).name or name for name in shown)
+        title = ", ".join(Path(name).name or name for name in named)
         title = title if len(inputs) < 5 else f"{len(inputs):,} inputs"
         page = Report(title, context, references)
         options["listener"] = page.add

@@ -24,6 +24,7 @@ class Query:
     contig, start, end, strand : the gene's place where one is known: positions count from 1, both
         ends included; ``+`` or ``-``.
     flags : what the input says of the protein, such as ``partial_gene``.
+    file : the input file, as named; empty of sequences from Python.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Query:
     end: int | None = None
     strand: str | None = None
     flags: tuple[str, ...] = ()
+    file: str = ""
 
 
 def distinct(queries: Iterable[Query], skip_bad: SkipBad = None) -> Iterator[Query]:

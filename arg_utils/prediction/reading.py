@@ -75,10 +75,10 @@ def read_queries(
         raise UserError(f"{options.gff} goes with one FASTA file, not {len(files)}; give that one.")
     for name, prefix in zip(files, _prefixes(files), strict=True):
         for query in distinct(_read(name, options), options.skip_bad):
+            own, contig = query.id, query.contig
             if len(files) > 1:
-                contig = query.contig and f"{prefix}:{query.contig}"
-                query = replace(query, id=f"{prefix}:{query.id}", contig=contig)
-            yield query
+                own, contig = f"{prefix}:{own}", contig and f"{prefix}:{contig}"
+            yield replace(query, id=own, contig=contig, file=name)
 
 
 def files_to_read(inputs: Sequence[str], options: ReadingOptions) -> list[str]:

@@ -71,7 +71,7 @@ def result_frame(
     threshold: float | None,
     references: pd.DataFrame | None,
 ) -> pd.DataFrame:
-    """Rows of `COLUMNS`, `PLACE` and `LENGTHS`, one a query, in order.
+    """Rows of `COLUMNS`, `PLACE`, `LENGTHS` and ``file``, one a query, in order.
 
     Parameters
     ----------
@@ -113,6 +113,7 @@ def result_frame(
         frame[column] = pd.array([getattr(query, column) for query in queries], dtype=kind)
     frame["length"] = np.array([len(query.sequence) for query in queries], np.int64)
     frame["reference_length"] = nearest["length"].astype("Int64")
+    frame["file"] = pd.array([query.file for query in queries], dtype=object)
     return frame
 
 

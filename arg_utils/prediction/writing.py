@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +169,6 @@ class HamronizationWriter:
         name, _, version = context.data.partition(" [")
         self.terms = aro_terms()
         self.same = {
-            "input_file_name": ",".join(Path(path).absolute().name for path in context.inputs),
             "reference_database_name": name,
             "reference_database_version": version.rstrip("]") or name,
             "analysis_software_name": "arg_utils",
@@ -192,6 +192,7 @@ class HamronizationWriter:
         length = 0 if pd.isna(row["start"]) else row["end"] - row["start"] + 1
         doubt = ", uncertain" if row["uncertain"] == "yes" else ""
         return self.same | {
+            "input_file_name": Path(shown(row["file"])).absolute().name,
             "gene_symbol": symbol,
             "gene_name": f"{symbol} ({term})" if term else symbol,
             "reference_accession": row["nearest_id"] or "none",
@@ -216,6 +217,11 @@ FORMATS: dict[str, Callable[[Context], Writer]] = {
     "gff3": Gff3Writer,
     "hamronization": HamronizationWriter,
 }
+
+
+def shown(name: str) -> str:
+    """The name of a file as text: its bytes may be none, and what is written is."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _text(value: Any, decimals: int | None) -> str:

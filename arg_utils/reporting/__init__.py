@@ -1,9 +1,9 @@
-"""What people look at: tables, figures, the notebooks, README's and the model card's numbers.
+"""What people look at: tables, figures, the notebooks.
 
 `eda` shows the data, `tables` and `figures` the scores, `mistakes` wrong answers, `maps` the
-embeddings, `motifs` which residues an answer depends on, all in one `style`; `documents` writes the
-numbers of README and model card, `costs` those of time and money; `notebooks` runs and publishes
-the notebooks, `doctor` describes the machine. May import every other room; none imports this one.
+embeddings, `motifs` which residues an answer depends on, all in one `style`; `notebooks` runs and
+publishes the notebooks, `doctor` describes the machine. May import every other room; none imports
+this one.
 
 >>> from arg_utils.reporting.tables import score_frame
 >>> score_frame([{"method": "hybrid", "macro_f1": 0.5, "ci_low": 0.4, "ci_high": 0.6}])

@@ -86,7 +86,7 @@ def gather(
     further = [sequence for place, sequence in enumerate(background) if place not in like]
     families = profiled(sequences, labels)
     some = [sequences[i] for i in first]
-    single = search(sequences, some, **{"evalue": 1.0, "max_hits": 1000} | dict(proteins))
+    single = search(sequences, some, **SEARCH | {"max_hits": 1000} | dict(proteins))
     single = single.assign(target=first[single["target"]])
     near = search(sequences, sequences, **SEARCH | dict(proteins))
     own = near[near["query"] == near["target"]].set_index("query")["bits"]

@@ -16,7 +16,6 @@ import pandas as pd
 from scipy.special import log_softmax, softmax
 
 from arg_utils.experiments.workspace import Workspace
-from arg_utils.homology.mmseqs import SHORT
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.base import joined
 from arg_utils.methods.evidence import Column, assemble
@@ -35,7 +34,7 @@ CHOSEN = "hybrid"
 HEADS = ("class", "family", "mechanism", "quantiles", "perceptron", "nearest")
 SEARCHES: dict[str, dict[str, dict]] = {  # other options of `gather`
     **{
-        f"proteins searched at sensitivity {s:g}": {"proteins": {"sensitivity": s, "word": SHORT}}
+        f"proteins searched at sensitivity {s:g}": {"proteins": {"sensitivity": s}}
         for s in (4.0, 2.0)
     },
     **{

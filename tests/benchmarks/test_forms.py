@@ -6,8 +6,8 @@ import time
 import pytest
 
 from arg_utils.esm2.kernel import FORMS
-from arg_utils.reporting.costs import forms_table, load_table
 from benchmarks import forms
+from benchmarks.documents.costs import forms_table, load_table
 
 FIELDS = ("cpu", "precision", "features_vs_naive", "features_vs_hf", "features_vs_torch_attention",
           "lora_vs_naive", "lora_vs_hf", "gemm_fraction", "lora_gemm_fraction")  # fmt: skip

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import synthetic
 from catalogues import catalogue, database
+from synthetic import called
 
 from arg_utils.errors import UserError
 from arg_utils.labels import CLASSES, INDEX, NONARG
 from benchmarks import external, negatives
+from benchmarks.ablations.abstention import VARIANTS
 
 BETA_LACTAM = INDEX["beta_lactam"]
 
@@ -52,17 +54,24 @@ def test_what_resembles_an_arg_is_told_apart(work, monkeypatch):
         negatives.new_proteins(work)
 
 
-def test_what_calling_few_negatives_an_arg_would_cost():
-    def called(*p: float) -> np.ndarray:
-        probabilities = np.full((len(p), 15), 0.001)
-        probabilities[np.arange(len(p)), np.where(np.array(p) > 0, 3, NONARG)] = np.abs(p)
-        return probabilities
+def test_what_calling_sparingly_costs_in_args_and_spares_in_negatives():
+    args, far = called(0.9, 0.8, 0.7, -0.9), called(0.8, 0.81, -0.9, -0.9)
+    assert negatives.sparing(args, far, None) == {"recall": 0.75}
+    shares = {"recall": 0.75, "recall_sparing": 0.25, "called_arg_sparing": 0.25}
+    assert negatives.sparing(args, far, 0.8) == shares | {"sparing_threshold": 0.8}
 
-    args = called(0.9, 0.8, 0.7, -0.9)
-    none = called(*[-0.9] * 1000)
-    assert negatives.recall(args, none) == {"recall": 0.75, "recall_few": 0.75}
-    some = called(*[-0.9] * 995, 0.85, 0.86, 0.87, 0.75, 0.6)  # three of a thousand may be called
-    assert negatives.recall(args, some) == {"recall": 0.75, "recall_few": 0.5}
+
+def test_the_threshold_is_that_chosen_on_training_data_of_the_same_data(monkeypatch, tmp_path):
+    monkeypatch.setattr(negatives, "RESULTS", tmp_path)
+    ours = {"data": "d", "weights": "w", "profile": "p"}
+    assert negatives.sparing_thresholds(ours) == {}
+    rows = [
+        {"variant": name, "threshold": at} for name, at in zip(VARIANTS, (0.5, 0.6), strict=True)
+    ]
+    content = json.dumps(ours | {"command": "c", "sparing": rows})
+    (tmp_path / "abstention.json").write_text(content)
+    assert negatives.sparing_thresholds(ours) == {"hybrid": 0.5, "shipped": 0.6}
+    assert negatives.sparing_thresholds(ours | {"weights": "others"}) == {}
 
 
 def test_shares_called_an_arg():

@@ -345,6 +345,7 @@ def test_several_files_and_folders_prefix_their_ids(tmp_path):
     put(tmp_path, "notes.txt", "x")
     expected = [("one:p", "MK"), ("two.v1:p", "MA")]
     assert [(q.id, q.sequence) for q in read(first, second)] == expected
+    assert [q.file for q in read(first, second)] == [first, second]
     assert [(q.id, q.sequence) for q in read(str(tmp_path))] == expected
     assert [q.id for q in read(first)] == ["p"]
     with pytest.raises(UserError, match=r"same ids \(one:.*rename"):

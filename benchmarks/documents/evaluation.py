@@ -1,6 +1,6 @@
 """Tables of tests beyond the two splits: another database, whole genomes, labels, abstention.
 
-Each is written from the file in results/ that its first line names; `documents.COMMANDS` says which
+Each is written from the file in results/ that its first line names; `__main__.COMMANDS` says which
 benchmark makes that file.
 """
 
@@ -14,6 +14,8 @@ from arg_utils.reporting import tables
 from arg_utils.reporting.tables import COLUMNS, GAIN, SCORE, cells, markdown, source, table
 
 SHORT = dict(zip(CLASSES, DISPLAY_NAMES, strict=True))
+CHANGE = "change (95 % interval)"
+CHANGED = "{gain:+.3f} ({gain_low:+.3f} to {gain_high:+.3f})"
 
 
 def external_table(external: Mapping) -> str:
@@ -50,7 +52,9 @@ def negatives_table(negatives: Mapping) -> str:
         "sure at all": "{answered:.1%}",
         f"of {negatives['args']:,} ARGs, called one": "{recall:.1%}",
         "and sure of that": "{recall_answered:.1%}",
-        f"if {negatives['few']:.1%} of those proteins were": "{recall_few:.1%}",
+        "above": "{sparing_threshold:.2f}",
+        "of the proteins": "{called_arg_sparing:.2%}",
+        "of the ARGs": "{recall_sparing:.1%}",
         f"of {near} that resemble an ARG, called one": "{called_arg_resembling:.1%}",
         f"macro-F1, {negatives['classes']} classes (95 % interval)": (
             "{macro_f1:.3f} ({ci_low:.3f}–{ci_high:.3f})"
@@ -130,7 +134,17 @@ def sets_table(abstention: Mapping) -> str:
             f" the right type of mechanism (efflux, inactivation, …) in"
             f" {mean['mechanism_group']:.0%}."
         )
-    return f"{table(abstention['prediction_sets'], columns)}\n\n{told} {source(abstention)}"
+    few = {
+        "variant": "{variant}", "few": "{few:.1%}", "above": "{threshold:.2f}",
+        "non-ARGs called an ARG": "{other_called_arg_above:.2%}",
+        "at any probability": "{other_called_arg:.2%}",
+        "ARGs called by their class": "{args_right_above:.1%}",
+        "so called at any probability": "{args_right:.1%}",
+    }  # fmt: skip
+    return (
+        f"{table(abstention['prediction_sets'], columns)}\n\n{told}\n\n"
+        f"{table(abstention['sparing'], few)}\n\n{source(abstention)}"
+    )
 
 
 def reach_table(reach: Mapping) -> str:
@@ -155,18 +169,17 @@ def families_table(families: Mapping) -> str:
         "proteins": "{proteins:,}", "residues": "{residues:,}",
         "held-out families: nearest is of the family": "{retrieval:.1%}",
         "new ARG families: macro-F1": "{macro_f1:.3f}",
-        "change (95 % interval)": "{gain:+.3f} ({gain_low:+.3f} to {gain_high:+.3f})",
+        CHANGE: CHANGED,
     }  # fmt: skip
     return f"{table(families['rows'], columns)}\n\n{source(families)}"
 
 
 def stacking_table(stacking: Mapping) -> str:
     """stacking.json: the hybrid and its variants on new families, by nested cross-validation."""
-    change = "{gain:+.3f} ({gain_low:+.3f} to {gain_high:+.3f})"
     columns = {
-        "variant": "{variant}", "macro-F1": "{macro_f1:.3f}", "change (95 % interval)": change,
+        "variant": "{variant}", "macro-F1": "{macro_f1:.3f}", CHANGE: CHANGED,
         "large families capped: macro-F1": "{capped_macro_f1:.3f}",
-        "change, capped (95 % interval)": change.replace("gain", "capped_gain"),
+        "change, capped (95 % interval)": CHANGED.replace("gain", "capped_gain"),
         "calibration error": "{ece:.3f}",
     }  # fmt: skip
     return f"{table(stacking['rows'], columns)}\n\n{source(stacking)}"
@@ -179,3 +192,13 @@ def heads_table(heads: Mapping) -> str:
         "accuracy": "{accuracy:.3f}", "seconds": "{seconds:,.1f}",
     }  # fmt: skip
     return f"{table(heads['rows'], columns)}\n\n{source(heads)}"
+
+
+def treatments_table(ablations: Mapping) -> str:
+    """ablations.json: other treatments of rare classes, and other heads, on both splits' tests."""
+    columns = {
+        "split": "{split}", "method": "{title}", "proteins": "{proteins:,}",
+        SCORE: "{macro_f1:.3f} ({ci_low:.3f}–{ci_high:.3f})", CHANGE: CHANGED,
+        "accuracy": "{accuracy:.3f}",
+    }  # fmt: skip
+    return f"{table(ablations['rows'], columns)}\n\n{source(ablations)}"

@@ -8,7 +8,8 @@ import pytest
 
 from arg_utils import files
 from arg_utils.errors import UserError
-from arg_utils.reporting import costs, documents, evaluation
+from benchmarks.documents import __main__ as documents
+from benchmarks.documents import costs, evaluation
 
 RESULTS = """# Title
 <!-- results:begin -->
@@ -115,8 +116,9 @@ def test_proteins_of_every_kind_are_shown_with_what_they_are_taken_for():
     head, _, best, hybrid = cells(evaluation.negatives_table(examples.NEGATIVES))
     assert head[1].startswith("of 8,012 proteins")
     assert head[4:6] == ["of 3,236 ARGs, called one", "and sure of that"]
-    assert best[1:8] == ["0.14%", "–", "–", "98.0%", "–", "98.0%", "92.0%"]
-    assert hybrid[1:8] == ["0.55%", "0.00%", "43.0%", "99.7%", "97.8%", "99.1%", "–"]
+    assert best[1:10] == ["0.14%", "–", "–", "98.0%", "–", "–", "–", "–", "92.0%"]
+    assert hybrid[1:6] == ["0.55%", "0.00%", "43.0%", "99.7%", "97.8%"]
+    assert hybrid[6:10] == ["0.61", "0.29%", "99.1%", "–"]
     assert (best[-1], hybrid[-1]) == ("–", "aminoglycoside 20, beta-lactam 7, polymyxin 2")
 
 
@@ -145,6 +147,11 @@ def test_ablations_show_every_variant_with_its_intervals():
     row = {"features": "mean", "head": "linear", "macro_f1": 0.447, "accuracy": 0.8, "seconds": 3.0}
     text = evaluation.heads_table(examples.SOURCE | {"rows": [row]})
     assert cells(text)[2] == ["mean", "linear", "0.447", "0.800", "3.0"]
+    row = {"split": "random", "title": "plain", "proteins": 2019, "macro_f1": 0.5, "ci_low": 0.4,
+           "ci_high": 0.6, "accuracy": 0.8, **change}  # fmt: skip
+    text = evaluation.treatments_table(examples.SOURCE | {"rows": [row]})
+    assert cells(text)[2] == ["random", "plain", "2,019", "0.500 (0.400–0.600)",
+                              "-0.019 (-0.040 to +0.001)", "0.800"]  # fmt: skip
     assert text.endswith("`climb`: data d, weights w, profile p.")
 
 
@@ -193,10 +200,15 @@ def test_sets_are_shown_with_the_gain_and_the_mechanism():
     content = examples.SOURCE | {
         "rows": [{}, gain], "prediction_sets": [sets], "mechanism": [found, found],
     }  # fmt: skip
+    sparing = {"variant": "hybrid", "few": 0.003, "threshold": 0.61, "other_called_arg": 0.006}
+    sparing |= {"other_called_arg_above": 0.0031, "args_right": 0.7, "args_right_above": 0.65}
+    content["sparing"] = [sparing]
     text = evaluation.sets_table(content)
-    assert cells(text)[2][:4] == ["hybrid", "90%", "0.72", "50.0%"]
-    assert "With more, macro-F1 on new families changes by -0.001 (-0.010 to +0.006)" in text
-    assert "75%" in text
+    sets_of, told, spared, _ = text.split("\n\n")
+    assert cells(sets_of)[2][:4] == ["hybrid", "90%", "0.72", "50.0%"]
+    assert cells(spared)[2] == ["hybrid", "0.3%", "0.61", "0.31%", "0.60%", "65.0%", "70.0%"]
+    assert "With more, macro-F1 on new families changes by -0.001 (-0.010 to +0.006)" in told
+    assert "75%" in told
     assert "mechanism" not in evaluation.sets_table(content | {"mechanism": []})
 
 
@@ -244,6 +256,21 @@ def test_missing_numbers_are_said_with_the_command_that_makes_them(root, documen
     with pytest.raises(UserError, match=f"{block}.json in results/; `{command}` writes it"):
         documents.update_documents(root=root)
     assert (root / "docs/results.md").read_text().startswith(RESULTS)
+
+
+@pytest.mark.parametrize(("stale", "code"), [([], 0), (["README.md"], 1)])
+def test_the_command_writes_or_only_checks(monkeypatch, capsys, stale, code):
+    asked = []
+
+    def update(check):
+        asked.append(check)
+        return stale
+
+    monkeypatch.setattr(documents, "update_documents", update)
+    assert documents.main([]) == 0
+    assert documents.main(["--check"]) == code
+    assert asked == [False, True]
+    assert ("README.md is out of date" in capsys.readouterr().err) == bool(stale)
 
 
 def test_the_committed_documents_are_up_to_date():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from arg_utils.reporting import costs
+from benchmarks.documents import costs
 
 SPEED = {"forms": {"avx2": {"residues_per_second": {"features": 7000.0}, "cores": 2}}}
 GENOME = {"forms": {"amx": {"cores": 4, "genome": {"residues_per_second": 14000.0}}}}

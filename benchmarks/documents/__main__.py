@@ -1,11 +1,15 @@
-"""Numbers of README and model card, written from results/ so that they cannot drift from it.
+"""The command ``python -m benchmarks.documents``: numbers of README, model card and docs/.
 
-A document marks each block with ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``; `BLOCKS` says
-which function writes it from which file of numbers, `COMMANDS` what measures these.
+They are written from results/, so that they cannot drift from it; with ``--check``, what is out of
+date is only named, with exit code 1. A document marks each block with ``<!-- NAME:begin -->`` and
+``<!-- NAME:end -->``; `BLOCKS` says which function writes it from which file of numbers, `COMMANDS`
+what measures these.
 """
 
+import argparse
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +17,11 @@ from typing import Any
 import pandas as pd
 
 from arg_utils import files
-from arg_utils.errors import UserError
+from arg_utils.errors import UserError, exit_code
 from arg_utils.methods import METHODS
-from arg_utils.reporting import costs, evaluation, tables
+from arg_utils.reporting import tables
 from arg_utils.reporting.tables import COLUMNS, SCORE, average_seeds, cells, markdown, source
+from benchmarks.documents import costs, evaluation
 
 SPLITS = ("random", "homology")
 SUMMARY = (
@@ -125,6 +130,7 @@ def splits_table(ladder: Mapping) -> str:
     return f"{markdown(frame)}\n\n{source(ladder)}"
 
 
+COMMAND = "python -m benchmarks.documents"
 LADDER = "python -m arg_utils ladder"
 COMMANDS = {  # that write the files in results/
     "results.json": "make run publish",
@@ -143,6 +149,7 @@ COMMANDS = {  # that write the files in results/
     "abstention.json": "python -m benchmarks.ablations abstention",
     "stacking.json": "python -m benchmarks.ablations stacking",
     "heads.json": "python -m benchmarks.ablations heads",
+    "ablations.json": "python -m benchmarks.ablations test",
 }
 # The file of numbers of each block of a document, and the function that writes the block from it.
 BLOCKS: dict[str, dict[str, tuple[str, Callable[[Any], str]]]] = {
@@ -157,6 +164,7 @@ BLOCKS: dict[str, dict[str, tuple[str, Callable[[Any], str]]]] = {
         "results": ("results.json", results_table),
         "stacking": ("stacking.json", evaluation.stacking_table),
         "heads": ("heads.json", evaluation.heads_table),
+        "treatments": ("ablations.json", evaluation.treatments_table),
     },
     "docs/speed.md": {
         "forms": ("speed.json", costs.forms_table),
@@ -223,3 +231,24 @@ def update_documents(check: bool = False, root: Path = files.ROOT) -> list[str]:
         for name in stale:
             files.write_text(root / name, written[name])
     return stale
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Rewrite the documents, or name those out of date."""
+    parser = argparse.ArgumentParser(COMMAND, description="Write the documents' numbers anew.")
+    parser.add_argument("--check", action="store_true", help="only say what is out of date (1)")
+    check = parser.parse_args(arguments).check
+
+    def command() -> int:
+        stale = update_documents(check)
+        if not check:
+            return 0
+        for name in stale:
+            print(f"{name} is out of date; rewrite it: {COMMAND}", file=sys.stderr)
+        return int(bool(stale))
+
+    return exit_code(command, files.ROOT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
