@@ -45,7 +45,7 @@ WHEEL = PinnedWheel(
     },
 )
 NO_TOXIN = "N_"  # how the titles of the proteins wanted begin
-SPARING = {"hybrid": CHOSEN, "shipped": "with a background"}  # rows of `ablations abstention`
+DECIDED = {"hybrid": CHOSEN, "shipped": "with a background"}  # rows of `ablations abstention`
 
 
 def read_negatives() -> list[str]:
@@ -87,8 +87,8 @@ def called(probabilities: np.ndarray, threshold: float | None) -> dict:
     return {"called_arg": float(arg.mean()), **out}
 
 
-def sparing_thresholds(provenance: Mapping[str, str]) -> dict[str, float]:
-    """Above which probability an ARG class counts, by method, where false alarms should be few.
+def decision_thresholds(provenance: Mapping[str, str]) -> dict[str, float]:
+    """Above which probability an ARG class counts, by method, for few false positives.
 
     Chosen on training data by ``python -m benchmarks.ablations abstention``, whose file is read
     here; none if that is of other data, weights or profile than ``provenance``.
@@ -97,11 +97,11 @@ def sparing_thresholds(provenance: Mapping[str, str]) -> dict[str, float]:
     chosen = json.loads(path.read_text()) if path.is_file() else {}
     if any(chosen.get(name) != provenance[name] for name in ("data", "weights", "profile")):
         return {}
-    rows = {row["variant"]: row["threshold"] for row in chosen["sparing"]}
-    return {method: rows[variant] for method, variant in SPARING.items()}
+    rows = {row["variant"]: row["threshold"] for row in chosen["decision_thresholds"]}
+    return {method: rows[variant] for method, variant in DECIDED.items()}
 
 
-def sparing(args: np.ndarray, far: np.ndarray, threshold: float | None) -> dict:
+def recall(args: np.ndarray, far: np.ndarray, threshold: float | None) -> dict:
     """Share of ARGs called one; with a threshold, also those of ARGs and negatives above it.
 
     ``args`` and ``far`` are probabilities float [n, 15] of ARGs and of negatives.
@@ -109,8 +109,8 @@ def sparing(args: np.ndarray, far: np.ndarray, threshold: float | None) -> dict:
     ours, theirs = of_arg(args), of_arg(far)
     out = {"recall": float((ours > 0).mean())}
     if threshold is not None:
-        out |= {"sparing_threshold": threshold, "recall_sparing": float((ours > threshold).mean())}
-        out["called_arg_sparing"] = float((theirs > threshold).mean())
+        out |= {"decision_threshold": threshold, "recall_above": float((ours > threshold).mean())}
+        out["called_arg_above"] = float((theirs > threshold).mean())
     return out
 
 
@@ -123,7 +123,7 @@ def evaluate(work: Workspace) -> dict:
     true = np.array([record.label for record in records] + [NONARG] * len(negatives))
     groups = homology_clusters([*args, *negatives])
     provenance = work.provenance("python -m benchmarks.negatives")
-    predicted, rows, chosen = {}, [], sparing_thresholds(provenance)
+    predicted, rows, chosen = {}, [], decision_thresholds(provenance)
     for name, (probabilities, threshold) in answers(work, [*args, *sequences]).items():
         ours, rest = np.split(probabilities, [len(args)])
         far, near = rest[~like], rest[like]
@@ -132,7 +132,7 @@ def evaluate(work: Workspace) -> dict:
         gain = bootstrap_gain(true, predicted[name], predicted[BASE], groups, present_only=True)
         wrong = np.bincount(far.argmax(axis=1), minlength=len(CLASSES))
         rows.append({
-            "method": name, **called(far, threshold), **sparing(ours, far, chosen.get(name)),
+            "method": name, **called(far, threshold), **recall(ours, far, chosen.get(name)),
             "recall_answered": called(ours, threshold).get("called_arg_answered"),
             "called_arg_resembling": called(near, None)["called_arg"] if len(near) else None,
             "taken_for": {CLASSES[i]: int(wrong[i]) for i in np.flatnonzero(wrong) if i != NONARG},

@@ -1,8 +1,8 @@
-"""What a prediction set covers, what sparing costs, and what is known where the class is not.
+"""What prediction sets cover, what few false positives cost, and what else is known of a protein.
 
 Asked of training data only, on the divisions of `stacking`: the threshold of a set is set on far
-evidence within four folds and judged on the fifth, and so is the probability above which an ARG
-class counts where few non-ARGs may be called one; the mechanism is that of the ARG hit with most
+evidence within four folds and judged on the fifth, and so is a decision threshold, above which an
+ARG class counts, for few false positives; the mechanism is that of the ARG hit with most
 bits, as `predict` shows it. All of it without and with the background that the shipped model
 learns from (`data.genomes`), whose gain on new families stands beside.
 """
@@ -22,14 +22,14 @@ from benchmarks.ablations.situations import Situation, divide, situations
 from benchmarks.ablations.stacking import CHOSEN, SEEDS, Variant, compared, learn
 
 COVERAGES = (0.98, 0.95, 0.9, 0.8)  # promised
-FEW = 0.003  # of the non-ARGs, called an ARG
+RATE = 0.003  # of false positives: non-ARGs called an ARG
 VARIANTS = {CHOSEN: Variant(), "with a background": Variant(heads=("background",))}
 Division = list[tuple[Situation, Situation, Situation]]  # far, near and tested, by fold
 
 
 def evaluate(work: Workspace) -> dict[str, list[dict]]:
-    """The tables ``rows`` (of `stacking.compared`), ``prediction_sets``, ``sparing`` and
-    ``mechanism``."""
+    """The tables ``rows`` (of `stacking.compared`), ``prediction_sets``,
+    ``decision_thresholds`` and ``mechanism``."""
     data = joined(work.train, work.val)
     mechanism = mechanisms(data)
     args = [r.sequence for r in labelled_records(work.data) if r.label != NONARG]
@@ -45,8 +45,8 @@ def evaluate(work: Workspace) -> dict[str, list[dict]]:
 
 def thresholds(divisions: list[Division]) -> dict[str, list[dict]]:
     """Means over divisions and folds: ``prediction_sets`` per variant and promised coverage, of
-    `judged`; ``sparing`` per variant, of `spared`."""
-    sets, sparing = [], []
+    `judged`; ``decision_thresholds`` per variant, of `decided`."""
+    sets, decisions = [], []
     for name, variant in VARIANTS.items():
         for far, near, tested in (fold for folds in divisions for fold in folds):
             w = learn(variant, far, near)
@@ -55,9 +55,11 @@ def thresholds(divisions: list[Division]) -> dict[str, list[dict]]:
                 threshold = conformal_threshold(p_far, far.labels, far.families, coverage)
                 scores = judged(p, tested, threshold)
                 sets.append({"variant": name, "promised": coverage, **scores})
-            threshold = sparing_threshold(p_far, far.labels, far.natural)
-            sparing.append({"variant": name, "few": FEW, **spared(p, tested.labels, threshold)})
-    means = {"prediction_sets": (sets, "promised"), "sparing": (sparing, "few")}
+            threshold = decision_threshold(p_far, far.labels, far.natural)
+            decisions.append(
+                {"variant": name, "rate": RATE, **decided(p, tested.labels, threshold)}
+            )
+    means = {"prediction_sets": (sets, "promised"), "decision_thresholds": (decisions, "rate")}
     return {
         table: pd.DataFrame(rows)
         .groupby(["variant", by], as_index=False, sort=False)
@@ -72,26 +74,26 @@ def of_arg(p: np.ndarray) -> np.ndarray:
     return np.where(p.argmax(axis=1) != NONARG, p.max(axis=1), 0)
 
 
-def sparing_threshold(p: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-    """The least probability above which at most `FEW` of the non-ARGs are called an ARG.
+def decision_threshold(p: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    """The least probability of an ARG class with a false positive rate of at most `RATE` above it.
 
     ``p`` float [n, 15]; each protein counts ``weights`` [n] times. 0 where few are called anyway.
     """
     other = labels == NONARG
     called, weights = of_arg(p)[other], weights[other]
     order = np.argsort(-called, kind="stable")
-    too_many = np.cumsum(weights[order]) > FEW * weights.sum()
+    too_many = np.cumsum(weights[order]) > RATE * weights.sum()
     return float(called[order][too_many.argmax()]) if too_many.any() else 0.0
 
 
-def spared(p: np.ndarray, labels: np.ndarray, threshold: float) -> dict[str, float]:
-    """Shares of non-ARGs called an ARG and of ARGs called by their class, at all and sparingly."""
+def decided(p: np.ndarray, labels: np.ndarray, threshold: float) -> dict[str, float]:
+    """False positive rate and share of ARGs called by their class, at all and above a threshold."""
     arg, called = labels != NONARG, of_arg(p)
     right = p.argmax(axis=1) == labels
     return {
         "threshold": threshold,
-        "other_called_arg": float((called > 0)[~arg].mean()),
-        "other_called_arg_above": float((called > threshold)[~arg].mean()),
+        "false_positives": float((called > 0)[~arg].mean()),
+        "false_positives_above": float((called > threshold)[~arg].mean()),
         "args_right": float(right[arg].mean()),
         "args_right_above": float((right & (called > threshold))[arg].mean()),
     }

@@ -52,9 +52,9 @@ def negatives_table(negatives: Mapping) -> str:
         "sure at all": "{answered:.1%}",
         f"of {negatives['args']:,} ARGs, called one": "{recall:.1%}",
         "and sure of that": "{recall_answered:.1%}",
-        "above": "{sparing_threshold:.2f}",
-        "of the proteins": "{called_arg_sparing:.2%}",
-        "of the ARGs": "{recall_sparing:.1%}",
+        "decision threshold": "{decision_threshold:.2f}",
+        "above it, of the proteins": "{called_arg_above:.2%}",
+        "above it, of the ARGs": "{recall_above:.1%}",
         f"of {near} that resemble an ARG, called one": "{called_arg_resembling:.1%}",
         f"macro-F1, {negatives['classes']} classes (95 % interval)": (
             "{macro_f1:.3f} ({ci_low:.3f}–{ci_high:.3f})"
@@ -134,16 +134,16 @@ def sets_table(abstention: Mapping) -> str:
             f" the right type of mechanism (efflux, inactivation, …) in"
             f" {mean['mechanism_group']:.0%}."
         )
-    few = {
-        "variant": "{variant}", "few": "{few:.1%}", "above": "{threshold:.2f}",
-        "non-ARGs called an ARG": "{other_called_arg_above:.2%}",
-        "at any probability": "{other_called_arg:.2%}",
-        "ARGs called by their class": "{args_right_above:.1%}",
-        "so called at any probability": "{args_right:.1%}",
+    decisions = {
+        "variant": "{variant}", "chosen for": "{rate:.1%}", "decision threshold": "{threshold:.2f}",
+        "false positive rate above it": "{false_positives_above:.2%}",
+        "without": "{false_positives:.2%}",
+        "ARGs called by their class above it": "{args_right_above:.1%}",
+        "called by it without": "{args_right:.1%}",
     }  # fmt: skip
     return (
         f"{table(abstention['prediction_sets'], columns)}\n\n{told}\n\n"
-        f"{table(abstention['sparing'], few)}\n\n{source(abstention)}"
+        f"{table(abstention['decision_thresholds'], decisions)}\n\n{source(abstention)}"
     )
 
 

@@ -228,24 +228,24 @@ def test_sets_are_judged_by_family_and_answers_by_protein():
     assert (row["args_right"], row["args_wrong"], row["other_called_arg"]) == (0.2, 0.8, 0)
 
 
-def test_the_sparing_threshold_lets_few_of_the_others_be_called():
+def test_above_the_decision_threshold_few_of_the_others_are_called():
     p = called(0.9, 0.7, 0.95, 0.99, *[-0.9] * 997)
     labels, weights = np.full(1001, NONARG), np.ones(1001)
     labels[3] = 3
-    assert abstention.sparing_threshold(p, labels, weights) == 0, "three of a thousand may be"
+    assert abstention.decision_threshold(p, labels, weights) == 0, "three of a thousand may be"
     for weight, threshold in ((2, 0.7), (3, 0.9)):
         weights[0] = weight
-        assert abstention.sparing_threshold(p, labels, weights) == threshold
+        assert abstention.decision_threshold(p, labels, weights) == threshold
     weights[2] = 30
-    assert abstention.sparing_threshold(p, labels, weights) == 0.95
+    assert abstention.decision_threshold(p, labels, weights) == 0.95
 
 
-def test_what_sparing_spares_and_costs():
+def test_what_a_decision_threshold_spares_and_costs():
     p, labels = called(0.9, 0.8, 0.7, -0.9, 0.9, 0.6, -0.9, -0.9), np.array([3, 3, 3, 3, *[14] * 4])
     labels[0] = 4  # called, by another class
-    row = abstention.spared(p, labels, 0.75)
+    row = abstention.decided(p, labels, 0.75)
     assert (row["args_right"], row["args_right_above"]) == (0.5, 0.25)
-    assert (row["other_called_arg"], row["other_called_arg_above"]) == (0.5, 0.25)
+    assert (row["false_positives"], row["false_positives_above"]) == (0.5, 0.25)
 
 
 def test_the_mechanism_of_the_nearest_is_judged_where_the_class_is_wrong(monkeypatch):
@@ -286,8 +286,10 @@ def test_tables_are_printed_and_written(work, monkeypatch, tmp_path, capsys):
     assert set(written) == {"heads", "stacking", "abstention", "ablations"}
     assert all(work.source.items() <= content.items() for content in written.values())
     assert [row["variant"] for row in written["stacking"]["rows"]] == list(stacking.VARIANTS)
-    sets, sparing = (written["abstention"][name] for name in ("prediction_sets", "sparing"))
-    assert [row["variant"] for row in sparing] == list(abstention.VARIANTS)
+    sets, decisions = (
+        written["abstention"][name] for name in ("prediction_sets", "decision_thresholds")
+    )
+    assert [row["variant"] for row in decisions] == list(abstention.VARIANTS)
     assert {row["promised"] for row in sets} == set(abstention.COVERAGES)
     assert [row["variant"] for row in written["abstention"]["rows"]] == list(abstention.VARIANTS)
     assert written["heads"]["rows"][0]["head"] == "linear"

@@ -200,13 +200,13 @@ def test_sets_are_shown_with_the_gain_and_the_mechanism():
     content = examples.SOURCE | {
         "rows": [{}, gain], "prediction_sets": [sets], "mechanism": [found, found],
     }  # fmt: skip
-    sparing = {"variant": "hybrid", "few": 0.003, "threshold": 0.61, "other_called_arg": 0.006}
-    sparing |= {"other_called_arg_above": 0.0031, "args_right": 0.7, "args_right_above": 0.65}
-    content["sparing"] = [sparing]
+    decided = {"variant": "hybrid", "rate": 0.003, "threshold": 0.61, "false_positives": 0.006}
+    decided |= {"false_positives_above": 0.0031, "args_right": 0.7, "args_right_above": 0.65}
+    content["decision_thresholds"] = [decided]
     text = evaluation.sets_table(content)
-    sets_of, told, spared, _ = text.split("\n\n")
+    sets_of, told, decisions, _ = text.split("\n\n")
     assert cells(sets_of)[2][:4] == ["hybrid", "90%", "0.72", "50.0%"]
-    assert cells(spared)[2] == ["hybrid", "0.3%", "0.61", "0.31%", "0.60%", "65.0%", "70.0%"]
+    assert cells(decisions)[2] == ["hybrid", "0.3%", "0.61", "0.31%", "0.60%", "65.0%", "70.0%"]
     assert "With more, macro-F1 on new families changes by -0.001 (-0.010 to +0.006)" in told
     assert "75%" in told
     assert "mechanism" not in evaluation.sets_table(content | {"mechanism": []})

@@ -54,24 +54,24 @@ def test_what_resembles_an_arg_is_told_apart(work, monkeypatch):
         negatives.new_proteins(work)
 
 
-def test_what_calling_sparingly_costs_in_args_and_spares_in_negatives():
+def test_what_a_decision_threshold_costs_in_args_and_spares_in_negatives():
     args, far = called(0.9, 0.8, 0.7, -0.9), called(0.8, 0.81, -0.9, -0.9)
-    assert negatives.sparing(args, far, None) == {"recall": 0.75}
-    shares = {"recall": 0.75, "recall_sparing": 0.25, "called_arg_sparing": 0.25}
-    assert negatives.sparing(args, far, 0.8) == shares | {"sparing_threshold": 0.8}
+    assert negatives.recall(args, far, None) == {"recall": 0.75}
+    shares = {"recall": 0.75, "recall_above": 0.25, "called_arg_above": 0.25}
+    assert negatives.recall(args, far, 0.8) == shares | {"decision_threshold": 0.8}
 
 
 def test_the_threshold_is_that_chosen_on_training_data_of_the_same_data(monkeypatch, tmp_path):
     monkeypatch.setattr(negatives, "RESULTS", tmp_path)
     ours = {"data": "d", "weights": "w", "profile": "p"}
-    assert negatives.sparing_thresholds(ours) == {}
+    assert negatives.decision_thresholds(ours) == {}
     rows = [
         {"variant": name, "threshold": at} for name, at in zip(VARIANTS, (0.5, 0.6), strict=True)
     ]
-    content = json.dumps(ours | {"command": "c", "sparing": rows})
+    content = json.dumps(ours | {"command": "c", "decision_thresholds": rows})
     (tmp_path / "abstention.json").write_text(content)
-    assert negatives.sparing_thresholds(ours) == {"hybrid": 0.5, "shipped": 0.6}
-    assert negatives.sparing_thresholds(ours | {"weights": "others"}) == {}
+    assert negatives.decision_thresholds(ours) == {"hybrid": 0.5, "shipped": 0.6}
+    assert negatives.decision_thresholds(ours | {"weights": "others"}) == {}
 
 
 def test_shares_called_an_arg():
