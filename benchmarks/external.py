@@ -120,14 +120,19 @@ def external_set(work: Workspace) -> tuple[list[Record], dict[str, int]]:
     return new, counts
 
 
+def check_new(folder: Path) -> None:
+    """Refuse a folder that holds anything already."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is not an empty folder; name a new one.")
+
+
 def write_folder(folder: Path, args: list[Record], others: list[Record]) -> dict[str, int]:
     """A data folder in the competition's format of ARGs and negatives, with its test key.
 
     Negatives with a hit among the ARGs are left out, as in the open data. Split at random,
     stratified. Returns how many proteins each part got.
     """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is not an empty folder; name a new one.")
+    check_new(folder)
     hits = best_hits([r.sequence for r in others], [r.sequence for r in args], evalue=ARG_EVALUE)
     like, equal = set(hits["query"]), {record.sequence for record in args}
     negatives = [r for i, r in enumerate(others) if i not in like and r.sequence not in equal]

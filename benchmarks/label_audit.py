@@ -1,6 +1,7 @@
 """Are the labels right? Those of the ARGs in the data, against another database and each other.
 
-    python -m benchmarks.label_audit      # writes results/label_audit.json
+    python -m benchmarks.label_audit                        # writes results/label_audit.json
+    python -m benchmarks.label_audit --write data/audited   # only the data without the suspects
 
 Each ARG is compared with NCBI's reference catalogue: with the protein it resembles most, at 95 %
 identity or more over 95 % or more of both. That protein's class is told by its gene and product
@@ -12,27 +13,31 @@ the catalogue tells the same class, only a fragment is still listed.
 What is listed is suspect, not wrong; being unlike most of its name says little where a name is
 given to many families, as tolC is. Regulators (vanR, blaI) are listed but not suspect: they belong
 to the system they switch on. Suspects among the tested proteins cap any score, so scores are given
-with and without them; in training they stay. A protein of a rare gene name, far from all of the
-catalogue, is beyond this audit.
+with and without them; in training they stay, unless ``ARG_DATA`` names the data without them. A
+protein of a rare gene name, far from all of the catalogue, is beyond this audit.
 """
 
 import argparse
 import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from arg_utils.data.fasta import write_fasta
+from arg_utils.data.folders import KEY
 from arg_utils.errors import exit_code
 from arg_utils.experiments.outcomes import HOMOLOGY, RANDOM, fit_random, score_homology
 from arg_utils.experiments.workspace import Workspace, open_workspace
 from arg_utils.files import RESULTS, write_text
 from arg_utils.homology.mmseqs import search
+from arg_utils.homology.splits import PARTS
 from arg_utils.labels import CLASSES, INDEX, NONARG
 from arg_utils.metrics.scores import bootstrap_ci
 from benchmarks.blast_database import FOLDER, WHEEL, read_catalogue
-from benchmarks.external import class_of
+from benchmarks.external import check_new, class_of
 
 METHODS = ("best_hit", "hybrid")
 SAME = 0.95  # identity, and coverage of both, from which two proteins count as the same gene
@@ -211,6 +216,27 @@ def evaluate(work: Workspace) -> dict:
     }  # fmt: skip
 
 
+def write_folder(work: Workspace, folder: Path) -> dict[str, int]:
+    """A data folder in the competition's format: the data in use without suspects, part by part.
+
+    Returns how many proteins each part keeps.
+    """
+    check_new(folder)
+    args = audit(work)
+    suspects = set(args.loc[args["suspect"], "sequence"])
+    kept = {
+        name: [i for i, r in enumerate(getattr(work.data, name)) if r.sequence not in suspects]
+        for name in PARTS
+    }
+    for name, positions in kept.items():
+        records = getattr(work.data, name)
+        write_fasta(folder / f"{name}.fasta", [records[i] for i in positions])
+    if (labels := work.data.test_labels) is not None:
+        rows = [f"{work.data.test[i].id},{labels[i]}\n" for i in kept["test"]]
+        write_text(folder / KEY, "id,label\n" + "".join(rows))
+    return {name: len(positions) for name, positions in kept.items()}
+
+
 def show(result: dict) -> None:
     """Print the tables of `evaluate`; of what is listed, how often each gene comes."""
     classes = pd.DataFrame.from_dict(result["classes"], orient="index")
@@ -224,17 +250,22 @@ def show(result: dict) -> None:
         print(pd.DataFrame(test["rows"]).set_index("method").round(4).to_string(), "\n")
 
 
-def _run() -> None:
-    result = evaluate(open_workspace())
-    show(result)
-    write_text(RESULTS / "label_audit.json", json.dumps(result, indent=1) + "\n")
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Audit, print the tables, write ``results/label_audit.json``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.label_audit", description=__doc__)
-    parser.parse_args(arguments)
-    return exit_code(_run, RESULTS)
+    """Audit, print the tables, write ``results/label_audit.json``, or write a data folder."""
+    parser = argparse.ArgumentParser("python -m benchmarks.label_audit", description=__doc__)
+    parser.add_argument("--write", metavar="DIR", type=Path, help="only write a data folder")
+    folder = parser.parse_args(arguments).write
+
+    def run() -> None:
+        work = open_workspace()
+        if folder:
+            print(f"{folder}: {write_folder(work, folder)}")
+            return
+        result = evaluate(work)
+        show(result)
+        write_text(RESULTS / "label_audit.json", json.dumps(result, indent=1) + "\n")
+
+    return exit_code(run, folder or RESULTS)
 
 
 if __name__ == "__main__":

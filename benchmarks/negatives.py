@@ -11,24 +11,31 @@ no negatives. The others, with the ARGs of `benchmarks.external`, make a test of
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from arg_utils.data import genomes
 from arg_utils.data.downloads import PinnedWheel
 from arg_utils.data.folders import labelled_records
 from arg_utils.data.open_data import ARG_EVALUE
+from arg_utils.data.proteins import Proteins
 from arg_utils.errors import UserError, exit_code
+from arg_utils.experiments.outcomes import load_fitted
 from arg_utils.experiments.workspace import Workspace, open_workspace
 from arg_utils.files import RESULTS, cache_dir, write_text
 from arg_utils.homology.mmseqs import best_hits
 from arg_utils.homology.splits import PARTS, homology_clusters
 from arg_utils.labels import CLASSES, NONARG
+from arg_utils.methods.evidence import References, Unseen, unseen_evidence
+from arg_utils.methods.frozen import LinearHead
 from arg_utils.metrics.calibration import answered
 from arg_utils.metrics.scores import bootstrap_ci, bootstrap_gain
-from benchmarks.ablations.abstention import of_arg
-from benchmarks.ablations.stacking import CHOSEN
+from arg_utils.prediction.model import load_model
+from benchmarks.ablations.abstention import decision_threshold, of_arg
 from benchmarks.blast_database import read_proteins
 from benchmarks.external import BASE, answers, external_set
 
@@ -45,7 +52,8 @@ WHEEL = PinnedWheel(
     },
 )
 NO_TOXIN = "N_"  # how the titles of the proteins wanted begin
-DECIDED = {"hybrid": CHOSEN, "shipped": "with a background"}  # rows of `ablations abstention`
+SHIPPED = "shipped"  # as `external.answers` calls it
+HYBRIDS = {"hybrid", SHIPPED}
 
 
 def read_negatives() -> list[str]:
@@ -87,18 +95,33 @@ def called(probabilities: np.ndarray, threshold: float | None) -> dict:
     return {"called_arg": float(arg.mean()), **out}
 
 
-def decision_thresholds(provenance: Mapping[str, str]) -> dict[str, float]:
-    """Above which probability an ARG class counts, by method, for few false positives.
+def far_evidence(train: Proteins, background: Sequence[str] = (), seed: int = 0) -> Unseen:
+    """What a hybrid learned from far training proteins: as if no relative of theirs were known."""
+    count, others = len(train.labels), np.full(len(background), NONARG)
+    features = LinearHead.fit(
+        [*train.sequences, *background], np.concatenate([train.labels, others])
+    )[1]
+    references = References(list(train.sequences), features[:count], train.labels, features[count:])
+    unseen = unseen_evidence(references, seed)
+    far = unseen.far
+    return replace(unseen, **{f.name: getattr(unseen, f.name)[far] for f in fields(unseen)})
 
-    Chosen on training data by ``python -m benchmarks.ablations abstention``, whose file is read
-    here; none if that is of other data, weights or profile than ``provenance``.
+
+def decision_thresholds(work: Workspace, names: Iterable[str]) -> dict[str, float]:
+    """Above which probability an ARG class counts, for few false positives, by hybrid.
+
+    Chosen on the training proteins of each, as its threshold of prediction sets.
     """
-    path = RESULTS / "abstention.json"
-    chosen = json.loads(path.read_text()) if path.is_file() else {}
-    if any(chosen.get(name) != provenance[name] for name in ("data", "weights", "profile")):
-        return {}
-    rows = {row["variant"]: row["threshold"] for row in chosen["decision_thresholds"]}
-    return {method: rows[variant] for method, variant in DECIDED.items()}
+    out = {}
+    for name in HYBRIDS.intersection(names):
+        scorer: Any = load_model().scorer if name == SHIPPED else None
+        method = scorer.method if scorer else load_fitted(work, name)
+        args = [r.sequence for r in labelled_records(work.data) if r.label != NONARG]
+        further = genomes.background(args) if scorer else ()
+        far = far_evidence(work.train, further, work.profile.seed)
+        p = method.combined(far.evidence)
+        out[name] = decision_threshold(p, far.labels, far.natural)
+    return out
 
 
 def recall(args: np.ndarray, far: np.ndarray, threshold: float | None) -> dict:
@@ -122,9 +145,9 @@ def evaluate(work: Workspace) -> dict:
     args = [record.sequence for record in records]
     true = np.array([record.label for record in records] + [NONARG] * len(negatives))
     groups = homology_clusters([*args, *negatives])
-    provenance = work.provenance("python -m benchmarks.negatives")
-    predicted, rows, chosen = {}, [], decision_thresholds(provenance)
-    for name, (probabilities, threshold) in answers(work, [*args, *sequences]).items():
+    predicted, rows, given = {}, [], answers(work, [*args, *sequences])
+    chosen = decision_thresholds(work, given)
+    for name, (probabilities, threshold) in given.items():
         ours, rest = np.split(probabilities, [len(args)])
         far, near = rest[~like], rest[like]
         predicted[name] = np.concatenate([ours, far]).argmax(axis=1)
@@ -141,7 +164,7 @@ def evaluate(work: Workspace) -> dict:
             "accuracy": float((predicted[name] == true).mean()),
         })  # fmt: skip
     return {
-        **provenance,
+        **work.provenance("python -m benchmarks.negatives"),
         "database": f"{WHEEL.package} {WHEEL.version} [{WHEEL.sha256[:8]}], {STEM}",
         "counts": counts, "args": len(args), "classes": len(np.unique(true)),
         "clusters": len(np.unique(groups)), "rows": rows,

@@ -6,7 +6,9 @@ An ARG of the homology split is *within reach* if a reference protein of its cla
 of one of its families, hits it with more bits than chance gives: what the hybrid's evidence is made
 of. It is *ahead* if no hit of another class is stronger. The oracle names the class of whatever is
 within reach, takes all other ARGs for none, and errs in nothing else: no rule that weighs hits
-alone can do better. Errors of the hybrid are told apart likewise.
+alone can do better. The detector only knows what is an ARG, and names the class of its strongest
+hit among ARGs: what it lacks to the oracle is to be gained by telling rivals apart. Errors of the
+hybrid are told apart likewise.
 
 This describes the test; nothing was chosen by it.
 """
@@ -28,7 +30,7 @@ from arg_utils.labels import CLASSES, NONARG
 from arg_utils.methods.evidence import Hit, find_hits, hit_evidence
 from arg_utils.metrics.scores import macro_f1, per_class_table
 
-METHODS = ("best_hit", "hybrid")
+METHODS, ORACLES = ("best_hit", "hybrid"), ("detector", "oracle")
 ERRORS = ("out of reach", "behind a rival", "ahead, yet wrong")
 
 
@@ -47,7 +49,7 @@ def strengths(work: Workspace, fold: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def judged(predictions: pd.DataFrame, strength: np.ndarray) -> pd.DataFrame:
-    """Predictions with ``within_reach`` and ``ahead`` (bool), ``oracle``, and the hybrid's error.
+    """Predictions with ``within_reach`` and ``ahead`` (bool), `ORACLES`, and the hybrid's error.
 
     Parameters
     ----------
@@ -60,8 +62,11 @@ def judged(predictions: pd.DataFrame, strength: np.ndarray) -> pd.DataFrame:
     first = reached & (own >= strength.max(axis=1))
     kind = np.select([~reached, ~first], ERRORS[:2], ERRORS[2])
     wrong = (predictions["hybrid"] != true) & (true != NONARG)
+    of_args = np.where(np.arange(strength.shape[1]) == NONARG, 0, strength)
+    hit = (true != NONARG) & (of_args.max(axis=1) > 0)
     return predictions.assign(
         within_reach=reached, ahead=first, error=np.where(wrong, kind, ""),
+        detector=np.where(hit, of_args.argmax(axis=1), NONARG),
         oracle=np.where(reached | (true == NONARG), true, NONARG),
     )  # fmt: skip
 
@@ -77,7 +82,7 @@ def per_class(table: pd.DataFrame) -> pd.DataFrame:
     out = pd.DataFrame({"proteins": args.groupby("true").size()})
     out["clusters"] = args.groupby("true")["cluster"].nunique()
     out[["within_reach", "ahead"]] = by_cluster.groupby("true").mean()
-    for name in (*METHODS, "oracle"):
+    for name in (*METHODS, *ORACLES):
         scores = per_class_table(table["true"].to_numpy(), table[name].to_numpy())
         out[f"f1_{name}"] = scores["f1"].to_numpy()[out.index]
     for kind in ERRORS:
@@ -95,10 +100,10 @@ def evaluate(work: Workspace) -> dict:
     table = judged(predictions, strength.loc[predictions["position"]].to_numpy())
     clusters = work.labelled[1]["cluster"].to_numpy()
     classes = per_class(table.assign(cluster=clusters[table["position"]]))
-    true = table["true"].to_numpy()
+    true, named = table["true"].to_numpy(), (*METHODS, *ORACLES)
     return {
         **work.provenance("python -m benchmarks.reach"),
-        "macro_f1": {name: macro_f1(true, table[name].to_numpy()) for name in (*METHODS, "oracle")},
+        "macro_f1": {name: macro_f1(true, table[name].to_numpy()) for name in named},
         "classes": json.loads(classes.to_json(orient="index")),
     }
 

@@ -20,7 +20,7 @@ from arg_utils import files
 from arg_utils.errors import UserError, exit_code
 from arg_utils.methods import METHODS
 from arg_utils.reporting import tables
-from arg_utils.reporting.tables import COLUMNS, SCORE, average_seeds, cells, markdown, source
+from arg_utils.reporting.tables import COLUMNS, GAIN, SCORE, average_seeds, cells, markdown, source
 from benchmarks.documents import costs, evaluation
 
 SPLITS = ("random", "homology")
@@ -55,14 +55,22 @@ def summary_table(rows: Sequence[Mapping]) -> str:
     texts = texts.drop_duplicates(["split", "method"], keep="last")
     random, homology = _by_split(texts, "method")
     homology = homology.sort_values(SCORE, ascending=False, kind="stable")  # texts of equal length
+    gains = {row["method"]: row for row in rows if row["split"] == SPLITS[1] and "gain" in row}
     columns = {
         "method": [METHODS[name].title for name in homology.index],
         "reference proteins": random["reference proteins"].reindex(homology.index),
         "macro-F1, random split": random[SCORE].reindex(homology.index),
         "macro-F1, new families": homology[SCORE],
+        f"{GAIN}, new families": cells([gains.get(n, {}) for n in homology.index], COLUMNS[GAIN]),
         "accuracy, new families": homology["accuracy"],
     }
     return markdown(pd.DataFrame(columns, index=homology.index).fillna("–"))
+
+
+def titles(rows: Sequence[Mapping]) -> str:
+    """What the methods in ``rows`` are called in tables and in figures."""
+    named = dict.fromkeys(row["method"] for row in rows if row["method"] in METHODS)
+    return "\n".join(f"- *{name}*: {METHODS[name].title}" for name in METHODS if name in named)
 
 
 def _by_split(texts: pd.DataFrame, index: str | list[str]) -> list[pd.DataFrame]:
@@ -138,6 +146,7 @@ COMMANDS = {  # that write the files in results/
     "ladder.json": "make ladder",
     "ladder_longer.json": f"ARG_PROFILE=longer {LADDER} --out results/ladder_longer.json",
     "ladder_other.json": f"ARG_DATA=DIR {LADDER} --out results/ladder_other.json",
+    "ladder_audited.json": f"ARG_DATA=DIR {LADDER} --out results/ladder_audited.json",
     "speed.json": "make bench",
     "predict.json": "python -m benchmarks.predict",
     "external.json": "python -m benchmarks.external",
@@ -162,6 +171,7 @@ BLOCKS: dict[str, dict[str, tuple[str, Callable[[Any], str]]]] = {
     },
     "docs/results.md": {
         "results": ("results.json", results_table),
+        "titles": ("results.json", titles),
         "stacking": ("stacking.json", evaluation.stacking_table),
         "heads": ("heads.json", evaluation.heads_table),
         "treatments": ("ablations.json", evaluation.treatments_table),
@@ -184,6 +194,7 @@ BLOCKS: dict[str, dict[str, tuple[str, Callable[[Any], str]]]] = {
         "sets": ("abstention.json", evaluation.sets_table),
         "grey": ("grey_zone.json", evaluation.grey_zone_table),
         "audit": ("label_audit.json", evaluation.audit_table),
+        "audited": ("ladder_audited.json", splits_table),
         "longer": ("ladder_longer.json", splits_table),
         "other": ("ladder_other.json", splits_table),
     },

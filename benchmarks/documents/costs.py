@@ -32,7 +32,7 @@ def costs_table(measured: Mapping[str, Any]) -> str:
     }
     for name, proteins in SCREENS.items():
         hours = [proteins * RESIDUES / rate / 3600 for rate in rates.values()]
-        columns[f"{name} proteins"] = [f"{h:,.0f} h, ${h * PRICE:,.2f}" for h in hours]
+        columns[f"{name} proteins"] = [f"{h:,.0f} core-h, ${h * PRICE:,.2f}" for h in hours]
     return (
         f"{markdown(columns)}\n\nAssumed: {RESIDUES} residues per protein and ${PRICE:.2f} per "
         f"core-hour. A core is one that the measuring machine counted: in a cloud, often half a "
@@ -119,8 +119,9 @@ def speed_table(speed: Mapping) -> str:
         f"{speed['transformers']}, PEFT {speed['peft']}; weights: {speed['weights']}. Medians of "
         f"{speed['repeats']} interleaved repeats. The forward pass reaches "
         f"{speed['gemm_fraction']:.0%} of the rate of a large matrix product. The course's whole "
-        f"protocol takes 1/{speed['protocol_vs_naive']:,.0f} of the naive loop's time (that one "
-        f"measured for part of an epoch and multiplied). Peak MB by number of proteins: {streams}."
+        f"protocol takes 1/{speed['protocol_vs_naive']:,.0f} of the time of a loop that runs "
+        f"fair-esm anew in each of its epochs, as frozen features do not ask for (that loop was "
+        f"measured for part of an epoch, and multiplied). Peak MB by number of proteins: {streams}."
     )
 
 

@@ -135,11 +135,12 @@ def sets_table(abstention: Mapping) -> str:
             f" {mean['mechanism_group']:.0%}."
         )
     decisions = {
-        "variant": "{variant}", "chosen for": "{rate:.1%}", "decision threshold": "{threshold:.2f}",
-        "false positive rate above it": "{false_positives_above:.2%}",
-        "without": "{false_positives:.2%}",
-        "ARGs called by their class above it": "{args_right_above:.1%}",
-        "called by it without": "{args_right:.1%}",
+        "variant": "{variant}", "chosen for a rate of": "{rate:.1%}",
+        "decision threshold": "{threshold:.2f}",
+        "false positive rate, at any probability": "{false_positives:.2%}",
+        "above the threshold": "{false_positives_above:.2%}",
+        "ARGs called by their class, at any probability": "{args_right:.1%}",
+        "above it": "{args_right_above:.1%}",
     }  # fmt: skip
     return (
         f"{table(abstention['prediction_sets'], columns)}\n\n{told}\n\n"
@@ -154,7 +155,7 @@ def reach_table(reach: Mapping) -> str:
         "class": "{class}", "proteins": "{proteins:,}", "clusters": "{clusters:,}",
         "clusters within reach": "{within_reach:.0%}", "ahead": "{ahead:.0%}",
         "F1: best_hit": "{f1_best_hit:.2f}", "hybrid": "{f1_hybrid:.2f}",
-        "oracle": "{f1_oracle:.2f}",
+        "detector": "{f1_detector:.2f}", "oracle": "{f1_oracle:.2f}",
         "errors of the hybrid: out of reach": "{out of reach:,}",
         "behind a rival": "{behind a rival:,}", "ahead, yet wrong": "{ahead, yet wrong:,}",
     }  # fmt: skip

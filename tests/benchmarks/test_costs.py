@@ -21,8 +21,8 @@ def cells(text):
 def test_a_rate_of_cores_is_that_of_one_core_and_a_protein_is_its_residues():
     (row,) = cells(costs.costs_table(SPEED))
     hours = 1e6 * 360 / 3500 / 3600  # 28.6
-    assert row[:3] == ["ESM-2 alone, avx2", "3,500", f"29 h, ${hours / 10:.2f}"]
-    assert row[4] == "28,571 h, $2,857.14"
+    assert row[:3] == ["ESM-2 alone, avx2", "3,500", f"29 core-h, ${hours / 10:.2f}"]
+    assert row[4] == "28,571 core-h, $2,857.14"
 
 
 def test_what_a_whole_genome_took_comes_first_where_it_was_measured():

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import synthetic
 
+from arg_utils.data.folders import load_dataset
 from arg_utils.data.proteins import Record
 from arg_utils.labels import CLASSES, INDEX, NONARG
 from benchmarks import label_audit
@@ -152,3 +153,15 @@ def test_scores_with_and_without_suspects_are_written(work, monkeypatch, tmp_pat
     assert majority["with"] != majority["without"]
     assert best["with_low"] <= best["with"] <= best["with_high"]
     assert written["tests"]["homology"]["proteins"] > 0
+
+    folder = tmp_path / "audited"
+    assert label_audit.main(["--write", str(folder)]) == 0
+    audited = load_dataset(folder)
+    others = np.arange(len(work.data.test)) != arg
+    assert [r.sequence for r in audited.train] == [r.sequence for r in work.data.train]
+    assert [r.label for r in audited.val] == [r.label for r in work.data.val]
+    kept = [r.id for r, keep in zip(work.data.test, others, strict=True) if keep]
+    assert [r.id for r in audited.test] == kept
+    assert audited.test_labels.tolist() == work.data.test_labels[others].tolist()
+    assert label_audit.main(["--write", str(folder)]) == 2
+    assert "is not an empty folder" in capsys.readouterr().err

@@ -8,8 +8,9 @@ from synthetic import called
 
 from arg_utils.errors import UserError
 from arg_utils.labels import CLASSES, INDEX, NONARG
+from arg_utils.methods.hybrid import COVERAGE, Hybrid
+from arg_utils.metrics.calibration import conformal_threshold
 from benchmarks import external, negatives
-from benchmarks.ablations.abstention import VARIANTS
 
 BETA_LACTAM = INDEX["beta_lactam"]
 
@@ -61,17 +62,14 @@ def test_what_a_decision_threshold_costs_in_args_and_spares_in_negatives():
     assert negatives.recall(args, far, 0.8) == shares | {"decision_threshold": 0.8}
 
 
-def test_the_threshold_is_that_chosen_on_training_data_of_the_same_data(monkeypatch, tmp_path):
-    monkeypatch.setattr(negatives, "RESULTS", tmp_path)
-    ours = {"data": "d", "weights": "w", "profile": "p"}
-    assert negatives.decision_thresholds(ours) == {}
-    rows = [
-        {"variant": name, "threshold": at} for name, at in zip(VARIANTS, (0.5, 0.6), strict=True)
-    ]
-    content = json.dumps(ours | {"command": "c", "decision_thresholds": rows})
-    (tmp_path / "abstention.json").write_text(content)
-    assert negatives.decision_thresholds(ours) == {"hybrid": 0.5, "shipped": 0.6}
-    assert negatives.decision_thresholds(ours | {"weights": "others"}) == {}
+@pytest.mark.usefixtures("settings")
+def test_far_evidence_is_what_the_hybrid_learned_from(work):
+    method = Hybrid().fit(work.train, work.val, work.profile, work.profile.seed)
+    far = negatives.far_evidence(work.train, seed=work.profile.seed)
+    p = method.combined(far.evidence)
+    assert conformal_threshold(p, far.labels, far.families, COVERAGE) == pytest.approx(
+        method.threshold
+    )
 
 
 def test_shares_called_an_arg():
@@ -91,14 +89,17 @@ def test_the_table_is_printed_and_written(work, monkeypatch, tmp_path, capsys):
     asked = [synthetic.mutant(rng, sequence, 0.9) for sequence in [*args, *others]]
     monkeypatch.setattr(external, "read_catalogue", lambda: catalogue(mutants))
     monkeypatch.setattr(negatives, "read_negatives", lambda: asked)
-    monkeypatch.setattr(external, "METHODS", ("best_hit", "majority"))
+    monkeypatch.setattr(external, "METHODS", ("best_hit", "majority", "hybrid"))
     monkeypatch.setattr(negatives, "homology_clusters", lambda known: np.arange(len(known)))
     monkeypatch.setattr(negatives, "open_workspace", lambda: work)
     monkeypatch.setattr(negatives, "RESULTS", tmp_path)
     assert negatives.main([]) == 0
     assert "resemble none" in capsys.readouterr().out
     written = json.loads((tmp_path / "negatives.json").read_text())
-    best, majority = written["rows"]
+    best, majority, hybrid = written["rows"]
+    assert "decision_threshold" not in best
+    assert 0 <= hybrid["decision_threshold"] < 1
+    assert hybrid["recall_above"] <= hybrid["recall"]
     assert (best["method"], majority["method"]) == ("best_hit", "majority")
     assert written["counts"]["resemble an ARG"] == len(args)
     assert written["counts"]["resemble none"] == len(others)
