@@ -59,14 +59,16 @@ def thresholds(divisions: list[Division]) -> dict[str, list[dict]]:
             decisions.append(
                 {"variant": name, "rate": RATE, **decided(p, tested.labels, threshold)}
             )
-    means = {"prediction_sets": (sets, "promised"), "decision_thresholds": (decisions, "rate")}
     return {
-        table: pd.DataFrame(rows)
-        .groupby(["variant", by], as_index=False, sort=False)
-        .mean()
-        .to_dict("records")
-        for table, (rows, by) in means.items()
+        "prediction_sets": means(sets, "variant", "promised"),
+        "decision_thresholds": means(decisions, "variant", "rate"),
     }
+
+
+def means(rows: list[dict], *by: str) -> list[dict]:
+    """The mean row of each group, in order of appearance."""
+    groups = pd.DataFrame(rows).groupby(list(by), as_index=False, sort=False)
+    return groups.mean().to_dict("records")
 
 
 def of_arg(p: np.ndarray) -> np.ndarray:
