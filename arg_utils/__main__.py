@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -29,12 +30,31 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse, but an option that is none is refused by the command it was given to."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            getattr(found, "parser", self).error(f"there is no option {unknown[0]}")
+        return found
+
+
+class _Version(argparse.Action):
+    """Says the version; a checkout that is used without having been installed has none."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        try:
+            print(f"arg-utils {version('arg-utils')}")
+        except PackageNotFoundError:
+            parser.error("arg-utils is not installed here: make setup")
+        parser.exit()
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m arg_utils",
         description="Antibiotic resistance class of proteins, by ESM-2 and homology.",
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = partial(_command, commands)
     _predict_options(command(_predict, "class, probability and evidence of each protein"))
@@ -85,7 +105,8 @@ def _predict_options(predict: argparse.ArgumentParser) -> None:
         help="FASTA, GenBank, GFF3, a folder of FASTA, compressed or not; - (default) is stdin",
     )
     add("-o", "--out", metavar="FILE", type=Path, help="else standard output")
-    add("--format", default="tsv", help="tsv (default), jsonl, gff3 or hamronization")
+    formats = ("tsv", "jsonl", "gff3", "hamronization")
+    add("--format", choices=formats, default=formats[0], help="of the rows; tsv unless given")
     add("--report", metavar="FILE", type=Path, help="also write an HTML page of the results")
     add("--args-only", action="store_true", help="leave out what is no ARG")
     add("--skip-bad", action="store_true", help="report bad records and go on; exit code 1")
@@ -97,10 +118,9 @@ def _predict_options(predict: argparse.ArgumentParser) -> None:
     genes.add_argument(
         "--mode",
         choices=("meta", "single"),
-        default="meta",
-        help="of the gene caller: any mixture (default), or one long genome",
+        help="of the gene caller: any mixture (meta, unless given), or one long genome",
     )
-    genes.add_argument("--genetic-code", type=int, default=11, metavar="N", help="11 unless given")
+    genes.add_argument("--genetic-code", type=int, metavar="N", help="11 unless given")
     genes.add_argument("--closed", action="store_true", help="no gene runs off a contig's end")
 
 
@@ -126,7 +146,7 @@ def _command(
     """The parser of the command that a function is named after."""
     name = function.__name__.removeprefix("_")
     parser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-    parser.set_defaults(run=function)
+    parser.set_defaults(run=function, parser=parser)
     return parser
 
 
@@ -134,6 +154,7 @@ def _predict(options: Options) -> int:
     from arg_utils.prediction.engine import check_request, predict_files
     from arg_utils.prediction.model import load_model, model_of
     from arg_utils.prediction.reading import ReadingOptions
+    from arg_utils.prediction.sink import unfinished
 
     skipped: list[str] = []
 
@@ -147,9 +168,8 @@ def _predict(options: Options) -> int:
     )  # fmt: skip
     # Before the model is loaded, which takes seconds.
     check_request(
-        options.input, reading, options.report, options.format, options.out, options.resume,
-        options.fitted,
-    )  # fmt: skip
+        options.input, reading, options.report, options.out, options.resume, options.fitted
+    )
     if options.fitted:
         from arg_utils.experiments.runs import load_run
 
@@ -162,7 +182,8 @@ def _predict(options: Options) -> int:
             args_only=options.args_only, resume=options.resume,
         )  # fmt: skip
     except KeyboardInterrupt:
-        further = "; --resume goes on" if options.out else ""
+        begun = options.out and unfinished(options.out)[0].exists() and not options.report
+        further = "; --resume goes on" if begun else ""
         print(f"stopped{further}", file=sys.stderr)
         return 130
     print(f"{counted(done.proteins, 'protein')}, {counted(done.args, 'ARG')}", file=sys.stderr)

@@ -48,6 +48,7 @@ from arg_utils.prediction.model import load_model, read_manifest
 from benchmarks.blast_database import FOLDER, WHEEL, read_catalogue
 
 METHODS = ("best_hit", "frozen_linear", "layers_linear", "hybrid")
+FILTERED = "shipped, neither uncertain nor flagged"
 SHIPPED = f"{TRAIN_AND_VALIDATION}, and proteins of other genomes"
 BASE = "best_hit"  # what gains are measured against
 # What is looked for in "gene product", any case. Exactly one class must be named: a protein with
@@ -194,9 +195,19 @@ def answers(
         method = load_fitted(work, name)
         out[name] = method.probabilities(sequences), method.threshold
     if work.data.identity == read_manifest(FOLDER_OF_SHIPPED)["data"]["sha256"]:
-        model = load_model()
+        model = load_model(held_out=True)
         out["shipped"] = model.scorer(sequences, lambda count: None).probabilities, model.threshold
     return out
+
+
+def filtered(sequences: list[str]) -> np.ndarray:
+    """Classes int64 [n] that remain of the shipped model's by the filter of docs/predict.md.
+
+    An ARG that is uncertain, or whose row has a flag, counts as none.
+    """
+    rows = load_model(cached=True, held_out=True).predict(sequences)
+    plain = rows["uncertain"].eq("no") & rows["flags"].eq("")
+    return np.where(plain, rows["class"].map(INDEX), NONARG)
 
 
 def evaluate(work: Workspace) -> dict:

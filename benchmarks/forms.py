@@ -52,6 +52,8 @@ def measure_forms(quick: bool, repeats: int, names: Iterable[str] | None = None)
         if done.returncode:
             raise RuntimeError(f"form {form.name} failed: {done.stderr[-1000:]}")
         rows[form.name] = json.loads(done.stdout.splitlines()[-1]) | {"limits": limits}
+    if not rows:
+        sys.exit("This machine can run none of these forms; `make doctor` names its own.")
     return rows
 
 

@@ -42,7 +42,7 @@ from arg_utils.homology.mmseqs import best_hits
 from arg_utils.labels import CLASSES, INDEX, NONARG
 from arg_utils.metrics.calibration import answered
 from benchmarks.curated import NO_CLASS, TWO_CLASSES, WHEEL, curated_classes
-from benchmarks.external import BASE, answers
+from benchmarks.external import BASE, FILTERED, answers, filtered
 
 METHODS = (BASE, "hybrid")
 IDENTITIES = (0.8, 0.9)  # below which a best hit is often not trusted
@@ -131,6 +131,8 @@ def calls(work: Workspace, sequences: list[str], true: np.ndarray) -> dict[str, 
             out[f"{name}, where it is sure"] = np.where(sure, classes, NONARG)
             cut = at_equal_recall(true, classes, confidence, right)
             out[f"{name}, at the recall of {BASE}"] = cut
+    if "shipped" in given:
+        out[FILTERED] = filtered(sequences)
     hits = best_hits(sequences, work.references.sequences).set_index("query")["identity"]
     identity = hits.reindex(range(len(sequences)), fill_value=0).to_numpy()
     for least in IDENTITIES:

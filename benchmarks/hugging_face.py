@@ -12,7 +12,7 @@ from arg_utils.esm2.weights import HEADS, LAYERS, VOCABULARY, WIDTH, Weights
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.settings import LoraBlocks
 
-# fair-esm's names to Hugging Face's: the inverse of `arg_utils.weights`' reader.
+# fair-esm's names to Hugging Face's: the inverse of `arg_utils.esm2.weights`' reader.
 _RENAME = (
     (r"\.self_attn\.q_proj\.", ".attention.self.query."),
     (r"\.self_attn\.k_proj\.", ".attention.self.key."),

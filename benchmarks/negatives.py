@@ -37,7 +37,7 @@ from arg_utils.metrics.scores import bootstrap_ci, bootstrap_gain
 from arg_utils.prediction.model import load_model
 from benchmarks.ablations.abstention import decision_threshold, of_arg
 from benchmarks.blast_database import read_proteins
-from benchmarks.external import BASE, answers, external_set
+from benchmarks.external import BASE, FILTERED, answers, external_set, filtered
 
 STEM = "toxinpred2/Database/data"
 WHEEL = PinnedWheel(
@@ -114,7 +114,7 @@ def decision_thresholds(work: Workspace, names: Iterable[str]) -> dict[str, floa
     """
     out = {}
     for name in HYBRIDS.intersection(names):
-        scorer: Any = load_model().scorer if name == SHIPPED else None
+        scorer: Any = load_model(held_out=True).scorer if name == SHIPPED else None
         method = scorer.method if scorer else load_fitted(work, name)
         args = [r.sequence for r in labelled_records(work.data) if r.label != NONARG]
         further = genomes.background(args) if scorer else ()
@@ -146,6 +146,8 @@ def evaluate(work: Workspace) -> dict:
     true = np.array([record.label for record in records] + [NONARG] * len(negatives))
     groups = homology_clusters([*args, *negatives])
     predicted, rows, given = {}, [], answers(work, [*args, *sequences])
+    if SHIPPED in given:
+        given[FILTERED] = np.eye(len(CLASSES))[filtered([*args, *sequences])], None
     chosen = decision_thresholds(work, given)
     for name, (probabilities, threshold) in given.items():
         ours, rest = np.split(probabilities, [len(args)])

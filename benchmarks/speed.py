@@ -32,14 +32,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="few proteins, into runs/speed")
     parser.add_argument("--repeats", type=int, help="interleaved repeats (3; quick: 2)")
     parser.add_argument("--output", type=Path, help="folder for speed.json and speed.png")
-    parser.add_argument("--forms", nargs="*", metavar="FORM", help="forms alone; all, unless named")
+    parser.add_argument("--forms", nargs="*", choices=forms.LIMITS, metavar="FORM",
+                        help="forms alone; all, unless named")  # fmt: skip
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--form", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child:
         return child(options.child, options.quick)
     sizes = QUICK if options.quick else FULL
-    repeats = options.repeats or (2 if options.quick else 3)
+    repeats = options.repeats
+    if repeats is None:
+        repeats = 2 if options.quick else 3
     if repeats < 1:
         parser.error("--repeats must be 1 or more")
     if options.form:

@@ -30,16 +30,18 @@ WHEEL = PinnedWheel(
 
 @cache
 def aro_terms() -> dict[str, str]:
-    """``ARO:`` and seven digits by the accession of an ARG; fetched (1.3 MB) unless cached.
+    """Name and number of a term, ``NDM-1 (ARO:3000589)``, by the accession of an ARG.
+
+    They are fetched (1.3 MB) unless cached.
 
     `UserError` if the mapping cannot be fetched.
     """
     automatic, curated = (
-        pd.read_csv(path, sep="\t", dtype=str)
+        pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
         for path in WHEEL.fetch(cache_dir("argnorm")).values()
     )
     rows = pd.concat([automatic[automatic["Cut_Off"] != "Loose"], curated])  # the curated win
     return {
-        accession(name): f"ARO:{term}"
-        for name, term in zip(rows["Original ID"], rows["ARO"], strict=True)
+        accession(name): f"{gene} (ARO:{term})".lstrip()  # not all have a name
+        for name, gene, term in rows[["Original ID", "Gene Name in CARD", "ARO"]].itertuples(False)
     }

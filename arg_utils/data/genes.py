@@ -104,7 +104,7 @@ def iterate_genes(
     none = True
     with (
         ThreadPool(min(cores(), MOST_THREADS)) as pool,
-        tqdm(desc="genes", unit="contig", delay=1) as bar,
+        tqdm(desc="genes", unit="contig", delay=1, disable=None) as bar,
     ):
         for batch in batches:
             finder = caller.finder(name, [bases for _, bases in batch])

@@ -5,7 +5,6 @@ profile and code.
 """
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +40,7 @@ def run_ladder(methods: Sequence[str] | None = None, out: Path | str | None = No
     default ``results/ladder.json``. Raises `UserError` before anything is fitted, if there is no
     such method or the file cannot serve.
     """
-    methods, place = list(methods or METHODS), Path(out or RESULTS / "ladder.json")
+    methods, place = list(dict.fromkeys(methods or METHODS)), Path(out or RESULTS / "ladder.json")
     for method in methods:
         method_class(method)
     old = _old_rows(place)
@@ -96,9 +95,10 @@ def ladder(work: Workspace, methods: Sequence[str]) -> list[dict]:
     proteins: bin, n, classes, macro_f1, accuracy; null where there is none) and ``seconds`` (of
     training).
     """
+    seeds = dict.fromkeys((work.profile.seed, *work.profile.seeds))
     return [
-        row_of(of_seed(work, seed), method)
-        for seed in dict.fromkeys((work.profile.seed, *work.profile.seeds))
+        row_of(seeded, method)
+        for seeded in (of_seed(work, seed) for seed in seeds)
         for row_of in (random_row, homology_row)
         for method in methods
     ]
@@ -137,7 +137,7 @@ def _old_rows(place: Path) -> list[dict]:
     check_writable(place)
     rows = read_ladder(place)["rows"] if place.exists() else []
     needed = {"split", "method", "seed", "data", "weights", "profile"}
-    if not all(needed <= row.keys() for row in rows):
+    if not all(isinstance(row, dict) and needed <= row.keys() for row in rows):
         raise UserError(f"{place} holds something else than a ladder; name another file.")
     return rows
 
@@ -171,9 +171,4 @@ def _details(
 
 def _records(table: pd.DataFrame) -> list[dict]:
     """Rows of a table, NaN as None: JSON has no NaN."""
-
-    def plain(value: object) -> object:
-        return None if isinstance(value, float) and math.isnan(value) else value
-
-    rows = table.to_dict("records")
-    return [{name: plain(value) for name, value in row.items()} for row in rows]
+    return table.astype(object).where(table.notna(), None).to_dict("records")

@@ -3,8 +3,9 @@
 `base` says what a method is. `baselines` (majority class, best hit), `course` (the course's
 protocol), `frozen` (classifiers on frozen ESM-2), `finetuning` with `classifier` (training ESM-2
 itself), and `evidence` with `hybrid` (homology and ESM-2 together) hold the methods and what they
-are made of. A new method is one file and one line in the list below. `attribution` explains the
-answers of a head on frozen ESM-2. May import `metrics`, `esm2`, `data`, `homology` and the ground.
+are made of. A new method is one file, its import and a line in the list below. `attribution`
+explains the answers of a head on frozen ESM-2. May import `metrics`, `esm2`, `data`, `homology` and
+the ground.
 
 >>> from arg_utils.methods import METHODS
 >>> METHODS["best_hit"].reference

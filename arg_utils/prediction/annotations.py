@@ -6,6 +6,7 @@ A gene's id is its locus tag, else its protein's id, else the feature's. Pseudog
 """
 
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from io import BytesIO, TextIOWrapper
@@ -58,7 +59,8 @@ def read_gff(
             if entry.id in sequences:
                 entry.refuse(f"the contig {entry.id[:60]!r} comes a second time; remove one")
             sequences[entry.id] = entry.letters.upper()
-    for known in list(sequences):  # some write a % of a contig's name as it is
+    given = list(sequences)
+    for known in given:  # some write a % of a contig's name as it is
         sequences.setdefault(unquote(known), sequences[known])
     if not codings:
         raise UserError(f"{name} has no CDS; give contigs alone, and have genes called (--genome).")
@@ -68,6 +70,8 @@ def read_gff(
             continue  # a row of it was refused: the rest is not the gene
         with skipping(skip_bad):
             yield _row_query(coding, sequences, coding.contig in circular, genetic_code, used)
+    with_genes = {contig for contig, _ in codings}
+    _note_contigs(name, [own for own in map(unquote, given) if own not in with_genes])
 
 
 def _sections(handle: BinaryIO) -> tuple[str, str]:
@@ -148,7 +152,8 @@ def read_genbank(
     handle: BinaryIO, name: str, genetic_code: int, skip_bad: SkipBad
 ) -> Iterator[Query]:
     """The proteins of a GenBank file's CDS, by ``/translation`` where there is one."""
-    none, reader = True, ResidueReader()
+    reader = ResidueReader()
+    without: list[str] = []
     seen, used = set[str](), set[str]()
     for contig in _contigs(handle, name):
         own = str(contig.id)
@@ -158,6 +163,7 @@ def read_genbank(
                 raise UserError(f"{name}: {what}; make LOCUS and VERSION differ, or remove one.")
             continue
         seen.add(own)
+        none = True
         for feature in contig.features:
             words = feature.qualifiers
             if feature.type != "CDS" or "pseudo" in words or "pseudogene" in words:
@@ -169,8 +175,17 @@ def read_genbank(
                     letters = query.sequence
                     reader.residues(Item(query.where, 0, query.id, letters, [letters]))
                 yield query
-    if none:
+        without += [own] if none else []
+    if len(without) == len(seen):
         raise UserError(f"{name} has no CDS; give contigs as FASTA, and have genes called.")
+    _note_contigs(name, without)
+
+
+def _note_contigs(name: str, without: list[str]) -> None:
+    """Say which contigs have no annotated gene, so that nothing of them was looked at."""
+    if without:
+        what = f"{counted(len(without), 'contig')} without a CDS passed over (first: {without[0]})"
+        print(f"{name}: {what}; given as FASTA, with --genome, genes are found.", file=sys.stderr)
 
 
 def _contigs(handle: BinaryIO, name: str) -> Iterator[SeqRecord]:

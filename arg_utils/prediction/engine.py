@@ -22,6 +22,7 @@ from arg_utils.labels import CLASSES, NONARG
 from arg_utils.prediction.model import Model, blocks
 from arg_utils.prediction.query import Query
 from arg_utils.prediction.reading import (
+    PACKED,
     ReadingOptions,
     count_records,
     files_to_read,
@@ -29,7 +30,7 @@ from arg_utils.prediction.reading import (
     read_queries,
 )
 from arg_utils.prediction.sink import Done, Sink, check_output, unfinished
-from arg_utils.prediction.writing import Context, checked_format, shown, writer
+from arg_utils.prediction.writing import FORMATS, Context, shown
 
 Listener = Callable[[Sequence[Query], pd.DataFrame, np.ndarray], object]
 
@@ -78,7 +79,6 @@ def check_request(
     inputs: Sequence[str],
     reading: ReadingOptions,
     report: Path | None = None,
-    form: str = "tsv",
     out: Path | None = None,
     resume: bool = False,
     run: Path | None = None,
@@ -92,14 +92,17 @@ def check_request(
     UserError
         Saying which, and what to do.
     """
-    checked_format(form)
-    if resume and (report or not out):
-        raise UserError("--resume goes on with the rows of --out FILE; name it, without --report.")
-    if reading.genetic_code not in generic_by_id:
+    if resume and not out:
+        raise UserError("--resume goes on with the rows of --out FILE; name it.")
+    if resume and report:
+        raise UserError("--resume goes on with rows, and a report needs all of them; leave it out.")
+    if reading.genetic_code not in (None, *generic_by_id):
         code = reading.genetic_code
         raise UserError(f"There is no genetic code {code}; give --genetic-code a number of NCBI's.")
-    if not reading.genome and (reading.closed or reading.mode != "meta"):
+    if not (reading.genome and reading.gff is None) and (reading.closed or reading.mode):
         raise UserError("--mode and --closed are about finding genes; give contigs, and --genome.")
+    if reading.genome and reading.gff is not None:
+        raise UserError("--gff names the genes, and --genome would find them; leave one out.")
     if reading.gff == STANDARD_INPUT:
         raise UserError("--gff reads a file, and not standard input; name one.")
     files = [name for name in inputs if name != STANDARD_INPUT]
@@ -107,6 +110,8 @@ def check_request(
         if not name or not Path(name).exists():
             what = f"{name or 'A file without a name'} is not there"
             raise UserError(f"{what}; name a file, a folder, or - (standard input).")
+    if out and out.suffix.lower() in PACKED:
+        raise UserError(f"{out} would not be compressed; name it without {out.suffix}.")
     for path in filter(None, (out, report)):
         check_output(path)
     own = [Path(os.path.realpath(out)), *unfinished(out)] if out else []
@@ -148,7 +153,7 @@ def predict_stream(
         If the input is at fault (rows before the fault stay in ``.part``), or is another one than
         that of the call to be resumed.
     """
-    made = writer(form, context)
+    made = FORMATS[form](context)
     same = (model.name, model.data, model.threshold, form, context, made.header(), args_only)
     done = Done(fingerprint(*same))
     sink = Sink(out, done.key) if out else None

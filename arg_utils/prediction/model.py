@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from arg_utils.data.folders import load_dataset
+from arg_utils.data.folders import labelled_records, load_dataset
 from arg_utils.data.open_data import ensure_open_data
 from arg_utils.data.proteins import Proteins, proteins
 from arg_utils.errors import UserError
@@ -140,11 +140,19 @@ def blocks(queries: Iterable[Query]) -> Iterator[list[Query]]:
         yield block
 
 
-def load_model(folder: Path | str | None = None, cached: bool = False) -> Model:
+def load_model(
+    folder: Path | str | None = None, cached: bool = False, held_out: bool = False
+) -> Model:
     """The model that comes with the library, or another that ``make model`` wrote.
 
-    Its references are built on first use, from the open data (minutes); then they are reused.
-    With ``cached``, so are ESM-2's features of the proteins it is asked about (4 kB each on disk).
+    Its references, all labelled proteins of the open data, are built on first use (minutes); then
+    they are reused. Of a run of ``fit``, `load_run` gives the method.
+
+    Parameters
+    ----------
+    cached : keep ESM-2's features of the proteins it is asked about (4 kB each on disk).
+    held_out : leave the test proteins out of the references, as they were when it was fitted: to
+        measure it on other proteins by equal knowledge.
 
     Raises
     ------
@@ -155,10 +163,10 @@ def load_model(folder: Path | str | None = None, cached: bool = False) -> Model:
     manifest = read_manifest(folder)
     method = Hybrid().with_arrays(load_arrays(folder / MODEL, **ARRAYS))
     weights, data = manifest["weights"], manifest["data"]
-    references = open_references(references_key(data["sha256"]), lambda: _fitted_on(data))
-    scorer = HybridScorer(
-        method, references, weights_with_sha256(weights["sha256"], weights["name"]), cached
-    )
+    key = references_key(data["sha256"], *([] if held_out else ["all"]))
+    references = open_references(key, lambda: _references(data["sha256"], held_out))
+    found = weights_with_sha256(weights["sha256"], weights["name"])
+    scorer = HybridScorer(method, references, found, cached)
     return Model(
         f"{manifest['method']} {manifest['version']}",
         f"{data['name']} [{data['sha256'][:8]}]",
@@ -210,12 +218,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _fitted_on(data: dict[str, str]) -> Proteins:
-    """The reference proteins of the shipped model: train and validation of the open data."""
+def _references(identity: str, held_out: bool) -> Proteins:
+    """All labelled proteins of the open data, or those of train and validation."""
     dataset = load_dataset(ensure_open_data())
-    if dataset.identity != data["sha256"]:
+    if dataset.identity != identity:
         raise UserError(
             f"The model was fitted on other data than {dataset.folder} holds; name your own model "
             f"(--run), or make the shipped one anew with: make model"
         )
-    return joined(proteins(dataset.train), proteins(dataset.val))
+    if held_out:
+        return joined(proteins(dataset.train), proteins(dataset.val))
+    return proteins(labelled_records(dataset))

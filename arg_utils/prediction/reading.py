@@ -23,6 +23,7 @@ from arg_utils.prediction.annotations import read_genbank, read_gff
 from arg_utils.prediction.query import Query, distinct
 
 GFF, GENBANK = b"##gff-version", b"LOCUS "  # what such files begin with
+STANDARD_CODE = 11  # of bacteria
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 FASTA = (".fasta", ".fa", ".fas")
 ENDINGS = {False: (*FASTA, ".faa", ".pep"), True: (*FASTA, ".fna", ".fsa")}  # by options.genome
@@ -36,15 +37,15 @@ class ReadingOptions:
     ----------
     genome : whether FASTA holds contigs, whose genes are called.
     gff : a GFF3 file that has the genes of the contigs in the one FASTA file given.
-    mode, genetic_code, closed : see `GeneCaller`. The code holds for annotated genes that name
-        none, too.
+    mode, genetic_code, closed : see `GeneCaller`, and its defaults for None. The code holds for
+        annotated genes that name none, too.
     skip_bad : is told of each bad record, which is left out; None: the first one is an error.
     """
 
     genome: bool = False
     gff: str | None = None
-    mode: Literal["meta", "single"] = "meta"
-    genetic_code: int = 11
+    mode: Literal["meta", "single"] | None = None
+    genetic_code: int | None = None
     closed: bool = False
     skip_bad: Callable[[str], None] | None = None
 
@@ -119,14 +120,14 @@ def _head(handle: Any) -> bytes:
 
 def _read(name: str, options: ReadingOptions) -> Iterator[Query]:
     """The proteins of one file, by what it starts with."""
-    skip_bad, code = options.skip_bad, options.genetic_code
+    skip_bad, code = options.skip_bad, options.genetic_code or STANDARD_CODE
     with open_source(name) as handle:
         head = _head(handle)
         if options.gff:
             with open_source(options.gff) as annotation:
                 yield from read_gff(annotation, options.gff, code, skip_bad, (handle, name))
         elif head.startswith((GFF, GENBANK)):
-            if options.closed or options.mode != "meta":
+            if options.closed or options.mode:
                 what = "has annotated genes, and --mode and --closed are about finding genes"
                 raise UserError(f"{name} {what}; leave these out.")
             read = read_gff if head.startswith(GFF) else read_genbank
@@ -134,13 +135,17 @@ def _read(name: str, options: ReadingOptions) -> Iterator[Query]:
         elif options.genome:
             yield from _called(handle, name, options)
         else:
+            if options.genetic_code:
+                what = "holds proteins, and --genetic-code is about genes"
+                raise UserError(f"{name} {what}; leave it out, or give contigs, and --genome.")
             for record in iterate_fasta(handle, name, unique=False, skip_bad=skip_bad):
                 yield Query(record.id, record.sequence, f"{name}, line {record.line}")
 
 
 def _called(handle: BinaryIO, name: str, options: ReadingOptions) -> Iterator[Query]:
     """The genes of contigs."""
-    caller = GeneCaller(options.mode, options.genetic_code, options.closed, masked=True)
+    code = options.genetic_code or STANDARD_CODE
+    caller = GeneCaller(options.mode or "meta", code, options.closed, masked=True)
     for gene in iterate_genes(handle, name, caller, options.skip_bad):
         yield Query(
             gene.id,
@@ -176,7 +181,7 @@ def _prefixes(files: list[str]) -> list[str]:
     """Names of files without folder and endings, which must differ, and suit an id."""
     stems = [Path(_unpacked(name)).stem for name in files]
     for stem in stems if len(files) > 1 else ():
-        if odd := re.search(f"{CONTROL.pattern}|[\udc80-\udcff]", stem):
+        if odd := re.search(f"{CONTROL.pattern}|[:\udc80-\udcff]", stem):
             what = f"Ids would begin with the file's name {stem!r}, which holds {odd[0]!r}"
             raise UserError(f"{what}; rename it, or predict it alone.")
     for position, stem in enumerate(stems):

@@ -56,6 +56,7 @@ class Report:
     counts: Counter[str] = field(default_factory=Counter)  # class: proteins
     uncertain: int = 0  # proteins, of which ARGs:
     uncertain_args: int = 0
+    plain_args: int = 0  # neither uncertain nor flagged
     bins: np.ndarray = field(default_factory=lambda: np.zeros((2, BINS), np.int64))  # ARGs, others
     rows: list[dict[str, Any]] = field(default_factory=list)
     others: list[dict[str, Any]] = field(default_factory=list)  # rows while proteins are few
@@ -75,6 +76,8 @@ class Report:
             uncertain = row["uncertain"] == "yes"
             self.uncertain += uncertain
             self.uncertain_args += uncertain and arg
+            row["plain"] = arg and not uncertain and not row["flags"]
+            self.plain_args += row["plain"]
             position += 1
             row |= {"position": position, "sequence": query.sequence, "probabilities": p}
             if arg or uncertain:

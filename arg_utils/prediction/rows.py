@@ -30,7 +30,7 @@ COLUMNS: dict[str, int | None] = {
     "reference_coverage": 3,  # 0-1, of the nearest ARG
     "nearest_bits": 0,
     "gene_family": None,  # of the nearest ARG, where the protein is of its family
-    "mechanism": None,  # of resistance, of the nearest ARG: what a superfamily shares
+    "mechanism": None,  # of resistance, of an ARG's nearest: what a superfamily shares
     "agree": None,  # whether the best hit and ESM-2 alone name one class: yes, no, or empty
     "flags": None,  # comma-separated
 }
@@ -85,7 +85,10 @@ def result_frame(
     hits = _named(scores.hits, references)
     best, nearest = _first(hits, count), _nearest(hits, count)
     related = nearest["identity"].ge(IDENTITY) & nearest["query_coverage"].ge(CLUSTER_COVERAGE)
-    other = best["label"].eq(NONARG) & ~_same_gene(nearest)
+    whole = nearest[["query_coverage", "target_coverage"]].min(axis=1).ge(CLUSTER_COVERAGE)
+    # The profile of a family outside the ARGs may give even the gene itself more bits than any ARG.
+    same = whole & nearest["identity"].ge(SAME_GENE) & nearest["profile"].ne(True)
+    other = best["label"].eq(NONARG) & ~same
     flags = map(_flags, queries, nearest["gene"], nearest["identity"], nearest["profile"], other)
     frame = pd.DataFrame(
         {
@@ -103,7 +106,7 @@ def result_frame(
             "reference_coverage": nearest["target_coverage"],
             "nearest_bits": nearest["bits"],
             "gene_family": [gene_family(g) for g in nearest["gene"].where(related, "").fillna("")],
-            "mechanism": nearest["mechanism"].fillna(""),
+            "mechanism": nearest["mechanism"].where(first != NONARG).fillna(""),
             "agree": _agreement(best["label"], scores.alone),
             "flags": list(flags),
         }
@@ -125,7 +128,7 @@ _HIT = {"query": int, "label": float, "id": object, "gene": object, "mechanism":
 
 
 def _named(hits: pd.DataFrame | None, references: pd.DataFrame | None) -> pd.DataFrame:
-    """Hits above `NOISE`, with the class, id, gene and length of their targets."""
+    """Hits above `NOISE`, with the class, id, gene, mechanism and length of their targets."""
     if hits is None or references is None:
         return pd.DataFrame(columns=list(_HIT)).astype(_HIT)
     hits = hits[hits["bits"] > NOISE]
@@ -144,17 +147,6 @@ def _nearest(hits: pd.DataFrame, count: int) -> pd.DataFrame:
     """Each query's nearest ARG: the protein with most bits, else the family's first by profile."""
     args = hits[hits["label"] != NONARG].sort_values("profile", kind="stable")
     return _first(args, count)
-
-
-def _same_gene(nearest: pd.DataFrame) -> pd.Series:
-    """Which proteins are, from end to end, nearly identical to their nearest ARG: the gene itself.
-
-    The profile of a family outside the ARGs may give even these more bits than any ARG.
-    """
-    columns = {"identity": SAME_GENE, "query_coverage": CLUSTER_COVERAGE}
-    columns["target_coverage"] = CLUSTER_COVERAGE
-    enough = [nearest[name].ge(least) for name, least in columns.items()]
-    return np.logical_and.reduce(enough) & nearest["profile"].ne(True)
 
 
 def _agreement(best: pd.Series, alone: np.ndarray | None) -> list[str]:

@@ -44,6 +44,10 @@ def make_model(folder: Path = SHIPPED) -> dict[str, Any]:
     args = [record.sequence for record in labelled_records(dataset) if record.label != NONARG]
     fitted = Hybrid(background(args))
     fitted.fit(proteins(dataset.train), proteins(dataset.val), PROFILES["laptop"])
+    metrics = {
+        "random": _measured(fitted, proteins(dataset.test, dataset.test_labels)),
+        "homology": _homology(dataset.identity, weights.name),
+    }
     save_arrays(folder / MODEL, **fitted.arrays())
     manifest = {
         "format": FORMAT,
@@ -59,10 +63,7 @@ def make_model(folder: Path = SHIPPED) -> dict[str, Any]:
             "proteins": len(fitted.references.labels),
             "background": list(BACKGROUND), "background_proteins": len(fitted.background),
         },
-        "metrics": {
-            "random": _measured(fitted, proteins(dataset.test, dataset.test_labels)),
-            "homology": _homology(dataset.identity, weights.name),
-        },
+        "metrics": metrics,
         "files": {MODEL: file_sha256(folder / MODEL)},
     }  # fmt: skip
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")

@@ -71,11 +71,12 @@ class Sink:
         except (OSError, ValueError, TypeError):
             whole = False
         if not whole:
-            raise UserError(f"{self.part} is not there to be resumed; leave out --resume.")
+            what = "is damaged" if self.part.exists() else "is not there to be resumed"
+            raise UserError(f"{self.part} {what}; leave out --resume.")
         if done.key != self.key:
             raise UserError(
-                f"{self.part} was written with another model or other options; give those, or "
-                f"leave out --resume."
+                f"{self.part} was written with another model, other options or inputs of other "
+                f"names; give those, or leave out --resume."
             )
         return done
 
@@ -94,7 +95,9 @@ def check_output(path: Path) -> None:
     """`check_writable`, of a regular file in a folder that is there: ``.part`` will lie beside."""
     if str(path) == STANDARD_INPUT:
         raise UserError("- is no file to write; name one (without --out, rows go to the terminal).")
-    if not path.parent.is_dir() or path.is_dir():
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file to write.")
+    if not path.parent.is_dir():
         raise UserError(f"{path} cannot be written: name a file in a folder that exists.")
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is no regular file; name one, or leave out --out and redirect.")

@@ -4,10 +4,10 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -42,38 +42,24 @@ class Context:
         return {**COLUMNS, **PLACE} if self.genome else COLUMNS
 
 
-class Writer(Protocol):
+class Writer(ABC):
     """A format. Text of rows must not depend on the rows before."""
+
+    def __init__(self, context: Context) -> None:
+        """`UserError` if the format does not suit the input."""
+        self.context = context
 
     def header(self) -> str:
         """What a file begins with."""
-        ...
+        return ""
 
+    @abstractmethod
     def rows(self, frame: pd.DataFrame) -> str:
         """A block of results (columns of `rows`) as text."""
-        ...
 
 
-def writer(format: str, context: Context) -> Writer:
-    """The writer of a format: ``tsv``, ``jsonl``, ``gff3`` or ``hamronization``.
-
-    `UserError` if there is no such format, or it does not suit the input.
-    """
-    return FORMATS[checked_format(format)](context)
-
-
-def checked_format(name: str) -> str:
-    """The name of a format; a `UserError` if it is none."""
-    if name not in FORMATS:
-        raise UserError(f"There is no format {name!r}; choose one of {', '.join(FORMATS)}.")
-    return name
-
-
-@dataclass(frozen=True)
-class TableWriter:
+class TableWriter(Writer):
     """Tab-separated, one line a protein; empty where there is no value."""
-
-    context: Context
 
     def header(self) -> str:
         return "\t".join(self.context.columns) + "\n"
@@ -84,14 +70,8 @@ class TableWriter:
         return "".join("\t".join(row) + "\n" for row in zip(*texts, strict=True))
 
 
-@dataclass(frozen=True)
-class JsonLinesWriter:
+class JsonLinesWriter(Writer):
     """One JSON object a protein; null where there is no value, ``flags`` a list."""
-
-    context: Context
-
-    def header(self) -> str:
-        return ""
 
     def rows(self, frame: pd.DataFrame) -> str:
         columns = self.context.columns
@@ -103,14 +83,12 @@ class JsonLinesWriter:
         )
 
 
-@dataclass(frozen=True)
-class Gff3Writer:
+class Gff3Writer(Writer):
     """GFF3, a CDS a protein at its place on the contig; its score is the probability."""
 
-    context: Context
-
-    def __post_init__(self) -> None:
-        if not self.context.genome:
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        if not context.genome:
             what = "The format gff3 needs genes with a place in a genome"
             raise UserError(f"{what}; give contigs (--genome) or an annotation, or choose tsv.")
 
@@ -131,7 +109,9 @@ class Gff3Writer:
         numbers = [str(row["start"]), str(row["end"]), f"{row['probability']:.4f}", row["strand"]]
         texts = {n: _text(row[n], d) for n, d in self.context.columns.items() if n not in PLACE}
         del texts["probability"]
-        named = {"ID": texts.pop("id"), "Name": texts["nearest_gene"] or texts["class"], **texts}
+        named = {"ID": texts.pop("id"), **texts}
+        if row["class"] != CLASSES[NONARG]:  # a browser's label
+            named["Name"] = texts["nearest_gene"] or texts["class"]
         attributes = (
             f"{name}={quote(text, safe=_GFF3_ATTRIBUTE + ',' * (name == 'flags'))}"
             for name, text in named.items()
@@ -158,14 +138,16 @@ HAMRONIZATION = (
 )  # fmt: skip
 
 
-class HamronizationWriter:
+class HamronizationWriter(Writer):
     """The table of the hAMRonization specification (github.com/pha4ge/hAMRonization), ARGs only.
 
-    Gene and reference are those of the nearest known ARG, with its term in the ARO where it has
-    one. The gene's length and place are known of genomes only.
+    Symbol and reference are those of the nearest known ARG; the gene's name is that of its term in
+    the ARO, where it has one: SARG may call it otherwise. The gene's length and place are known of
+    genomes only.
     """
 
     def __init__(self, context: Context) -> None:
+        super().__init__(context)
         name, _, version = context.data.partition(" [")
         self.terms = aro_terms()
         self.same = {
@@ -187,14 +169,13 @@ class HamronizationWriter:
         return table.getvalue()
 
     def _row(self, row: dict[str, Any]) -> dict[str, Any]:
-        term = self.terms.get(row["nearest_id"])
         symbol = row["nearest_gene"] or row["class"]
         length = 0 if pd.isna(row["start"]) else row["end"] - row["start"] + 1
         doubt = ", uncertain" if row["uncertain"] == "yes" else ""
         return self.same | {
             "input_file_name": Path(shown(row["file"])).absolute().name,
             "gene_symbol": symbol,
-            "gene_name": f"{symbol} ({term})" if term else symbol,
+            "gene_name": self.terms.get(row["nearest_id"], symbol),
             "reference_accession": row["nearest_id"] or "none",
             "drug_class": row["class"],
             "resistance_mechanism": row["mechanism"],
@@ -211,7 +192,7 @@ class HamronizationWriter:
         }
 
 
-FORMATS: dict[str, Callable[[Context], Writer]] = {
+FORMATS: dict[str, type[Writer]] = {
     "tsv": TableWriter,
     "jsonl": JsonLinesWriter,
     "gff3": Gff3Writer,

@@ -23,17 +23,21 @@ def report() -> list[tuple[str, str]]:
     forms, device, here = supported_forms(), best_device(), Path.cwd()
     gpu = torch.cuda.get_device_name() if device.type == "cuda" else "cpu (no CUDA device found)"
     names = ", ".join(form.name for form in forms)
+    try:
+        kernel = _kernel()
+    except UserError as error:
+        kernel = [("kernel", f"missing: {error}")]
     return [
         ("processor", f"{processor()}; {forms[0].instructions}"),
         ("cores", f"{cores()} may be used of {os.cpu_count()}; PyTorch: {torch.get_num_threads()}"),
         ("device", gpu),
-        ("precision", _name(best_precision(device))),
+        ("precision", _or_reason(lambda: _name(best_precision(device)))),
         ("kernel forms", f"{names} (ARG_ATTENTION names one, or torch)"),
-        *_kernel(),
+        *kernel,
         ("profile", _or_reason(lambda: suitable_profile().name)),
         ("weights", _or_reason(lambda: f"ESM-2 8M, {load_weights().name}")),
         ("data", _or_reason(lambda: str(chosen_folder()).removeprefix(f"{here}/"))),
-        ("cache", _cache()),
+        ("cache", _or_reason(_cache)),
         ("python", f"{sys.version.split()[0]}, PyTorch {torch.__version__}"),
     ]
 
@@ -58,8 +62,6 @@ def _kernel() -> list[tuple[str, str]]:
 
 def _cache() -> str:
     folder = cache_dir()
-    if not os.access(folder, os.W_OK):
-        return f"{folder} cannot be written; name another folder in ARG_CACHE"
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return f"{folder}, {size / 1e6:,.0f} MB"
 

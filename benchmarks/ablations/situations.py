@@ -30,7 +30,7 @@ NEAR_PARTS = 3  # near evidence is gathered for one of them
 @dataclass(frozen=True)
 class Situation:
     """Evidence on the proteins at ``rows``; ``log_p`` of each head, ``balanced`` and ``natural``
-    weights as of `stacking.Unseen`; ``nearest`` is the ARG hit with most bits, -1 where none."""
+    weights as of `evidence.Unseen`; ``nearest`` is the ARG hit with most bits, -1 where none."""
 
     rows: np.ndarray
     labels: np.ndarray

@@ -107,7 +107,7 @@ VARIANTS = {
 
 
 def newton(x: np.ndarray, y: np.ndarray, weights: np.ndarray, penalty: float = 1e-3) -> np.ndarray:
-    """The minimum of the loss of `stacking.stacking_weights`, in a fraction of its time."""
+    """The minimum of the loss of `evidence.stacking_weights`, in a fraction of its time."""
     x, weights, rows = x.astype(float), weights / weights.sum(), np.arange(len(y))
     w = np.zeros(x.shape[-1])
 

@@ -17,6 +17,8 @@ def test_loose_matches_are_left_out_and_curated_ones_win(tmp_path, monkeypatch):
     pd.DataFrame(rows, columns=header[:3]).to_csv(files["curated"], sep="\t", index=False)
     monkeypatch.setattr(PinnedWheel, "fetch", lambda self, folder: files)
     aro.aro_terms.cache_clear()
-    expected = {"AAA1.1": "ARO:3000009", "WP_2.1": "ARO:3000002", "AAC4": "ARO:3000004"}
+    expected = {
+        "AAA1.1": "v (ARO:3000009)", "WP_2.1": "y (ARO:3000002)", "AAC4": "w (ARO:3000004)",
+    }  # fmt: skip
     assert aro.aro_terms() == expected
     aro.aro_terms.cache_clear()

@@ -13,6 +13,7 @@ from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.baselines import Majority
 from arg_utils.prediction import model as model_module
 from arg_utils.prediction.model import Model
+from arg_utils.prediction.writing import FORMATS
 
 PROTEINS = ">p1 some words\nMKVLAAW\n>p2\nMKV\n>p3\nMAAAK\n"
 BAD = PROTEINS.replace("\nMKV\n", "\nM-V\n")
@@ -102,7 +103,6 @@ def test_a_bad_record_stops_it_unless_told_otherwise(predict, tmp_path):
     ("options", "words"),
     [
         (["--resume"], "--out FILE"),
-        (["--format", "xml"], "There is no format 'xml'"),
         (["--format", "gff3"], "gff3 needs genes with a place"),
         (["--out", "no/such/folder/out.tsv"], "cannot be written"),
         (["--out", "-"], "is no file to write"),
@@ -113,10 +113,15 @@ def test_a_bad_record_stops_it_unless_told_otherwise(predict, tmp_path):
         (["--out", "in.faa"], "would be written over"),
         (["--report", "in.faa"], "would be written over"),
         (["--out", "rows", "--report", "rows"], "both rows and report"),
-        (["--out", "rows", "--report", "page", "--resume"], "without --report"),
+        (["--out", "rows", "--report", "page", "--resume"], "a report needs all of them"),
+        (["--out", "rows.tsv.GZ"], "would not be compressed; name it without .GZ"),
+        (["--out", "."], ". is a folder; name a file to write"),
         (["--out", "/proc/rows"], "cannot be written"),
         (["--out", "rows", "--report", "/proc/page"], "cannot be written"),
         (["--mode", "single"], "--genome"),
+        (["--mode", "meta"], "--genome"),
+        (["--genetic-code", "4"], "holds proteins, and --genetic-code is about genes"),
+        (["--genome", "--gff", "in.faa"], "leave one out"),
         (["--closed"], "--genome"),
         (["--genome"], "is not a base"),
         (["--run", "no/such/run"], "no/such/run"),
@@ -131,6 +136,30 @@ def test_options_that_do_not_go_together(predict, options, words, tmp_path, monk
     assert words in sentence
     assert [path.name for path in tmp_path.iterdir()] == ["in.faa"]
     assert (tmp_path / "in.faa").read_text() == PROTEINS
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (
+            ["--fromat", "tsv"],
+            "there is no option --fromat; see python -m arg_utils predict",
+        ),
+        (["--format", "xml"], "invalid choice: 'xml' (choose from 'tsv', 'jsonl', 'gff3', "),
+        (["--mode", "metaa"], "invalid choice: 'metaa'"),
+    ],
+)
+def test_a_misspelt_option_is_refused_by_its_command(wrong, words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", "in.faa", *wrong])
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_formats_named_are_those_there_are(capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    assert f"--format {{{','.join(FORMATS)}}}" in capsys.readouterr().out
 
 
 def test_a_bad_record_leaves_standard_output_empty(predict):

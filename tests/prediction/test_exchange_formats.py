@@ -11,7 +11,7 @@ from hAMRonization.hAMRonizedResult import hAMRonizedResult
 from arg_utils.errors import UserError
 from arg_utils.prediction import writing
 from arg_utils.prediction.rows import COLUMNS, LENGTHS, PLACE
-from arg_utils.prediction.writing import Context, writer
+from arg_utils.prediction.writing import Context, Gff3Writer, HamronizationWriter
 
 GENOME = Context("hybrid 1", "0.2.0", "open [ab12cd34]", True, ("folder/a.fna.gz",))
 ROW = {
@@ -27,7 +27,7 @@ ROW = {
 
 @pytest.fixture(autouse=True)
 def terms(monkeypatch):
-    monkeypatch.setattr(writing, "aro_terms", lambda: {"AAA1.1": "ARO:3000001"})
+    monkeypatch.setattr(writing, "aro_terms", lambda: {"AAA1.1": "AAC(6')-Ib9 (ARO:3000001)"})
 
 
 def frame(*changes):
@@ -38,10 +38,12 @@ def frame(*changes):
 
 
 def test_gff3_rows_are_valid_and_read_back():
-    made = writer("gff3", GENOME)
+    made = Gff3Writer(GENOME)
     assert made.header() == "##gff-version 3\n"
     none = {"nearest_id": "", "nearest_gene": "", "nearest_identity": None, "flags": ""}
-    first, second = made.rows(frame({}, {**none, "strand": "+"})).splitlines()
+    other = {"class": "nonarg", "nearest_id": "AAA1.1"}
+    lines = made.rows(frame({}, {**none, "strand": "+"}, other)).splitlines()
+    first, second, third = lines
     fields = first.split("\t")
     assert fields[:8] == ["c%20%3E1", "arg_utils", "CDS", "5", "304", "0.9877", "-", "0"]
     attributes = dict(pair.split("=") for pair in fields[8].split(";"))
@@ -49,24 +51,26 @@ def test_gff3_rows_are_valid_and_read_back():
     assert attributes["flags"].split(",") == ["partial_gene", "accessory"]
     assert unquote(attributes["Name"]) == "AAC(6')-Ib"
     assert "Name=beta_lactam" in second
+    assert "Name=" not in third, "what is no ARG is not called one"
+    assert "nearest_id=AAA1.1" in third
     assert "nearest_id" not in second
     assert "nearest_identity" not in second
 
 
 def test_gff3_needs_a_genome():
     with pytest.raises(UserError, match="place in a genome"):
-        writer("gff3", Context("m", "1", "d"))
+        Gff3Writer(Context("m", "1", "d"))
 
 
 def test_each_row_names_the_file_that_it_is_of():
-    made = writer("hamronization", GENOME)
+    made = HamronizationWriter(GENOME)
     rows = made.rows(frame({}, {"file": "b.fna"}, {"file": "-"}, {"file": "caf\udce9.fna"}))
     files = [row.partition("\t")[0] for row in rows.splitlines()]
     assert files == ["a.fna.gz", "b.fna", "-", "caf\ufffd.fna"]
 
 
 def test_hamronization_is_valid_for_its_own_package():
-    made = writer("hamronization", GENOME)
+    made = HamronizationWriter(GENOME)
     none = {"nearest_id": "", "nearest_gene": "", "uncertain": "yes"}
     none |= dict.fromkeys(("nearest_identity", "reference_coverage", "reference_length"))
     proteins = {"contig": None, "start": None, "end": None, "strand": None}
@@ -77,7 +81,7 @@ def test_hamronization_is_valid_for_its_own_package():
     results = [hAMRonizedResult(**{k: v or None for k, v in row.items()}) for row in read]
     first, second = results
     assert first.input_file_name == "a"  # as that package shortens it
-    assert (first.gene_symbol, first.gene_name) == ("AAC(6')-Ib", "AAC(6')-Ib (ARO:3000001)")
+    assert (first.gene_symbol, first.gene_name) == ("AAC(6')-Ib", "AAC(6')-Ib9 (ARO:3000001)")
     assert (first.reference_database_name, first.reference_database_version) == ("open", "ab12cd34")
     assert (first.input_gene_start, first.input_gene_stop, first.input_gene_length) == (5, 304, 300)
     assert first.strand_orientation == "-"

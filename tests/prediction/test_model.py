@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import workspaces
 
+from arg_utils.data.folders import load_dataset
 from arg_utils.errors import UserError
 from arg_utils.esm2 import weights as weights_module
 from arg_utils.esm2.store import cache_size
@@ -19,7 +21,7 @@ from arg_utils.prediction import searches
 from arg_utils.prediction.model import MANIFEST, SHIPPED, load_model, model_of, read_manifest
 from arg_utils.prediction.query import Query, as_queries
 from arg_utils.prediction.searches import open_references
-from arg_utils.prediction.writing import Context, writer
+from arg_utils.prediction.writing import Context, TableWriter
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def together(frame):
 
 def rows(frame) -> dict[str, str]:
     """Lines of a TSV file by id."""
-    text = writer("tsv", Context("", "", "")).rows(frame)
+    text = TableWriter(Context("", "", "")).rows(frame)
     return {line.split("\t")[0]: line for line in text.splitlines()}
 
 
@@ -173,6 +175,23 @@ def test_a_model_that_does_not_fit_is_refused(shipped, change, message):
     (shipped / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(UserError, match=message):
         load_model(shipped)
+
+
+@pytest.mark.parametrize(("held_out", "parts"), [(False, 3), (True, 2)])
+def test_the_test_proteins_are_references_unless_they_are_held_out(
+    shipped, weights, own_cache, tmp_path, monkeypatch, held_out, parts
+):
+    dataset = load_dataset(workspaces.write_folder(tmp_path / "data"))
+    monkeypatch.setattr(model_module, "load_dataset", lambda _: dataset)
+    monkeypatch.setattr(model_module, "ensure_open_data", lambda: tmp_path / "data")
+    manifest = json.loads((shipped / MANIFEST).read_text())
+    manifest["data"]["sha256"] = dataset.identity
+    manifest["weights"] = {"sha256": weights.sha256, "name": weights.name}
+    monkeypatch.setattr(model_module, "weights_with_sha256", lambda *_: weights)
+    (shipped / MANIFEST).write_text(json.dumps(manifest))
+    labelled = (dataset.train, dataset.val, dataset.test)[:parts]
+    references = load_model(shipped, held_out=held_out).references.table
+    assert references["sequence"].tolist() == [r.sequence for part in labelled for r in part]
 
 
 def test_a_missing_file_is_named(shipped, tmp_path):

@@ -304,9 +304,23 @@ def test_genbank_uses_the_translation_or_the_contig(tmp_path):
 def test_annotated_genes_are_not_called_and_options_of_calling_are_refused(tmp_path):
     path = str(genbank(tmp_path))
     assert len(read(path, genome=True)) == 3
-    for options in ({"closed": True}, {"mode": "single"}):
+    for options in ({"closed": True}, {"mode": "single"}, {"mode": "meta"}):
         with pytest.raises(UserError, match=r"a\.gbff has annotated genes, .*; leave these out"):
             read(path, genome=True, **options)
+
+
+def test_contigs_without_an_annotated_gene_are_told(tmp_path, capsys):
+    read(str(genbank(tmp_path)))
+    read(put(tmp_path, "a.gff", gff(annotated())))
+    assert capsys.readouterr().err == ""
+    on_one = [fields for fields in annotated() if fields[0] == "c"]
+    read(put(tmp_path, "a.gff", gff(on_one)))
+    assert "a.gff: 1 contig without a CDS passed over (first: d)" in capsys.readouterr().err
+    other = SeqRecord(Seq(CONTIG), "e.1", "e", annotations={"molecule_type": "DNA"})
+    records = [*SeqIO.parse(genbank(tmp_path), "genbank"), other]
+    SeqIO.write(records, tmp_path / "b.gbff", "genbank")
+    assert len(read(str(tmp_path / "b.gbff"))) == 3
+    assert "b.gbff: 1 contig without a CDS passed over (first: e.1)" in capsys.readouterr().err
 
 
 def test_a_genbank_file_cut_off_is_named(tmp_path):
@@ -350,6 +364,8 @@ def test_several_files_and_folders_prefix_their_ids(tmp_path):
     assert [q.id for q in read(first)] == ["p"]
     with pytest.raises(UserError, match=r"same ids \(one:.*rename"):
         read(first, first)
+    with pytest.raises(UserError, match="begin with the file's name 'a:b', which holds ':'"):
+        read(first, put(tmp_path, "a:b.faa", ">c\nMK\n"))
 
 
 def test_a_folder_says_what_it_reads_or_lacks(tmp_path, capsys):

@@ -98,7 +98,10 @@ def test_few_proteins_all_have_a_row_of_many_args_and_uncertain_ones(tmp_path):
 def test_uncertain_args_are_counted_apart_and_drawn_empty(tmp_path):
     seen = page(tmp_path, block(30, known=[3, 7], doubtful=[7, 9, 11], contig="c"))
     assert "2 predicted to be antibiotic resistance genes (ARGs), of which 1 uncertain" in seen.text
-    assert "uncertain among the others: 2" in seen.text
+    assert "and 1 neither uncertain nor flagged; uncertain among the others: 2" in seen.text
+    flagged = page(tmp_path, block(30, known=[3, 7], doubtful=[7], flags="accessory"))
+    assert "and 0 neither uncertain nor flagged" in flagged.text
+    page(tmp_path, block(30, known=[3, 7], doubtful=[7, 9, 11], contig="c"))
     drawing = (tmp_path / "report.html").read_text(encoding="utf-8").split('class="map')[1]
     colour = report.COLOURS[CLASSES.index("tetracycline")]
     assert drawing.count(f"fill: {colour}") == 1

@@ -1,13 +1,19 @@
 """What a row says of a protein, from made-up hits."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from arg_utils.esm2.batches import MAX_RESIDUES
+from arg_utils.files import ROOT
 from arg_utils.labels import INDEX, NONARG, NUM_CLASSES
 from arg_utils.methods.evidence import NOISE
+from arg_utils.prediction.genes import ACCESSORY, REGULATOR, RELATIVE
+from arg_utils.prediction.model import SHIPPED, read_manifest
 from arg_utils.prediction.query import Query
-from arg_utils.prediction.rows import Scores, result_frame
+from arg_utils.prediction.rows import COLUMNS, PLACE, SHORT, Scores, result_frame
 
 REFERENCES = pd.DataFrame(
     [
@@ -52,6 +58,23 @@ def test_the_mechanism_is_that_of_the_nearest_arg_however_distant():
     assert row([(1, 80.0, {})])["mechanism"] == row([])["mechanism"] == ""
 
 
+def test_what_is_no_arg_has_no_mechanism_of_resistance():
+    hits = pd.DataFrame([{"query": 0, "target": 0, "bits": 80.0, **HIT}])
+    other = np.eye(NUM_CLASSES)[[NONARG]]
+    frame = result_frame([Query("q", "M" * 300, "here")], Scores(other, hits), 0.5, REFERENCES)
+    assert frame.loc[0, ["class", "nearest_id", "mechanism"]].tolist() == ["nonarg", "A1", ""]
+
+
+def test_each_column_and_flag_is_explained():
+    text = (ROOT / "docs/predict.md").read_text(encoding="utf-8")
+    flags = ["partial_gene", "short", f"cut_at_{MAX_RESIDUES}", "mostly_unknown"]
+    flags += [REGULATOR, ACCESSORY, RELATIVE, "profile_only"]
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == [*COLUMNS, *PLACE, *flags]
+    threshold = read_manifest(SHIPPED)["threshold"]
+    for number in (f"at least {threshold:.3f}", f"more than {NOISE}", f"under {SHORT} residues"):
+        assert number in text
+
+
 def test_without_a_hit_the_evidence_is_empty():
     for hits in ([], [(0, float(NOISE), {})]):  # chance alone reaches that many bits
         found = row(hits)
@@ -81,7 +104,6 @@ def test_the_nearest_arg_decides_flags(hits, flags):
     assert row(hits)["flags"] == flags
 
 
-RELATIVE = "housekeeping_relative"
 KNOWN = [  # with the nearest ARG of the open data, as searched
     ("FolA of E. coli", "dfrA3", "trimethoprim", 0.512, 0.811, 0.988, 166, RELATIVE),
     ("FolP of E. coli", "sul4", "sulfonamide", 0.401, 0.908, 0.937, 203, RELATIVE),

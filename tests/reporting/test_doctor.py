@@ -32,6 +32,14 @@ def test_names_what_is_there_and_what_is_missing(weights, monkeypatch):
     assert "cache" in said
 
 
+def test_an_unusable_cache_is_among_what_is_missing(fresh, monkeypatch):
+    monkeypatch.setenv("ARG_CACHE", "/proc/nowhere")
+    said = dict(doctor.report())
+    assert said["cache"].startswith("missing: /proc/nowhere cannot be used")
+    assert "name another folder in ARG_CACHE" in said["kernel"]
+    assert said["python"]
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
