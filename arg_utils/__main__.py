@@ -171,9 +171,11 @@ def _predict(options: Options) -> int:
         options.input, reading, options.report, options.out, options.resume, options.fitted
     )
     if options.fitted:
-        from arg_utils.experiments.runs import load_run
+        from arg_utils.experiments.runs import RUN_FILE, load_run
+        from arg_utils.files import file_sha256
 
-        model = model_of(load_run(options.fitted), str(options.fitted))
+        method, sha256 = load_run(options.fitted), file_sha256(options.fitted / RUN_FILE)
+        model = model_of(method, str(options.fitted), sha256)
     else:
         model = load_model()
     try:
@@ -286,8 +288,7 @@ def _notebooks(options: Options) -> int:
 
     try:
         if options.action == "run":
-            notebooks.prepare()
-            notebooks.report(notebooks.run_notebooks())
+            notebooks.report(notebooks.run_notebooks(noted=notebooks.prepare()))
         else:
             notebooks.publish()
     except notebooks.NotebookError as error:

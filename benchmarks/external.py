@@ -45,6 +45,7 @@ from arg_utils.metrics.scores import (
 )
 from arg_utils.prediction.model import SHIPPED as FOLDER_OF_SHIPPED
 from arg_utils.prediction.model import load_model, read_manifest
+from arg_utils.prediction.rows import plain_args
 from benchmarks.blast_database import FOLDER, WHEEL, read_catalogue
 
 METHODS = ("best_hit", "frozen_linear", "layers_linear", "hybrid")
@@ -206,8 +207,7 @@ def filtered(sequences: list[str]) -> np.ndarray:
     An ARG that is uncertain, or whose row has a flag, counts as none.
     """
     rows = load_model(cached=True, held_out=True).predict(sequences)
-    plain = rows["uncertain"].eq("no") & rows["flags"].eq("")
-    return np.where(plain, rows["class"].map(INDEX), NONARG)
+    return np.where(plain_args(rows), rows["class"].map(INDEX), NONARG)
 
 
 def evaluate(work: Workspace) -> dict:

@@ -154,8 +154,8 @@ def predict_stream(
         that of the call to be resumed.
     """
     made = FORMATS[form](context)
-    same = (model.name, model.data, model.threshold, form, context, made.header(), args_only)
-    done = Done(fingerprint(*same))
+    same = (model.name, model.data, model.threshold, model.identity)
+    done = Done(fingerprint(*same, form, context, made.header(), args_only))
     sink = Sink(out, done.key) if out else None
     waiting = made.header()  # for rows: what cannot be read leaves standard output empty
     if sink and resume:

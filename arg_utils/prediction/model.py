@@ -19,7 +19,8 @@ from arg_utils.esm2.batches import release_freed_memory
 from arg_utils.esm2.embeddings import FEATURES, embed
 from arg_utils.esm2.weights import Weights, load_weights, weights_with_sha256
 from arg_utils.files import file_sha256
-from arg_utils.labels import CLASSES, NUM_CLASSES
+from arg_utils.fingerprint import fingerprint
+from arg_utils.labels import CLASSES
 from arg_utils.methods.base import MODEL, Method, joined, load_arrays
 from arg_utils.methods.evidence import assemble, hit_evidence
 from arg_utils.methods.hybrid import ARRAYS, Hybrid
@@ -53,6 +54,8 @@ class Model:
     threshold : of prediction sets: `calibration.answered`.
     scorer : sequences and a callback for progress in, `Scores` out.
     references : labelled proteins that queries are compared with, where the method has any.
+    identity : of its parameters, weights and references, so that what was begun with others is not
+        gone on with.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Model:
     threshold: float | None
     scorer: Callable[[Sequence[str], Progress], Scores] = field(repr=False)
     references: References | None = field(default=None, repr=False)
+    identity: str = field(default="", repr=False)
 
     def predict(self, sequences: Iterable[Any] | Mapping[Any, Any]) -> pd.DataFrame:
         """Class, probability and evidence of proteins.
@@ -82,8 +86,7 @@ class Model:
     def screen(self, queries: Iterable[Query]) -> pd.DataFrame:
         """The same of what `reading.read_queries` gives, with all the columns of `rows`."""
         frames = [self.rows(block)[0] for block in blocks(queries)]
-        empty = result_frame([], Scores(np.zeros((0, NUM_CLASSES))), 0, None)
-        return pd.concat(frames or [empty], ignore_index=True)
+        return pd.concat(frames or [self.rows([])[0]], ignore_index=True)
 
     def rows(
         self, queries: Sequence[Query], progress: Progress = lambda count: None
@@ -173,20 +176,24 @@ def load_model(
         method.threshold,
         scorer,
         references,
+        fingerprint(manifest["files"], found.sha256, key),
     )
 
 
-def model_of(method: Method, name: str) -> Model:
+def model_of(method: Method, name: str, identity: str = "") -> Model:
     """A fitted method as a model; evidence is given for the hybrid alone.
 
-    ``name`` is what results call it, such as the folder of its run.
+    Parameters
+    ----------
+    name : what results call it, such as the folder of its run.
+    identity : see `Model`.
     """
     if isinstance(method, Hybrid):
         own = method.references
         key = references_key(*own.sequences, *map(str, own.labels), *(own.headers or ()))
         references = open_references(key, lambda: own)
         scorer = HybridScorer(method, references, load_weights())
-        return Model(name, name, method.threshold, scorer, references)
+        return Model(name, name, method.threshold, scorer, references, identity)
 
     def score(sequences: Sequence[str], progress: Progress) -> Scores:
         with redirect_stdout(sys.stderr):  # what a method says of its work is no row
@@ -194,7 +201,7 @@ def model_of(method: Method, name: str) -> Model:
         progress(len(sequences))
         return Scores(probabilities)
 
-    return Model(name, name, method.threshold, score)
+    return Model(name, name, method.threshold, score, identity=identity)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from arg_utils.files import write_text
 from arg_utils.labels import CLASSES, DISPLAY_NAMES, NONARG
 from arg_utils.prediction.genes import short_name
 from arg_utils.prediction.query import Query
+from arg_utils.prediction.rows import plain_args
 from arg_utils.prediction.writing import Context
 
 ALL_ROWS = 200  # up to so many proteins every one gets a row, else ARGs and uncertain ones
@@ -66,18 +67,21 @@ class Report:
     def add(self, queries: Sequence[Query], frame: pd.DataFrame, probabilities: np.ndarray) -> None:
         """Take in a block: queries, their rows, and probabilities float [n, 15]."""
         position = self.total
-        is_arg = (frame["class"] != CLASSES[NONARG]).to_numpy()
+        is_arg, plain = (frame["class"] != CLASSES[NONARG]).to_numpy(), plain_args(frame)
+        self.plain_args += int(plain.sum())
         self.counts.update(frame["class"])
         places = np.minimum((frame["probability"].to_numpy() * BINS).astype(int), BINS - 1)
         np.add.at(self.bins, (1 - is_arg.astype(int), places), 1)
         for query, row, p, arg in zip(
-            queries, frame.to_dict("records"), probabilities, is_arg, strict=True
+            queries,
+            frame.assign(plain=plain).to_dict("records"),
+            probabilities,
+            is_arg,
+            strict=True,
         ):
             uncertain = row["uncertain"] == "yes"
             self.uncertain += uncertain
             self.uncertain_args += uncertain and arg
-            row["plain"] = arg and not uncertain and not row["flags"]
-            self.plain_args += row["plain"]
             position += 1
             row |= {"position": position, "sequence": query.sequence, "probabilities": p}
             if arg or uncertain:

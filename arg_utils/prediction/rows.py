@@ -120,6 +120,12 @@ def result_frame(
     return frame
 
 
+def plain_args(rows: pd.DataFrame) -> np.ndarray:
+    """Whether each row is that of an ARG neither uncertain nor flagged, bool [n]."""
+    plain = (rows["class"] != CLASSES[NONARG]) & (rows["uncertain"] == "no") & (rows["flags"] == "")
+    return plain.to_numpy()
+
+
 _NAMES = np.array(CLASSES, dtype=object)
 _HIT = {"query": int, "label": float, "id": object, "gene": object, "mechanism": object,
         "profile": object,

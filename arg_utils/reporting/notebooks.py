@@ -1,6 +1,7 @@
 """Run the numbered notebooks in order, keep tidy executed copies, and commit those of a release."""
 
 import asyncio
+import datetime
 import json
 import os
 import re
@@ -32,6 +33,9 @@ from arg_utils.fingerprint import cells_fingerprint, code_fingerprint
 PROGRESS = re.compile("\r|^pip downloads ")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 NUMBERED = "[0-9][0-9]_*.ipynb"
+TIMES = "notebook_times.json"
+# Files of rows, and the column by which those of other runs stay when one is published.
+ROWS = {"results.json": "profile", TIMES: "form"}
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 # What a user may give relative to the folder of `make`; a kernel works in notebooks/.
 PATH_VARIABLES = ("ARG_OUTPUT", "ARG_CACHE", "ARG_ESM2_WEIGHTS", "ARG_DATA")
@@ -78,20 +82,29 @@ class _LiveClient(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
 
-def prepare() -> None:
-    """Have data, weights and kernel ready: what is said at first use belongs in no notebook."""
+def prepare() -> dict[str, Any]:
+    """Have data, weights and kernel ready: what is said at first use belongs in no notebook.
+
+    Returns what is noted beside the times of notebooks: ``form`` of the kernel, or the device if
+    none is used, and the seconds that this took, ``prepared``.
+    """
+    begun = time.perf_counter()
     open_workspace()
     device = best_device()
     for dtype in {best_precision(device), *BOUNDS}:  # attribution's is not always the best
         kernel_for(device, dtype)
+    kernel = kernel_for(device, best_precision(device))
+    form = kernel.form.name if kernel else f"PyTorch ({device.type})"
+    return {"form": form, "prepared": round(time.perf_counter() - begun, 1)}
 
 
-def run_notebooks(folder: Path | None = None) -> Path:
+def run_notebooks(folder: Path | None = None, noted: Mapping[str, Any] | None = None) -> Path:
     """Execute the notebooks ``NN_*.ipynb`` of a folder in order, each in its own kernel.
 
     Tidy copies go to ``notebooks/`` in the run's output folder, which is returned, whole or not at
-    all; their times to ``notebook_times.json``. ``folder`` is notebooks/ unless given. The first
-    cell that fails is a `NotebookError`; if it raised a `UserError`, that one.
+    all; their times, with what `prepare` has ``noted``, to ``notebook_times.json``. ``folder``
+    is notebooks/ unless given. The first cell that fails is a `NotebookError`; if it raised a
+    `UserError`, that one.
     """
     folder = folder or files.NOTEBOOKS
     paths = sorted(folder.glob(NUMBERED))
@@ -111,8 +124,11 @@ def run_notebooks(folder: Path | None = None) -> Path:
         seconds[path.stem] = round(time.perf_counter() - start, 1)
         print(f"{path.stem}: {clock(seconds[path.stem])}", flush=True)
     print(f"all notebooks: {clock(sum(seconds.values()))}", flush=True)
-    times = {**of, "cores": os.cpu_count(), "seconds": seconds}
-    files.write_text(output / "notebook_times.json", json.dumps(times, indent=2) + "\n")
+    times = {
+        **of, "code": code, "date": datetime.date.today().isoformat(), "cores": files.cores(),
+        **(noted or {}), "seconds": seconds,
+    }  # fmt: skip
+    files.write_text(output / TIMES, json.dumps([times], indent=2) + "\n")
     return output
 
 
@@ -234,8 +250,9 @@ def report(output: Path) -> None:
 def publish(run: Path = files.RUNS / "open-laptop", root: Path = files.ROOT) -> None:
     """Copy a run's notebooks, figures, numbers and submission over those committed in ``root``.
 
-    ``run`` is the run's output folder. Raises `UserError` if the run is incomplete, or not one of
-    the code and notebooks as they are now.
+    ``run`` is the run's output folder. Times are also taken from the runs beside it that are of the
+    same data and code, such as those of other forms of the kernel. Raises `UserError` if the run is
+    incomplete, or not one of the code and notebooks as they are now.
     """
     _require_current(run / "notebooks", root)
     copies = {
@@ -247,15 +264,26 @@ def publish(run: Path = files.RUNS / "open-laptop", root: Path = files.ROOT) -> 
     }  # fmt: skip
     copies[run / "submission.csv"] = root / "submissions" / "sample_submission.csv"
     for origin, target in copies.items():
-        if origin.name == "results.json" and target.is_file():  # other profiles' rows stay
-            rows, old = (json.loads(path.read_text()) for path in (origin, target))
-            profiles = {row.get("profile") for row in rows}
-            rows += [row for row in old if row.get("profile") not in profiles]
+        if column := ROWS.get(origin.name):
+            rows = json.loads(origin.read_text())
+            if origin.name == TIMES:
+                rows += _times_beside(run, rows[0])
+            of = {row[column] for row in rows}
+            old = json.loads(target.read_text()) if target.is_file() else []
+            rows += [row for row in old if row[column] not in of]
             files.write_text(target, json.dumps(rows, indent=2) + "\n")
         else:
             with files.atomic_path(target) as temporary:
                 shutil.copyfile(origin, temporary)
         print(target.relative_to(root))
+
+
+def _times_beside(run: Path, own: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Times of the other runs, of the data and code of ``own``, by other forms of the kernel."""
+    paths = sorted(set(run.parent.glob(f"*/{TIMES}")) - {run / TIMES})
+    rows = [row for path in paths for row in json.loads(path.read_text())]
+    same = [row for row in rows if all(row[key] == own[key] for key in ("data", "code"))]
+    return [row for row in same if row["form"] != own["form"]]
 
 
 def _require_current(executed: Path, root: Path) -> None:

@@ -1,6 +1,6 @@
 """Tables of time, memory and money: as measured, and what screens cost at an assumed price."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arg_utils.reporting.tables import cells, markdown, table
@@ -88,12 +88,15 @@ def _beside(form: str, parts: Mapping[str, Any]) -> str:
     return f"{form}, {parts['cores']} cores: {' '.join(told)}" if told else ""
 
 
-def times_table(times: Mapping) -> str:
-    """Minutes of each notebook and in all, from notebook_times.json."""
-    rows = [{"notebook": f"`{name}`", "minutes": s / 60} for name, s in times["seconds"].items()]
-    rows.append({"notebook": "all", "minutes": sum(row["minutes"] for row in rows)})
-    head = f"minutes (profile {times['profile']}, {times['cores']} cores)"
-    return table(rows, {"notebook": "{notebook}", head: "{minutes:.1f}"})
+def times_table(runs: Sequence[Mapping]) -> str:
+    """Minutes of each notebook and in all, a column per form, from notebook_times.json."""
+    columns = {"notebook": ["before them: data, weights, kernel"]}
+    columns["notebook"] += [*(f"`{name}`" for name in runs[0]["seconds"]), "all"]
+    for run in runs:
+        head = f"minutes with {run['form']}, profile {run['profile']}, {run['date']}"
+        parts = [run["prepared"], *run["seconds"].values()]
+        columns[head] = [f"{seconds / 60:.1f}" for seconds in (*parts, sum(parts))]
+    return f"{markdown(columns)}\n\nOn {runs[0]['cores']} cores."
 
 
 def speed_table(speed: Mapping) -> str:

@@ -76,9 +76,15 @@ def test_the_first_screen_says_the_scores_of_both_splits_and_of_another_database
     assert re.findall(r"0\.\d{3}", documents.elsewhere(external)) == ["0.980", "0.920", "0.970"]
 
 
-def test_times_add_up():
-    rows = cells(costs.times_table(examples.TIMES))[2:]
-    assert [row[1] for row in rows] == ["0.5", "1.5", "2.0"]
+def test_times_add_up_for_each_form():
+    head, _, *rows = cells(costs.times_table(examples.TIMES))
+    assert head[1:] == [
+        "minutes with amx, profile laptop, 2026-01-01",
+        "minutes with avx2, profile short, 2026-01-02",
+    ]
+    assert [row[1:] for row in rows] == [
+        ["1.0", "2.0"], ["0.5", "1.0"], ["1.5", "3.0"], ["3.0", "6.0"],
+    ]  # fmt: skip
 
 
 def test_speed_compares_each_task_and_leaves_out_what_was_not_measured():

@@ -84,6 +84,11 @@ def test_rows_of_other_methods_stay_while_they_hold(place):
     ]  # fmt: skip
 
 
+def test_a_method_named_twice_is_fitted_and_shown_once(place):
+    rows = ladder.run_ladder(["majority", "majority"])
+    assert [row["split"] for row in rows] == ["random", "homology"]
+
+
 def test_another_file_may_be_named_and_a_faulty_one_is_refused(work, place, tmp_path):
     mine = tmp_path / "mine" / "ladder.json"
     ladder.run_ladder(["majority"], mine)

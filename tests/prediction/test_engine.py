@@ -93,6 +93,9 @@ def test_only_the_same_work_is_resumed(model, tmp_path):
     for options in ({"form": "jsonl"}, {"args_only": True}):
         with pytest.raises(UserError, match="other options"):
             predict_stream(model, iter(proteins()), CONTEXT, out=out, resume=True, **options)
+    refitted = replace(model, identity="other parameters under the same name")
+    with pytest.raises(UserError, match="another model"):
+        predict_stream(refitted, iter(proteins()), CONTEXT, out=out, resume=True)
     moved = [replace(query, contig="c", start=1, end=9, strand="-") for query in proteins()]
     for other in (proteins()[1:], proteins(2), moved):
         with pytest.raises(UserError, match="input has changed"):

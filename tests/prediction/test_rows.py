@@ -13,7 +13,7 @@ from arg_utils.methods.evidence import NOISE
 from arg_utils.prediction.genes import ACCESSORY, REGULATOR, RELATIVE
 from arg_utils.prediction.model import SHIPPED, read_manifest
 from arg_utils.prediction.query import Query
-from arg_utils.prediction.rows import COLUMNS, PLACE, SHORT, Scores, result_frame
+from arg_utils.prediction.rows import COLUMNS, PLACE, SHORT, Scores, plain_args, result_frame
 
 REFERENCES = pd.DataFrame(
     [
@@ -159,3 +159,12 @@ def test_a_protein_comes_before_a_profile_of_more_bits():
 
 def test_a_low_probability_is_uncertain():
     assert row(probability=0.49)["uncertain"] == "yes"
+
+
+def test_plain_args_are_neither_uncertain_nor_flagged():
+    table = pd.DataFrame(
+        [("multidrug", "no", ""), ("multidrug", "yes", ""), ("multidrug", "no", "short"),
+         ("nonarg", "no", "")],
+        columns=["class", "uncertain", "flags"],
+    )  # fmt: skip
+    assert plain_args(table).tolist() == [True, False, False, False]

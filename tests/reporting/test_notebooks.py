@@ -89,7 +89,7 @@ def test_run_executes_in_order_and_keeps_tidy_copies(place, capfd):
     assert str(place) not in raw
     assert str(files.ROOT) not in raw
     assert "'done'" in (copies / "02_after.ipynb").read_text()
-    times = json.loads((place / "my out" / "notebook_times.json").read_text())
+    (times,) = json.loads((place / "my out" / "notebook_times.json").read_text())
     assert times["profile"] == "smoke"
     assert list(times["seconds"]) == ["01_first", "02_after"]
 
@@ -229,6 +229,29 @@ def test_publish_copies_the_run_over_what_is_committed(finished):
     assert (root / "submissions/sample_submission.csv").read_text() == "id,label\n"
     rows = json.loads((root / "results/results.json").read_text())
     assert [(row["profile"], row["macro_f1"]) for row in rows] == [("laptop", 0.5), ("full", 0.9)]
+
+
+def test_times_of_the_runs_beside_are_published_if_they_are_of_the_same_code(finished):
+    run, root = finished
+
+    def timed(folder, form, code="now", data="open"):
+        folder.mkdir(exist_ok=True)
+        row = {"form": form, "code": code, "data": data, "of": folder.name}
+        (folder / notebooks.TIMES).write_text(json.dumps([row]))
+
+    timed(run, "amx")
+    timed(run.parent / "open-short", "avx2")
+    timed(run.parent / "open-smoke", "avx512", code="older")
+    timed(run.parent / "open-longer", "amx")
+    timed(run.parent / "kaggle-laptop", "neon", data="kaggle")
+    before = [{"form": form, "of": "before"} for form in ("amx", "avx2", "avx512")]
+    (root / "results" / notebooks.TIMES).write_text(json.dumps(before))
+    notebooks.publish(run, root)
+    rows = json.loads((root / "results" / notebooks.TIMES).read_text())
+    assert {row["form"]: row["of"] for row in rows} == {
+        "amx": "open-laptop", "avx2": "open-short", "avx512": "before",
+    }  # fmt: skip
+    assert len(rows) == 3
 
 
 def test_publish_refuses_a_run_of_other_code_and_an_incomplete_one(finished):
