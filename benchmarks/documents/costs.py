@@ -79,6 +79,9 @@ def _beside(form: str, parts: Mapping[str, Any]) -> str:
     if many := parts.get("many"):
         share = many["share_of_features_rate"]
         told.append(f"10⁵ proteins go at {share:.0%} of the rate of ESM-2 alone.")
+        if searches := many.get("searches_seconds"):
+            part = searches / (many["measured_seconds"] - many["start_seconds"])
+            told.append(f"Of their time, {part:.0%} goes into searching the references.")
     if proof := parts.get("independence"):
         compared, differing = (sum(proof[name].values()) for name in ("compared", "differing"))
         told.append(

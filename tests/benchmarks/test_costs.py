@@ -39,6 +39,7 @@ def test_a_genome_not_measured_yet_gives_no_rate():
 def test_what_predicting_takes_has_a_row_for_each_part_measured():
     many = {"extrapolated_from_proteins": 8000, "extrapolated_seconds": 900.5, "peak_mb": 1200}
     many |= {"residues_per_second": 20000, "share_of_features_rate": 0.813}
+    many |= {"measured_seconds": 85, "start_seconds": 5, "searches_seconds": 20}
     parts = {"cores": 2, "many": many, "ten": {"seconds": 9.5, "peak_mb": 900.4}}
     proof = {"together": 50, "compared": {"a": 4, "b": 50}, "differing": {"a": 0, "b": 1}}
     other = {"cores": 2, "ten": {"seconds": 12.0, "peak_mb": 800}}
@@ -50,6 +51,7 @@ def test_what_predicting_takes_has_a_row_for_each_part_measured():
         ["avx2", "10 proteins, starting included", "12.0", "800", "–"],
     ]
     assert "amx, 2 cores: 10⁵ proteins go at 81% of the rate" in text
+    assert "Of their time, 25% goes into searching" in text
     assert "avx2, 2 cores" not in text
     assert "Of 54 rows" in text
     assert "1 differ from those of one file of 50" in text

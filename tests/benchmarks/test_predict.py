@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -51,7 +52,12 @@ def test_memory_of_a_command_and_its_children_is_measured():
 def test_many_proteins_are_one_start_and_the_sample_as_often(monkeypatch, tmp_path):
     answered(monkeypatch, lambda name, place: line(name, ""))
     monkeypatch.setattr(predict, "_features_rate", lambda sequences: 1000.0)
+    searched: list[str] = []
+    references = SimpleNamespace(hits=searched.extend)
+    monkeypatch.setattr(predict, "load_model", lambda: SimpleNamespace(references=references))
     found = predict.many(tmp_path, argparse.Namespace(sample=10))
+    assert len(searched) == 10
+    assert found["searches_seconds"] >= 0
     assert found["extrapolated_seconds"] == 5 + 20 * predict.MANY / 10
     rate = found["residues"] * predict.MANY / 10 / found["extrapolated_seconds"]
     assert found["residues_per_second"] == pytest.approx(rate, abs=0.1)
