@@ -281,7 +281,8 @@ def publish(run: Path = files.RUNS / "open-laptop", root: Path = files.ROOT) -> 
 def _times_beside(run: Path, own: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Times of the other runs, of the data and code of ``own``, by other forms of the kernel."""
     paths = sorted(set(run.parent.glob(f"*/{TIMES}")) - {run / TIMES})
-    rows = [row for path in paths for row in json.loads(path.read_text())]
+    kept = [json.loads(path.read_text()) for path in paths]
+    rows = [row for times in kept if isinstance(times, list) for row in times]  # 0.1 kept no list
     same = [row for row in rows if all(row[key] == own[key] for key in ("data", "code"))]
     return [row for row in same if row["form"] != own["form"]]
 
