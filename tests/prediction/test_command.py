@@ -9,6 +9,7 @@ import pytest
 import workspaces
 
 from arg_utils.__main__ import main
+from arg_utils.experiments.runs import RUN_FILE
 from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.baselines import Majority
 from arg_utils.prediction import model as model_module
@@ -190,7 +191,7 @@ def test_an_option_that_is_none_gets_one_sentence(predict, options, capsys):
     assert options[0] in said
 
 
-def test_a_stopped_prediction_says_how_to_go_on(predict, tmp_path, monkeypatch):
+def test_a_stopped_prediction_says_how_to_go_on(predict, run, tmp_path, monkeypatch):
     whole, out = tmp_path / "whole.tsv", tmp_path / "out.tsv"
     predict(PROTEINS, "--out", whole)
     monkeypatch.setattr(model_module, "BLOCK_PROTEINS", 2)
@@ -206,6 +207,12 @@ def test_a_stopped_prediction_says_how_to_go_on(predict, tmp_path, monkeypatch):
     code, _, said = predict(PROTEINS, "--out", out)
     assert (code, said) == (130, "stopped; --resume goes on\n")
     assert not out.exists()
+    manifest = (run / RUN_FILE).read_text()
+    (run / RUN_FILE).write_text(manifest + "\n")  # as if fitted again, into the same folder
+    code, _, said = predict(PROTEINS, "--out", out, "--resume")
+    assert (code, said[:6]) == (2, "error:")
+    assert "was written with another model" in said
+    (run / RUN_FILE).write_text(manifest)
     code, _, _ = predict(PROTEINS, "--out", out, "--resume")
     assert code == 0
     assert calls == [2, 1, 1]
