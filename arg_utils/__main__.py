@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 from arg_utils.errors import counted, exit_code
+from arg_utils.prediction import command
 
 Options = argparse.Namespace
 
@@ -56,72 +57,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = partial(_command, commands)
-    _predict_options(command(_predict, "class, probability and evidence of each protein"))
-    data = command(_data, "build the open data, or locate yours, and count")
+    add = partial(_command, commands)
+    command.add_options(add(_predict, "class, probability and evidence of each protein"))
+    data = add(_data, "build the open data, or locate yours, and count")
     data.add_argument("--data", metavar="DIR", type=Path, help="a folder to check (else ARG_DATA)")
-    command(_weights, "fetch or locate the ESM-2 weights, and name them")
-    _fit_options(command(_fit, "fit a method on train.fasta and val.fasta"))
-    submit = command(_submit, "predict test.fasta and write the submission")
+    add(_weights, "fetch or locate the ESM-2 weights, and name them")
+    _fit_options(add(_fit, "fit a method on train.fasta and val.fasta"))
+    submit = add(_submit, "predict test.fasta and write the submission")
     _data_option(submit)
     submit.add_argument("--run", dest="fitted", metavar="RUN", type=Path, required=True)
     submit.add_argument("--out", metavar="FILE", type=Path, required=True)
     submit.add_argument(
         "--answers", metavar="FILE", type=Path, help="also write probabilities, and what is unsure"
     )
-    check = command(_check, "check a submission against test.fasta")
+    check = add(_check, "check a submission against test.fasta")
     check.add_argument("file", metavar="FILE", type=Path)
     _data_option(check)
-    kaggle = command(_kaggle, "fetch the competition's files, or upload a checked submission")
+    kaggle = add(_kaggle, "fetch the competition's files, or upload a checked submission")
     kaggle.add_argument("action", choices=("data", "submit"))
     kaggle.add_argument("--file", metavar="FILE", type=Path, help="else submissions/submission.csv")
     kaggle.add_argument("--message", default="ESM-2 8M", help="shown beside the submission")
-    cache = command(_cache, "show the size of the embedding cache, or clear it")
+    cache = add(_cache, "show the size of the embedding cache, or clear it")
     cache.add_argument("--clear", action="store_true", help="remove all cached embeddings")
-    notebooks = command(
-        _notebooks, "run all notebooks, or copy a run's to where they are committed"
-    )
+    notebooks = add(_notebooks, "run all notebooks, or copy a run's to where they are committed")
     notebooks.add_argument("action", choices=("run", "publish"))
-    ladder = command(_ladder, "measure methods on both splits, into one table")
+    ladder = add(_ladder, "measure methods on both splits, into one table")
     ladder.add_argument("--methods", nargs="+", metavar="METHOD", help="all, unless named")
     ladder.add_argument("--out", metavar="FILE", type=Path, help="else results/ladder.json")
-    model = command(_model, "make the model anew that comes with the library")
+    model = add(_model, "make the model anew that comes with the library")
     model.add_argument("--out", metavar="DIR", type=Path, help="else where it is read from")
-    command(_doctor, "say what this machine has, and what slows it down")
+    add(_doctor, "say what this machine has, and what slows it down")
     return parser
-
-
-def _predict_options(predict: argparse.ArgumentParser) -> None:
-    predict.epilog = (
-        "Exit codes: 0; 1 if bad records were skipped (--skip-bad); 2 for a fault of the input; "
-        "130 when stopped: what was done is in FILE.part, for --resume."
-    )
-    add = predict.add_argument
-    add(
-        "input",
-        metavar="INPUT",
-        nargs="*",
-        default=["-"],
-        help="FASTA, GenBank, GFF3, a folder of FASTA, compressed or not; - (default) is stdin",
-    )
-    add("-o", "--out", metavar="FILE", type=Path, help="else standard output")
-    formats = ("tsv", "jsonl", "gff3", "hamronization")
-    add("--format", choices=formats, default=formats[0], help="of the rows; tsv unless given")
-    add("--report", metavar="FILE", type=Path, help="also write an HTML page of the results")
-    add("--args-only", action="store_true", help="leave out what is no ARG")
-    add("--skip-bad", action="store_true", help="report bad records and go on; exit code 1")
-    add("--resume", action="store_true", help="go on with the FILE.part of a stopped call")
-    add("--run", dest="fitted", metavar="RUN", type=Path, help="a model fitted with fit")
-    genes = predict.add_argument_group("genomes")
-    genes.add_argument("--genome", action="store_true", help="inputs are contigs: find genes")
-    genes.add_argument("--gff", metavar="FILE", help="the genes of the contigs given, as GFF3")
-    genes.add_argument(
-        "--mode",
-        choices=("meta", "single"),
-        help="of the gene caller: any mixture (meta, unless given), or one long genome",
-    )
-    genes.add_argument("--genetic-code", type=int, metavar="N", help="11 unless given")
-    genes.add_argument("--closed", action="store_true", help="no gene runs off a contig's end")
 
 
 def _fit_options(fit: argparse.ArgumentParser) -> None:
@@ -151,47 +117,16 @@ def _command(
 
 
 def _predict(options: Options) -> int:
-    from arg_utils.prediction.engine import check_request, predict_files
-    from arg_utils.prediction.model import load_model, model_of
-    from arg_utils.prediction.reading import ReadingOptions
-    from arg_utils.prediction.sink import unfinished
+    from arg_utils.prediction.model import Model, load_model, model_of
 
-    skipped: list[str] = []
-
-    def skip_bad(fault: str) -> None:
-        skipped.append(fault)
-        print(f"skipped: {fault}", file=sys.stderr)
-
-    reading = ReadingOptions(
-        options.genome, options.gff, options.mode, options.genetic_code, options.closed,
-        skip_bad if options.skip_bad else None,
-    )  # fmt: skip
-    # Before the model is loaded, which takes seconds.
-    check_request(
-        options.input, reading, options.report, options.out, options.resume, options.fitted
-    )
-    if options.fitted:
+    def of_run() -> Model:
         from arg_utils.experiments.runs import RUN_FILE, load_run
         from arg_utils.files import file_sha256
 
         method, sha256 = load_run(options.fitted), file_sha256(options.fitted / RUN_FILE)
-        model = model_of(method, str(options.fitted), sha256)
-    else:
-        model = load_model()
-    try:
-        done = predict_files(
-            model, options.input, reading, options.report, form=options.format, out=options.out,
-            args_only=options.args_only, resume=options.resume,
-        )  # fmt: skip
-    except KeyboardInterrupt:
-        begun = options.out and unfinished(options.out)[0].exists() and not options.report
-        further = "; --resume goes on" if begun else ""
-        print(f"stopped{further}", file=sys.stderr)
-        return 130
-    print(f"{counted(done.proteins, 'protein')}, {counted(done.args, 'ARG')}", file=sys.stderr)
-    if skipped:
-        print(f"{counted(len(skipped), 'bad record')} skipped", file=sys.stderr)
-    return int(bool(skipped))
+        return model_of(method, str(options.fitted), sha256)
+
+    return command.predict(options, of_run if options.fitted else load_model)
 
 
 def _model(options: Options) -> None:

@@ -4,16 +4,20 @@ import errno
 import hashlib
 import io
 import os
+import secrets
 import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from arg_utils.errors import UserError
 
@@ -112,23 +116,23 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     """
     target = Path(target)
     check_writable(target)
-    before = target.stat().st_mode if target.exists() else stat.S_IFREG | 0o644
-    stream = not stat.S_ISREG(before)
+    before = target.stat().st_mode if target.exists() else None
+    stream = before is not None and not stat.S_ISREG(before)
     place = Path(tempfile.gettempdir(), "output") if stream else Path(os.path.realpath(target))
     place.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name[:40]}.")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = place.with_name(f".{place.name[:40]}.{secrets.token_hex(4)}")
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
         if stream:
             with open(temporary, "rb") as source, open(target, "wb") as sink:
                 shutil.copyfileobj(source, sink)
         else:
-            os.chmod(temporary, stat.S_IMODE(before))  # mkstemp gives 0600
+            if before is not None:
+                os.chmod(temporary, stat.S_IMODE(before))
             os.replace(temporary, place)
     except OSError as error:  # a full disk, say: of the file, not of one nobody has heard of
-        error.filename = str(target) if error.filename in (None, name) else error.filename
+        error.filename = str(target) if error.filename in (None, str(temporary)) else error.filename
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -211,3 +215,29 @@ def file_sha256(path: Path) -> str:
     """The SHA-256 of a file, as 64 hex digits."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def save_arrays(path: Path | str, arrays: Mapping[str, np.ndarray], **metadata: str) -> None:
+    """Write named arrays as safetensors, whole or not at all."""
+    with atomic_path(path) as temporary:
+        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        save_file(contiguous, temporary, metadata or None)
+
+
+def load_arrays(path: Path | str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Arrays of these names and shapes, as `save_arrays` wrote them.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged, or holds other arrays.
+    """
+    try:
+        arrays = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read as saved parameters ({error}).") from error
+    held = {name: array.shape for name, array in arrays.items()}
+    differing = [name for name in {**held, **shapes} if held.get(name) != shapes.get(name)]
+    if differing:
+        raise UserError(f"{path} does not belong to this model: they differ in {min(differing)}.")
+    return arrays

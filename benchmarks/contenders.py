@@ -160,7 +160,7 @@ def training_contender(name: str, weights: Weights, seed: int = 0) -> Contender:
     if name == "naive":
         backbone, features = naive_model(weights, device)
         backbone.requires_grad_(False)
-        inject(backbone.layers, LORA.r, LORA.alpha, LORA.dropout, LORA.modules)
+        inject(backbone.layers, LORA.modules, LORA.r, LORA.alpha, LORA.dropout)
         for key, parameter in backbone.named_parameters():
             parameter.requires_grad = "lora_" in key
         model = nn.ModuleList([backbone, head.to(device)])

@@ -34,7 +34,7 @@ from arg_utils.homology.splits import PARTS, homology_clusters, random_split
 from arg_utils.labels import CLASSES, DISPLAY_NAMES, INDEX, NONARG
 from arg_utils.methods import METHODS as LIBRARY
 from arg_utils.methods.base import TRAIN_AND_VALIDATION
-from arg_utils.metrics.calibration import answered, expected_calibration_error
+from arg_utils.metrics.calibration import answered, reliability, table_error
 from arg_utils.metrics.scores import (
     accuracy,
     bootstrap_ci,
@@ -171,7 +171,7 @@ def score(
         "gain": gain.value, "gain_low": gain.low, "gain_high": gain.high,
         "accuracy": accuracy(true, predicted),
         "called_arg": float((predicted != NONARG).mean()),
-        "calibration_error": expected_calibration_error(probabilities, true),
+        "calibration_error": table_error(reliability(probabilities, true)),
         "class_f1": {CLASSES[i]: float(each[i]) for i in np.unique(true)},
         "identity": json.loads(identity_bins(true, predicted, near).to_json(orient="records")),
     }  # fmt: skip

@@ -1,5 +1,6 @@
 """Fixtures shared by all test modules."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,12 +50,21 @@ def weights_file(weights, tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def answers(tmp_path_factory) -> Path:
+    """What MMseqs2 answered in any module, for all of them: their small data are the same."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    (shared / "answers").mkdir(exist_ok=True)
+    return shared / "answers"
+
+
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory, weights):
+def settings(tmp_path_factory, weights, answers):
     """Cache, results and derived data in folders of the module's own, for all its tests."""
     import workspaces
 
-    with workspaces.settings(tmp_path_factory.mktemp("work")) as patch:
+    with workspaces.settings(tmp_path_factory.mktemp("work"), answers) as patch:
         yield patch
 
 

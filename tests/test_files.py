@@ -175,6 +175,15 @@ def test_a_link_is_followed_and_the_mode_of_a_file_stays(tmp_path):
     assert (tmp_path / "later.txt").read_text() == "through a link to nothing yet"
 
 
+def test_a_new_file_is_as_private_as_the_user_wants(tmp_path):
+    before = os.umask(0o077)
+    try:
+        written = write_text(tmp_path / "a.txt", "mine")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+
+
 def test_what_is_no_file_is_never_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -4,10 +4,9 @@ import pytest
 
 from arg_utils import files, settings
 from arg_utils.errors import UserError
-from arg_utils.esm2.lora import BLOCK_MODULES
 from arg_utils.esm2.weights import LAYERS
 from arg_utils.homology.splits import FOLDS
-from arg_utils.settings import PROFILES, LoraClassifier, StagedTraining, load_profile
+from arg_utils.settings import PROFILES, LoraBlocks, LoraClassifier, StagedTraining, load_profile
 
 
 def test_the_defaults_are_the_courses_protocol():
@@ -49,7 +48,7 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(monkeypatch):
 def test_every_profile_can_be_run(profile):
     blocks = profile.lora_blocks
     assert 1 <= blocks.top_blocks <= LAYERS
-    assert set(blocks.modules) <= set(BLOCK_MODULES)
+    assert set(blocks.modules) <= set(LoraBlocks().modules)
     assert set(blocks.folds) <= set(profile.homology_folds) <= set(range(FOLDS))
     assert profile.seed in profile.seeds
     assert list(profile.staged.learning_rates) == sorted(profile.staged.learning_rates)[::-1]

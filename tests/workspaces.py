@@ -68,9 +68,15 @@ def known_families(sequences: list[str]) -> np.ndarray:
 
 
 @contextmanager
-def settings(root: Path):
-    """A cache, an output folder and a place for derived splits below ``root``; smoke profile."""
+def settings(root: Path, answers: Path | None = None):
+    """A cache, an output folder and a place for derived splits below ``root``; smoke profile.
+
+    ``answers``: where the cache keeps what MMseqs2 has answered, if others are to share it.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        if answers:
+            (root / "cache").mkdir()
+            (root / "cache" / "homology").symlink_to(answers)
         patch.setenv("ARG_CACHE", str(root / "cache"))
         patch.setenv("ARG_OUTPUT", str(root / "out"))
         patch.setenv("ARG_PROFILE", "smoke")

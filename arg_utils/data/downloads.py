@@ -131,13 +131,16 @@ class PinnedWheel:
 
 
 def _download(url: str, size: int, part: Path) -> None:
-    """Stream ``url`` into ``part``, with a progress bar."""
+    """Stream ``url`` into ``part``; on a terminal with a progress bar."""
+    print(f"fetching {url} ({size / 1e6:.0f} MB)", file=sys.stderr)
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "arg-utils"})  # noqa: S310
         with (
             urllib.request.urlopen(request, timeout=TIMEOUT) as reply,  # noqa: S310, pinned
             open(part, "wb") as handle,
-            tqdm(total=size, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True) as bar,
+            tqdm(
+                total=size, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True, disable=None
+            ) as bar,
         ):
             while handle.tell() <= size and (chunk := reply.read(CHUNK)):
                 handle.write(chunk)

@@ -17,7 +17,7 @@ from typing import BinaryIO, NoReturn
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from arg_utils.data.proteins import Record, with_unique_ids
-from arg_utils.data.sources import open_source
+from arg_utils.data.sources import open_source, source_name
 from arg_utils.errors import SkipBad, UserError, counted, skipping
 from arg_utils.files import atomic_path
 from arg_utils.labels import class_index, header_class, unknown_classes
@@ -64,7 +64,7 @@ def read_fasta(path: Path | str, labelled: bool, unique: bool = True) -> list[Re
     Repeated accessions of labelled records become ``X``, ``X#2``, ``X#3``, so that ids are unique.
     """
     with open_source(path) as handle:
-        records = list(iterate_fasta(handle, str(path), labelled, unique))
+        records = list(iterate_fasta(handle, source_name(path), labelled, unique))
     return with_unique_ids(records) if labelled else records
 
 

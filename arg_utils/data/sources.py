@@ -107,6 +107,11 @@ class Members(io.RawIOBase):
         return len(data)
 
 
+def source_name(path: Path | str) -> str:
+    """What messages call a user's file."""
+    return "standard input" if str(path) == STANDARD_INPUT else str(path)
+
+
 @contextmanager
 def open_source(path: Path | str) -> Iterator[io.BufferedReader]:
     """A user's file, decompressed if need be; ``-`` is standard input.
@@ -116,16 +121,17 @@ def open_source(path: Path | str) -> Iterator[io.BufferedReader]:
     `UserError` if it cannot be read, is an archive of several files, or (when the place is reached)
     is damaged or cut off.
     """
-    name = str(path)
-    if name == STANDARD_INPUT and sys.stdin is None:
-        raise UserError("Standard input is closed; name a file.")
+    name = source_name(path)
     with ExitStack() as stack:
-        try:
-            stream = sys.stdin.buffer if name == STANDARD_INPUT else open(name, "rb")  # noqa: SIM115
-        except OSError as error:
-            raise UserError(f"{name} cannot be read ({error.strerror}); name a file.") from None
-        if name != STANDARD_INPUT:
-            stack.enter_context(stream)
+        if str(path) != STANDARD_INPUT:
+            try:
+                stream: BinaryIO = stack.enter_context(open(path, "rb"))
+            except OSError as error:
+                raise UserError(f"{name} cannot be read ({error.strerror}); name a file.") from None
+        elif sys.stdin is None:
+            raise UserError("Standard input is closed; name a file.")
+        else:
+            stream = sys.stdin.buffer
         source = Source(stream, f"{name} cannot be read")
         for magic, (kind, opener) in COMPRESSED.items():
             if source.head.startswith(magic):

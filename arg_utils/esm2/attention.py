@@ -100,24 +100,6 @@ def _by_onednn(x: torch.Tensor) -> bool:
     return (half or x.dtype == torch.float32) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def product(x: torch.Tensor, matrix: Matrix) -> torch.Tensor:
-    """`Matrix.multiply`, with gradients of ``x`` where they are needed."""
-    if torch.is_grad_enabled() and x.requires_grad:
-        return _Product.apply(x, matrix)
-    return matrix.multiply(x)
-
-
-class _Product(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, matrix: Matrix) -> torch.Tensor:
-        ctx.matrix = matrix
-        return matrix.multiply(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return grad @ ctx.matrix.weight, None
-
-
 def attention(qkv: torch.Tensor, packing: Packing, kernel: Kernel | None = None) -> torch.Tensor:
     """Softmax attention with rotary embedding inside each sequence.
 

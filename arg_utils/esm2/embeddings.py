@@ -86,12 +86,13 @@ def embed(
     weights, precision = weights or load_weights(), precision or best_precision(best_device())
     windows = [sequence[:MAX_RESIDUES] for sequence in sequences]
     keys = [sequence_key(window) for window in windows]
-    computed = tuple(dict.fromkeys((*features, *FEATURES))) if cached else tuple(features)
+    computed = tuple(dict.fromkeys((*features, *(FEATURES if cached else ()))))
+    columns = [computed.index(feature) for feature in features]
     caches = [EmbeddingCache(_kind(weights, precision, f)) for f in computed] if cached else []
     blocks = np.empty((len(windows), len(features), WIDTH), np.float32)
     missing = np.full(len(windows), not cached)
-    for column, cache in enumerate(caches[: len(features)]):
-        there, values = cache.lookup(keys)
+    for column, place in enumerate(columns if cached else ()):
+        there, values = caches[place].lookup(keys)
         missing |= ~there
         if there.any():
             blocks[there, column] = values[there]
@@ -104,9 +105,9 @@ def embed(
         todo = {keys[i]: windows[i] for i in np.flatnonzero(missing)}  # each sequence once
         model = Esm2(weights, precision).to(best_device())
         vectors = _compute(todo, computed, model, caches, progress is True, told)
-        vectors = vectors[:, : len(features)]
         row_of = {key: row for row, key in enumerate(todo)}
-        blocks[missing] = vectors[[row_of[keys[i]] for i in np.flatnonzero(missing)]]
+        rows = [row_of[keys[i]] for i in np.flatnonzero(missing)]
+        blocks[missing] = vectors[rows][:, columns]
     return blocks.reshape(len(windows), len(features) * WIDTH)
 
 

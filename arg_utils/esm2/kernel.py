@@ -163,6 +163,7 @@ def _build(form: Form, compiler: str) -> Path:
         with atomic_path(library) as temporary:
             command += ["-o", str(temporary)]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+            temporary.chmod(0o755)  # `_only_ours`, whatever the umask
     return library
 
 

@@ -7,17 +7,12 @@ from typing import Any
 
 import loralib
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from arg_utils.errors import UserError
 from arg_utils.esm2.attention import Matrix
 from arg_utils.esm2.kernel import Kernel
-from arg_utils.files import atomic_path
+from arg_utils.files import load_arrays, save_arrays
 
-ATTENTION_MODULES = ("q_proj", "k_proj", "v_proj", "out_proj")
-BLOCK_MODULES = (*ATTENTION_MODULES, "fc1", "fc2")
 Factors = tuple[torch.Tensor, torch.Tensor]  # of an update, float32 [r, in] and [out, r]
 KERNEL_WIDTH = 32  # the kernel takes layers whose width, in and out, is a multiple of it
 
@@ -52,18 +47,12 @@ def merged_linear(layer: nn.Linear) -> nn.Linear:
 
 
 def inject(
-    layers: Iterable[nn.Module],
-    r: int,
-    alpha: int,
-    dropout: float = 0.0,
-    modules: Collection[str] = BLOCK_MODULES,
-) -> list[str]:
+    layers: Iterable[nn.Module], modules: Collection[str], r: int, alpha: int, dropout: float = 0.0
+) -> None:
     """Replace the linear layers called ``modules`` in every block of ``layers`` by LoRA ones.
 
-    Returns their dotted names (``0.self_attn.q_proj``). A name in ``modules`` that does not occur
-    in a block is a ValueError.
+    A name in ``modules`` that does not occur in a block is a ValueError.
     """
-    replaced = []
     for number, layer in enumerate(layers):
         linears = {n: m for n, m in layer.named_modules() if isinstance(m, nn.Linear)}
         chosen = {n: m for n, m in linears.items() if n.rpartition(".")[2] in modules}
@@ -73,21 +62,6 @@ def inject(
         for name, linear in chosen.items():
             parent, _, leaf = name.rpartition(".")
             setattr(layer.get_submodule(parent), leaf, to_lora(linear, r, alpha, dropout))
-            replaced.append(f"{number}.{name}")
-    return replaced
-
-
-def mark_trainable(model: nn.Module, also: Collection[str] = ()) -> list[str]:
-    """Let only LoRA parameters, and those under the prefixes ``also``, receive gradients.
-
-    ``loralib.mark_only_lora_as_trainable`` freezes a fresh head too; name it in ``also``. Returns
-    the names of the trainable parameters.
-    """
-    loralib.mark_only_lora_as_trainable(model)
-    for name, parameter in model.named_parameters():
-        if any(name == prefix or name.startswith(f"{prefix}.") for prefix in also):
-            parameter.requires_grad = True
-    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 
 def count_trainable(model: nn.Module) -> int:
@@ -106,25 +80,16 @@ def trainable_state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def save_state(state: dict[str, torch.Tensor], path: Path | str, **metadata: str) -> None:
     """Write tensors to a safetensors file, whole or not at all."""
-    with atomic_path(path) as temporary:
-        save_file({n: t.contiguous() for n, t in state.items()}, temporary, metadata=metadata)
+    save_arrays(path, {name: tensor.numpy() for name, tensor in state.items()}, **metadata)
 
 
 def load_state(model: nn.Module, path: Path | str) -> None:
-    """Put what `save_state` wrote into the parameters of ``model`` that it names.
+    """Put what `save_state` wrote into the trainable parameters of ``model``.
 
-    A UserError says that the file is missing or damaged, or not of this model: it lacks a trainable
-    parameter, or holds one that ``model`` has not, or not in that shape.
+    A UserError says that the file is missing or damaged, or holds other parameters than these.
     """
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} cannot be read as saved parameters ({error}).") from error
-    own = dict(model.named_parameters())
-    wrong = {n for n, t in state.items() if n not in own or own[n].shape != t.shape}
-    wrong |= {name for name, p in own.items() if p.requires_grad} - set(state)
-    if wrong:
-        raise UserError(f"{path} does not belong to this model: they differ in {min(wrong)}.")
+    shapes = {n: tuple(p.shape) for n, p in model.named_parameters() if p.requires_grad}
+    state = {name: torch.from_numpy(array) for name, array in load_arrays(path, shapes).items()}
     model.load_state_dict(state, strict=False)
 
 
@@ -148,6 +113,8 @@ def merged_product(
 ) -> torch.Tensor:
     """``x @ weight.T + bias`` [N, out], where ``merged`` holds the updates ``up @ down`` of layers.
 
+    Without factors it is the product with a frozen matrix.
+
     ``x W^T + (x A^T) B^T`` takes three products forward and six backward, and the small ones move
     as much memory as the large. While nothing drops out, ``x (W + B A)^T`` is the same: the update
     is merged into a fresh copy of the matrix in float32, rounded once, and only the gradients of A
@@ -158,6 +125,8 @@ def merged_product(
     x : [N, in]. factors : of each of the layers side by side.
     merged : [out, in], of the type of ``x``; gets no gradient.
     """
+    if not torch.is_grad_enabled():
+        return merged.multiply(x)
     return _MergedProduct.apply(x, merged, kernel, *(f for pair in factors for f in pair))
 
 
@@ -175,7 +144,7 @@ class _MergedProduct(torch.autograd.Function):
         x, *factors = ctx.saved_tensors
         grad_x = grad @ ctx.merged.weight if ctx.needs_input_grad[0] else None
         pairs = list(zip(factors[::2], factors[1::2], strict=True))
-        parts = grad.split([len(up) for _, up in pairs], dim=1)
+        parts = grad.split([len(up) for _, up in pairs], dim=1) if pairs else ()
         slopes = [s for pair, own in zip(pairs, parts, strict=True)
                   for s in _factor_gradients(x, own, *pair, ctx.kernel)]  # fmt: skip
         return grad_x, None, None, *slopes

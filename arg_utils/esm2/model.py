@@ -19,7 +19,7 @@ from torch import nn
 
 from arg_utils.errors import UserError
 from arg_utils.esm2 import fastest
-from arg_utils.esm2.attention import Matrix, Packing, add_norm, attention, gelu, product
+from arg_utils.esm2.attention import Matrix, Packing, add_norm, attention, gelu
 from arg_utils.esm2.batches import ALPHABET, encode
 from arg_utils.esm2.kernel import FORMS, chosen_form, supported_forms
 from arg_utils.esm2.lora import Factors, is_adapted, lora_factors, merged_product
@@ -132,12 +132,15 @@ class Esm2(nn.Module):
         trained = any(m.weight.requires_grad or m.bias.requires_grad for m in modules)
         dropout: Any = adapted[0].lora_dropout if adapted else None  # a module, or a function
         drops = self.training and isinstance(dropout, nn.Dropout) and dropout.p > 0
-        factors = lora_factors(modules) if adapted else None
-        if factors and not (drops or trained):
+        factors = lora_factors(modules) if adapted else []
+        if trained:
+            base = F.linear(x, *self._stack(modules))
+        elif factors and not drops:
             kernel = fastest.kernel_for(x.device, self.precision)
             return merged_product(x, factors, self._merge(modules, factors), kernel)
-        base = F.linear(x, *self._stack(modules)) if trained else product(x, self._matrix(modules))
-        if factors is None:
+        else:
+            base = merged_product(x, (), self._matrix(modules))
+        if not factors:
             return base
         dropped = dropout(x)
         pairs = ((down.to(x.dtype), up.to(x.dtype)) for down, up in factors)

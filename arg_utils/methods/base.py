@@ -8,13 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from arg_utils.data.fasta import read_fasta, write_fasta
 from arg_utils.data.proteins import Proteins, Record, proteins
-from arg_utils.errors import UserError
-from arg_utils.files import atomic_path
 from arg_utils.labels import CLASSES, NONARG
 from arg_utils.settings import Profile
 
@@ -152,28 +148,3 @@ def joined(train: Proteins, val: Proteins) -> Proteins:
         np.concatenate([train.labels, val.labels]),
         [*train.headers, *val.headers] if train.headers and val.headers else None,
     )
-
-
-def save_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Write named arrays as safetensors, whole or not at all."""
-    with atomic_path(path) as temporary:
-        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, temporary)
-
-
-def load_arrays(path: Path, **shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Arrays of these names and shapes, as `save_arrays` wrote them.
-
-    Raises
-    ------
-    UserError
-        If the file is missing or damaged, or holds other arrays.
-    """
-    try:
-        arrays = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} cannot be read as saved parameters ({error}).") from error
-    held = {name: array.shape for name, array in arrays.items()}
-    differing = [name for name in {**held, **shapes} if held.get(name) != shapes.get(name)]
-    if differing:
-        raise UserError(f"{path} does not belong to this model: they differ in {min(differing)}.")
-    return arrays

@@ -7,9 +7,10 @@ from typing import Self
 import numpy as np
 
 from arg_utils.data.proteins import Proteins
+from arg_utils.files import load_arrays, save_arrays
 from arg_utils.homology.mmseqs import best_hits
 from arg_utils.labels import NONARG, NUM_CLASSES
-from arg_utils.methods.base import MODEL, ReferenceProteins, Refitted, load_arrays, save_arrays
+from arg_utils.methods.base import MODEL, ReferenceProteins, Refitted
 
 
 class Majority(Refitted):
@@ -25,12 +26,12 @@ class Majority(Refitted):
         return np.tile(self.shares, (len(sequences), 1))
 
     def save(self, folder: Path) -> None:
-        save_arrays(folder / MODEL, shares=self.shares)
+        save_arrays(folder / MODEL, {"shares": self.shares})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         method = cls()
-        method.shares = load_arrays(folder / MODEL, shares=(NUM_CLASSES,))["shares"]
+        method.shares = load_arrays(folder / MODEL, {"shares": (NUM_CLASSES,)})["shares"]
         return method
 
 

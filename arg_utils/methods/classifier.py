@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from functools import cache, partial, reduce
 
+import loralib
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -54,14 +55,14 @@ class ProteinClassifier(nn.Module):
         self.settings, self.first = settings, LAYERS - settings.top_blocks
         self.backbone = Esm2(weights, precision).to(device)
         self.head = lora.merged_linear(head).to(device)
-        trained = ["head"]
+        blocks = self.backbone.layers[self.first :]
         if settings.r:
-            blocks, modules = self.backbone.layers[self.first :], settings.modules
             with course.seeded(seed):
-                lora.inject(blocks, settings.r, settings.alpha, settings.dropout, modules)
-        else:
-            trained += [f"backbone.layers.{index}" for index in range(self.first, LAYERS)]
-        lora.mark_trainable(self, also=trained)
+                lora.inject(blocks, settings.modules, settings.r, settings.alpha, settings.dropout)
+        loralib.mark_only_lora_as_trainable(self)  # freezes a fresh head, too
+        self.head.requires_grad_()
+        if not settings.r:
+            blocks.requires_grad_()
 
     def forward(self, sequences: Sequence[str]) -> torch.Tensor:
         """Logits, float32 [n, 15]."""

@@ -27,7 +27,6 @@ from arg_utils.esm2.embeddings import embed
 from arg_utils.esm2.lora import (
     count_trainable,
     load_state,
-    mark_trainable,
     merged_linear,
     save_state,
     to_lora,
@@ -218,7 +217,7 @@ def adapt_head(head: nn.Linear, settings: LoraClassifier, seed: int) -> loralib.
     """``head`` as a LoRA layer holding its trained weights; only the LoRA factors may train."""
     with seeded(seed):
         adapted = to_lora(head, settings.r, settings.alpha, settings.dropout)
-    mark_trainable(adapted)
+    loralib.mark_only_lora_as_trainable(adapted)
     return adapted
 
 

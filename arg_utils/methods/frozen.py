@@ -15,8 +15,9 @@ from torch import nn
 from arg_utils.data.proteins import Proteins
 from arg_utils.esm2.embeddings import FEATURES, embed
 from arg_utils.esm2.weights import WIDTH
+from arg_utils.files import load_arrays, save_arrays
 from arg_utils.labels import NUM_CLASSES
-from arg_utils.methods.base import MODEL, ReferenceProteins, Refitted, load_arrays, save_arrays
+from arg_utils.methods.base import MODEL, ReferenceProteins, Refitted
 
 FEATURE_WIDTH = WIDTH * len(FEATURES)
 
@@ -163,12 +164,12 @@ class LayersLinear(Refitted):
         return np.exp(self.head.log_probabilities(sequences))
 
     def save(self, folder: Path) -> None:
-        save_arrays(folder / MODEL, **self.head.arrays())
+        save_arrays(folder / MODEL, self.head.arrays())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         method = cls()
-        method.head = LinearHead.from_arrays(load_arrays(folder / MODEL, **SHAPES))
+        method.head = LinearHead.from_arrays(load_arrays(folder / MODEL, SHAPES))
         return method
 
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from scipy.special import softmax
 
 from arg_utils.data.proteins import Proteins
+from arg_utils.files import load_arrays, save_arrays
 from arg_utils.labels import NONARG
 from arg_utils.methods.base import (
     MODEL,
@@ -25,8 +26,6 @@ from arg_utils.methods.base import (
     TRAIN_AND_VALIDATION,
     ReferenceProteins,
     joined,
-    load_arrays,
-    save_arrays,
 )
 from arg_utils.methods.evidence import (
     Column,
@@ -124,7 +123,7 @@ class Hybrid(ReferenceProteins):
 
     def save(self, folder: Path) -> None:
         super().save(folder)
-        save_arrays(folder / MODEL, **self.arrays())
+        save_arrays(folder / MODEL, self.arrays())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All numbers it has learned, of the shapes that `ARRAYS` gives."""
@@ -133,7 +132,7 @@ class Hybrid(ReferenceProteins):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        return super().load(folder).with_arrays(load_arrays(folder / MODEL, **ARRAYS))
+        return super().load(folder).with_arrays(load_arrays(folder / MODEL, ARRAYS))
 
     def with_arrays(self, arrays: dict[str, np.ndarray]) -> Self:
         """This method with what `arrays` gave."""

@@ -34,18 +34,12 @@ def reliability(probabilities: ArrayLike, y_true: ArrayLike, bins: int = 15) -> 
     return pd.DataFrame(columns)
 
 
-def expected_calibration_error(
-    probabilities: ArrayLike, y_true: ArrayLike, bins: int = 15
-) -> float:
-    """The mean gap between confidence and accuracy (0-1), weighted by the bins' sizes.
-
-    Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599), equation 3.
-    """
-    return table_error(reliability(probabilities, y_true, bins))
-
-
 def table_error(table: pd.DataFrame) -> float:
-    """The expected calibration error that a table of `reliability` shows."""
+    """The expected calibration error (0-1) that a table of `reliability` shows.
+
+    The mean gap between confidence and accuracy, weighted by the bins' sizes: Guo et al. 2017, "On
+    Calibration of Modern Neural Networks" (arXiv:1706.04599), equation 3.
+    """
     gap = (table["confidence"] - table["accuracy"]).abs().fillna(0)
     return float((gap * table["n"]).sum() / table["n"].sum())
 

@@ -8,7 +8,6 @@ not independent draws; clusters are nearer to that (cluster bootstrap: Field & W
 doi:10.1111/j.1467-9868.2007.00593.x; percentile interval: Efron 1979, doi:10.1214/aos/1176344552).
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,18 +41,12 @@ def check_same_length(**arrays: Any) -> None:
         raise ValueError(f"one entry per protein is needed in each: {listed}")
 
 
-def confusion(y_true: ArrayLike, y_pred: ArrayLike, normalise: bool = False) -> NDArray:
-    """The 15x15 confusion matrix of counts: rows are true classes, columns predicted ones.
-
-    With ``normalise`` each row is divided by its sum, that of a class without a true protein is 0.
-    """
+def confusion(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.int64]:
+    """The 15x15 confusion matrix of counts: rows are true classes, columns predicted ones."""
     true, pred = check_labels(y_true, "y_true"), check_labels(y_pred, "y_pred")
     check_same_length(y_true=true, y_pred=pred)
     cells = np.bincount(true * NUM_CLASSES + pred, minlength=NUM_CLASSES**2)
-    counts = cells.reshape(NUM_CLASSES, NUM_CLASSES)
-    if not normalise:
-        return counts
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return cells.reshape(NUM_CLASSES, NUM_CLASSES)
 
 
 def f1_from_confusion(counts: NDArray) -> NDArray[np.float64]:
@@ -108,7 +101,7 @@ def hardest_confusions(y_true: ArrayLike, y_pred: ArrayLike, top: int = 10) -> p
     Sorted by count, then share. Fewer rows when there are fewer kinds of mistake.
     """
     counts = confusion(y_true, y_pred)
-    shares = confusion(y_true, y_pred, normalise=True)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     true, pred = np.nonzero(counts * (1 - np.eye(NUM_CLASSES, dtype=int)))
     columns = {
         "true": np.take(DISPLAY_NAMES, true),
@@ -118,36 +111,6 @@ def hardest_confusions(y_true: ArrayLike, y_pred: ArrayLike, top: int = 10) -> p
     }
     table = pd.DataFrame(columns).sort_values(["count", "share"], ascending=False, kind="stable")
     return table.head(top).reset_index(drop=True)
-
-
-def confused_proteins(
-    y_true: ArrayLike,
-    y_pred: ArrayLike,
-    probabilities: ArrayLike,
-    ids: Sequence[str],
-    pairs: int = 10,
-    per_pair: int = 3,
-) -> pd.DataFrame:
-    """The proteins behind `hardest_confusions`, the most confident mistakes of each pair first.
-
-    ``probabilities`` has shape (n, 15). Columns: id, true, predicted, confidence (probability of
-    the predicted class) and p_true (probability of the true class), both 0-1.
-    """
-    pairs_of = hardest_confusions(y_true, y_pred, top=pairs)[["true", "predicted"]]
-    true, pred = np.asarray(y_true), np.asarray(y_pred)
-    p, everyone = np.asarray(probabilities, dtype=float), np.arange(len(true))
-    check_same_length(y_true=true, probabilities=p, ids=ids)
-    columns = {
-        "id": list(ids),
-        "true": np.take(DISPLAY_NAMES, true),
-        "predicted": np.take(DISPLAY_NAMES, pred),
-        "confidence": p[everyone, pred],
-        "p_true": p[everyone, true],
-    }
-    proteins = pd.DataFrame(columns).sort_values("confidence", ascending=False, kind="stable")
-    chosen = pairs_of.merge(proteins, on=["true", "predicted"])  # in the order of the pairs
-    chosen = chosen.groupby(["true", "predicted"], sort=False).head(per_pair)
-    return chosen.reset_index(drop=True)[list(columns)]
 
 
 def identity_bins(y_true: ArrayLike, y_pred: ArrayLike, identity: ArrayLike) -> pd.DataFrame:

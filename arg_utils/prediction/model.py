@@ -17,11 +17,11 @@ from arg_utils.data.proteins import Proteins, proteins
 from arg_utils.errors import UserError
 from arg_utils.esm2.batches import release_freed_memory
 from arg_utils.esm2.embeddings import FEATURES, embed
-from arg_utils.esm2.weights import Weights, load_weights, weights_with_sha256
-from arg_utils.files import file_sha256
+from arg_utils.esm2.weights import Weights, load_weights
+from arg_utils.files import file_sha256, load_arrays
 from arg_utils.fingerprint import fingerprint
 from arg_utils.labels import CLASSES
-from arg_utils.methods.base import MODEL, Method, joined, load_arrays
+from arg_utils.methods.base import MODEL, Method, joined
 from arg_utils.methods.evidence import assemble, hit_evidence
 from arg_utils.methods.hybrid import ARRAYS, Hybrid
 from arg_utils.prediction.query import Query, as_queries
@@ -164,11 +164,11 @@ def load_model(
     """
     folder = Path(folder or SHIPPED)
     manifest = read_manifest(folder)
-    method = Hybrid().with_arrays(load_arrays(folder / MODEL, **ARRAYS))
+    method = Hybrid().with_arrays(load_arrays(folder / MODEL, ARRAYS))
     weights, data = manifest["weights"], manifest["data"]
     key = references_key(data["sha256"], *([] if held_out else ["all"]))
     references = open_references(key, lambda: _references(data["sha256"], held_out))
-    found = weights_with_sha256(weights["sha256"], weights["name"])
+    found = load_weights(weights["sha256"], weights["name"])
     scorer = HybridScorer(method, references, found, cached)
     return Model(
         f"{manifest['method']} {manifest['version']}",

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Literal
 
 from arg_utils.data.fasta import CONTROL, iterate_fasta
 from arg_utils.data.genes import GeneCaller, iterate_genes
-from arg_utils.data.sources import STANDARD_INPUT, open_source
+from arg_utils.data.sources import STANDARD_INPUT, open_source, source_name
 from arg_utils.errors import UserError
 from arg_utils.prediction.annotations import read_genbank, read_gff
 from arg_utils.prediction.query import Query, distinct
@@ -122,7 +122,7 @@ def _read(name: str, options: ReadingOptions) -> Iterator[Query]:
     """The proteins of one file, by what it starts with."""
     skip_bad, code = options.skip_bad, options.genetic_code or STANDARD_CODE
     with open_source(name) as handle:
-        head = _head(handle)
+        head, name = _head(handle), source_name(name)
         if options.gff:
             with open_source(options.gff) as annotation:
                 yield from read_gff(annotation, options.gff, code, skip_bad, (handle, name))

@@ -102,10 +102,11 @@ def _build(folder: Path, proteins: Proteins) -> dict[str, Any]:
     if (families >= 0).any():
         profiles = profile_database(folder / "profiles", proteins.sequences, families)
     _table(proteins).to_csv(folder / TABLE, sep="\t", index=False, quoting=3)
+    written = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     content = {
         "sequences": sequences.relative_to(folder).as_posix(),
         "profiles": profiles and profiles.relative_to(folder).as_posix(),
-        "files": {p.relative_to(folder).as_posix(): file_sha256(p) for p in _files(folder)},
+        "files": {p.relative_to(folder).as_posix(): file_sha256(p) for p in written},
     }
     write_text(folder / FILES, json.dumps(content, indent=1) + "\n")
     return content
@@ -124,12 +125,6 @@ def _table(proteins: Proteins) -> pd.DataFrame:
             named.append((fields[0], gene, mechanism))
     table = pd.DataFrame(named, columns=["id", "gene", "mechanism"])
     return table.assign(label=proteins.labels, sequence=proteins.sequences)
-
-
-def _files(folder: Path) -> list[Path]:
-    """What `_build` wrote, without locks and marks."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
-    return [path for path in files if path.suffix != ".lock" and path.name != FILES]
 
 
 def _intact(folder: Path) -> dict[str, Any] | None:

@@ -15,9 +15,9 @@ from arg_utils.data.proteins import Proteins, proteins
 from arg_utils.errors import UserError
 from arg_utils.esm2.model import best_precision
 from arg_utils.esm2.weights import load_weights
-from arg_utils.files import RESULTS, file_sha256, write_text
+from arg_utils.files import RESULTS, file_sha256, save_arrays, write_text
 from arg_utils.labels import CLASSES, NONARG
-from arg_utils.methods.base import MODEL, save_arrays
+from arg_utils.methods.base import MODEL
 from arg_utils.methods.hybrid import Hybrid
 from arg_utils.metrics.scores import accuracy, macro_f1
 from arg_utils.prediction.model import FORMAT, MANIFEST, SHIPPED, model_of
@@ -48,7 +48,7 @@ def make_model(folder: Path = SHIPPED) -> dict[str, Any]:
         "random": _measured(fitted, proteins(dataset.test, dataset.test_labels)),
         "homology": _homology(dataset.identity, weights.name),
     }
-    save_arrays(folder / MODEL, **fitted.arrays())
+    save_arrays(folder / MODEL, fitted.arrays())
     manifest = {
         "format": FORMAT,
         "method": fitted.name,

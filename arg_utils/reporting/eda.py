@@ -59,11 +59,11 @@ def odd_residues(data: Sequence[Record]) -> pd.DataFrame:
 
 
 def nearest_identities(work: Workspace) -> pd.DataFrame:
-    """Identity (0-1, NaN without a hit) of held-out proteins to their best hit in training.
+    """Identity (0-1, NaN without a hit) of held-out proteins to their best reference protein.
 
     Columns: split, identity, kind (``ARGs``, ``other proteins``, or ``unlabelled``). ``random`` is
     of the test part (of val, where there is none) to train; ``homology`` of every tested fold's
-    proteins, without the excluded ones.
+    proteins, without the excluded ones, to train and validation.
     """
     held_out = work.data.test or work.data.val
     labels = work.data.test_labels if work.data.test else proteins(work.data.val).labels
@@ -226,7 +226,7 @@ def composition(frequencies: pd.DataFrame) -> Figure:
 
 
 def nearest_identity(identities: pd.DataFrame) -> Figure:
-    """Identity of held-out proteins to their best hit in training, one panel per split.
+    """Identity of held-out proteins to their best reference protein, one panel per split.
 
     ``identities`` comes from `nearest_identities`; proteins without a hit have the leftmost bar.
     """
@@ -244,10 +244,10 @@ def nearest_identity(identities: pd.DataFrame) -> Figure:
         shares = (percent >= 90).groupby(part["kind"]).mean()
         near = ", ".join(f"{share:.0%} of {kind}" for kind, share in shares.items())
         axis.set_title(
-            f"{split} split: {near} have a relative of ≥ 90 % identity in training", fontsize=10
+            f"{split} split: {near} have a reference protein of ≥ 90 % identity", fontsize=10
         )
         axis.set_ylabel(f"% of {len(part):,} proteins")
     ticks = range(0, 101, 20)
     axes[-1, 0].set_xticks([-7.5, *ticks], ["no hit", *map(str, ticks)])
-    axes[-1, 0].set_xlabel("identity to the nearest training protein (%)")
+    axes[-1, 0].set_xlabel("identity to the nearest reference protein (%)")
     return fig

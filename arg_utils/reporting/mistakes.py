@@ -10,7 +10,7 @@ from arg_utils.experiments.outcomes import Outcome
 from arg_utils.experiments.workspace import Workspace
 from arg_utils.homology.mmseqs import best_hits
 from arg_utils.labels import DISPLAY_NAMES, NONARG
-from arg_utils.metrics.scores import confused_proteins
+from arg_utils.metrics.scores import hardest_confusions
 from arg_utils.prediction.genes import ACCESSORY, REGULATOR, RELATIVE, SAME_GENE, cautions
 
 WHOLE, PART = 0.8, 0.6  # coverage from which an alignment is of a whole protein; below, of a part
@@ -29,12 +29,16 @@ def confused_with_genes(
     """
     part, references = work.scored_part, work.references
     header_of = {record.sequence: record.header for record in work.labelled[0]}
-    answers = outcome.labels[part], outcome.predictions(part), outcome.probabilities[part]
-    # Sequences stand for ids: by them hits and headers are looked up.
-    wrong = confused_proteins(*answers, work.scored.sequences, pairs=pairs, per_pair=per_pair)
-    hits = best_hits(wrong["id"].tolist(), references.sequences).set_index("query")
+    true, predicted = outcome.labels[part], outcome.predictions(part)
+    proteins = pd.DataFrame({
+        "true": np.take(DISPLAY_NAMES, true), "predicted": np.take(DISPLAY_NAMES, predicted),
+        "sequence": work.scored.sequences, "probability": outcome.probabilities[part].max(axis=1),
+    }).sort_values("probability", ascending=False, kind="stable")  # fmt: skip
+    kinds = hardest_confusions(true, predicted, top=pairs)[["true", "predicted"]]
+    wrong = kinds.merge(proteins).groupby(["true", "predicted"], sort=False).head(per_pair)
+    hits = best_hits(wrong["sequence"].tolist(), references.sequences).set_index("query")
     rows = []
-    for (sequence, true, predicted, probability, _), hit in zip(
+    for (of_class, said, sequence, probability), hit in zip(
         wrong.itertuples(index=False, name=None),
         hits.reindex(range(len(wrong))).to_dict("records"),
         strict=True,
@@ -46,10 +50,10 @@ def confused_with_genes(
             nearest = _name(header_of.get(references.sequences[target], ""))
             identity, answer = f"{hit['identity']:.1%}", DISPLAY_NAMES[references.labels[target]]
         rows.append({
-            "protein": gene, "true": true, "predicted": predicted,
+            "protein": gene, "true": of_class, "predicted": said,
             "probability": round(probability, 3), "nearest known protein": nearest,
             "identity": identity, "best hit says": answer,
-            "likely reason": likely_reason(gene, true, predicted, answer, hit),
+            "likely reason": likely_reason(gene, of_class, said, answer, hit),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -82,7 +86,7 @@ def likely_reason(
         (nearest != true and identity >= SAME_GENE, f"label doubtful: its near-copy is {nearest}"),
         (RELATIVE in flags, "label doubtful: genomes have it, resistant or not"),
         (ACCESSORY in flags, "accessory: part of a pump or operon"),
-        (np.isnan(identity) and nearest == true, "no relative: by that alone, not an ARG"),
+        (np.isnan(identity) and nearest == true, "no relative: the call rests on ESM-2 alone"),
         (np.isnan(identity), "no relative to recognise it by"),
         (of_query < PART and of_target >= WHOLE, f"fusion? the relative is {of_query:.0%} of it"),
         (of_target < PART and of_query >= WHOLE, f"fragment? {of_target:.0%} of the relative"),

@@ -20,7 +20,7 @@ from arg_utils.labels import NUM_CLASSES
 from arg_utils.methods.base import joined
 from arg_utils.methods.evidence import Column, assemble
 from arg_utils.methods.frozen import inverse_size
-from arg_utils.metrics.calibration import expected_calibration_error, fit_temperature
+from arg_utils.metrics.calibration import fit_temperature, reliability, table_error
 from arg_utils.metrics.scores import f1_from_confusion, macro_f1
 from benchmarks.ablations.competition import COMPETITION, HIT, Known, gather, mechanisms
 from benchmarks.ablations.residues import residues_of
@@ -226,7 +226,7 @@ def compared(
         each = [answers(variant, folds, len(labels)) for folds in some]
         new = [predicted for predicted, _ in each]
         old = old or new
-        errors = [expected_calibration_error(p[k >= 0], labels[k >= 0]) for k, p in each]
+        errors = [table_error(reliability(p[k >= 0], labels[k >= 0])) for k, p in each]
         row = {"variant": name, **pooled(new, old, labels, clusters, None)}
         capped = pooled(new, old, labels, clusters, CAP)
         row |= {f"capped_{key}": value for key, value in capped.items() if key != "gains"}

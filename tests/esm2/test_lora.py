@@ -13,20 +13,19 @@ from torch import nn
 from arg_utils.errors import UserError
 from arg_utils.esm2.attention import Matrix
 from arg_utils.esm2.lora import (
-    ATTENTION_MODULES,
-    BLOCK_MODULES,
     count_trainable,
     inject,
     load_state,
     lora_factors,
-    mark_trainable,
     merged_product,
     save_state,
     to_lora,
     trainable_state,
 )
 from arg_utils.esm2.model import Esm2
+from arg_utils.settings import LoraBlocks
 
+BLOCK_MODULES = LoraBlocks().modules
 PROTEINS = [synthetic.protein(np.random.default_rng(9), n) for n in (30, 12)]
 
 
@@ -47,8 +46,9 @@ class Classifier(nn.Module):
 def adapted(weights, top=6, modules=BLOCK_MODULES, dropout=0.1, precision=torch.float32, seed=0):
     torch.manual_seed(seed)
     model = Classifier(weights, precision)
-    inject(model.backbone.layers[6 - top :], 4, 8, dropout, modules)
-    mark_trainable(model, also=("head",))
+    inject(model.backbone.layers[6 - top :], modules, 4, 8, dropout)
+    loralib.mark_only_lora_as_trainable(model)
+    model.head.requires_grad_()
     return model
 
 
@@ -74,8 +74,8 @@ def test_a_fresh_lora_model_is_its_base_exactly(weights, precision, modules):
     torch.manual_seed(0)
     base = Classifier(weights, precision)
     model = copy.deepcopy(base)
-    inject(model.backbone.layers, 8, 16, 0.1, modules)
-    mark_trainable(model, also=("head",))
+    inject(model.backbone.layers, modules, 8, 16, 0.1)
+    loralib.mark_only_lora_as_trainable(model)
     assert torch.equal(scores(model), scores(base))
     model.train()
     assert torch.equal(model(PROTEINS), scores(base)), "dropout must not matter yet either"
@@ -84,7 +84,7 @@ def test_a_fresh_lora_model_is_its_base_exactly(weights, precision, modules):
 @pytest.mark.parametrize(("top", "modules"), [(6, BLOCK_MODULES), (2, ("q_proj", "v_proj"))])
 def test_only_lora_and_head_get_gradients_and_change(weights, top, modules):
     model = adapted(weights, top, modules)
-    place = {name: "self_attn." if name in ATTENTION_MODULES else "" for name in modules}
+    place = {name: "self_attn." if name.endswith("_proj") else "" for name in modules}
     intended = {"head.weight", "head.bias"} | {
         f"backbone.layers.{layer}.{place[name]}{name}.lora_{factor}"
         for layer in range(6 - top, 6)
@@ -150,16 +150,6 @@ def test_to_lora_holds_the_trained_layer_and_its_mode():
         assert layer.lora_dropout.training is mode
 
 
-def test_our_marking_keeps_the_head_trainable_where_loralibs_freezes_it(weights):
-    model = adapted(weights)
-    loralib.mark_only_lora_as_trainable(model)
-    assert not model.head.weight.requires_grad, "the trap"
-    names = mark_trainable(model, also=("head",))
-    assert {"head.weight", "head.bias"} < set(names)
-    assert all("lora_" in name or name.startswith("head.") for name in names)
-    assert not any(name.startswith("head") for name in mark_trainable(model, also=("hea",)))
-
-
 def test_a_look_in_inference_mode_does_not_spoil_the_next_backward_pass(weights):
     """fair-esm's rotary tables, filled under inference_mode, break it; ours are made outside."""
     model = adapted(weights)
@@ -183,14 +173,15 @@ def test_lora_in_the_stacked_product_is_lora_by_the_book(weights):
         torch.testing.assert_close(model.backbone._project(modules, x), expected)
 
 
-def test_inject_says_what_it_replaced_and_what_is_no_module(weights):
+def test_inject_replaces_what_is_named_and_says_what_is_no_module(weights):
     model = Classifier(weights)
     with pytest.raises(ValueError, match=r"block 0 has no linear layer called \['qproj'\]"):
-        inject(model.backbone.layers, 4, 8, modules=("qproj", "fc1"))
+        inject(model.backbone.layers, ("qproj", "fc1"), 4, 8)
     assert not any("lora_" in name for name, _ in model.named_parameters())
-    assert inject(model.backbone.layers[4:], 4, 8, modules=("v_proj", "fc2")) == [
-        "0.self_attn.v_proj", "0.fc2", "1.self_attn.v_proj", "1.fc2",
-    ]  # fmt: skip
+    inject(model.backbone.layers[4:], ("v_proj", "fc2"), 4, 8)
+    adapted = [n for n, m in model.named_modules() if isinstance(m, loralib.Linear)]
+    places = [f"backbone.layers.{n}" for n in (4, 5)]
+    assert adapted == [f"{p}.{leaf}" for p in places for leaf in ("self_attn.v_proj", "fc2")]
 
 
 def test_a_file_of_another_model_is_refused_and_changes_nothing(tmp_path):

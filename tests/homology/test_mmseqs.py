@@ -6,7 +6,7 @@ import pytest
 import synthetic
 
 from arg_utils.errors import UserError
-from arg_utils.homology import databases, mmseqs
+from arg_utils.homology import mmseqs
 from arg_utils.homology.answers import COLUMNS, answer_key
 from arg_utils.homology.databases import profile_database, run_mmseqs, sequence_database
 from arg_utils.homology.mmseqs import (
@@ -114,16 +114,11 @@ def test_a_damaged_answer_is_computed_again(own_cache, proteins):
     assert (cluster(proteins) == groups).all()
 
 
-def test_a_database_answers_like_its_sequences(shared_cache, proteins, tmp_path, monkeypatch):
+def test_a_database_answers_like_its_sequences(shared_cache, proteins, tmp_path):
     targets = sequence_database(tmp_path / "some" / "targets", proteins[2:])
     whole = search(proteins, proteins[2:])
     pd.testing.assert_frame_equal(search(proteins, targets), whole)
     assert search([], targets).empty
-    (tmp_path / "some" / "targets" / "done").unlink()  # as if its making had been interrupted
-    assert sequence_database(tmp_path / "some" / "targets", proteins[2:]) == targets
-    pd.testing.assert_frame_equal(search(proteins, targets), whole)
-    monkeypatch.setattr(databases, "run_mmseqs", lambda *_: pytest.fail("made again"))
-    sequence_database(tmp_path / "some" / "targets", proteins[2:])
 
 
 def test_the_strongest_hits_are_the_first_of_each_group(shared_cache, proteins, tmp_path):

@@ -6,7 +6,6 @@ from arg_utils.metrics.calibration import (
     answered,
     conformal_threshold,
     error_if_calibrated,
-    expected_calibration_error,
     fit_temperature,
     reliability,
     risk_coverage,
@@ -24,13 +23,13 @@ def confident(confidences, classes):
 def test_calibrated_is_zero_and_overconfident_is_the_gap():
     predicted = [0] * 10
     table = confident([0.8] * 10, predicted)
-    assert expected_calibration_error(table, [0] * 8 + [1] * 2) == pytest.approx(0)
-    assert expected_calibration_error(table, [0] * 5 + [1] * 5) == pytest.approx(0.3)
+    assert table_error(reliability(table, [0] * 8 + [1] * 2)) == pytest.approx(0)
+    assert table_error(reliability(table, [0] * 5 + [1] * 5)) == pytest.approx(0.3)
 
 
 def test_gaps_are_weighted_by_bin_size():
     table = confident([0.9] * 3 + [0.5], [2] * 4)
-    error = expected_calibration_error(table, [2, 2, 2, 1], bins=10)
+    error = table_error(reliability(table, [2, 2, 2, 1], bins=10))
     assert error == pytest.approx(0.75 * 0.1 + 0.25 * 0.5)
 
 
@@ -68,7 +67,7 @@ def test_equal_confidences_are_answered_together():
 )
 def test_wrong_input_is_named(table, true, message):
     with pytest.raises(ValueError, match=message):
-        expected_calibration_error(table, true)
+        table_error(reliability(table, true))
     with pytest.raises(ValueError, match=message):
         risk_coverage(table, true)
 

@@ -186,7 +186,7 @@ def test_the_test_proteins_are_references_unless_they_are_held_out(
     manifest = json.loads((shipped / MANIFEST).read_text())
     manifest["data"]["sha256"] = dataset.identity
     manifest["weights"] = {"sha256": weights.sha256, "name": weights.name}
-    monkeypatch.setattr(model_module, "weights_with_sha256", lambda *_: weights)
+    monkeypatch.setattr(model_module, "load_weights", lambda *_: weights)
     (shipped / MANIFEST).write_text(json.dumps(manifest))
     labelled = [*dataset.train, *dataset.val, *dataset.test]
     models = [load_model(shipped), load_model(shipped, held_out=True)]
@@ -219,7 +219,8 @@ def test_a_model_gets_the_weights_it_was_fitted_on(weights, own_cache, monkeypat
     monkeypatch.setattr(
         weights_module, "read_weights", lambda path, source: Weights({}, source, ours)
     )
-    assert weights_module.weights_with_sha256(ours, "ours").source == "right"
+    load = weights_module.load_weights.__wrapped__  # not the answer of another test
+    assert load(ours, "ours").source == "right"
     assert asked == ["right"]
     with pytest.raises(UserError, match=r"weights theirs, which are not published.*ARG_ESM2"):
-        weights_module.weights_with_sha256("f" * 64, "theirs")
+        load("f" * 64, "theirs")

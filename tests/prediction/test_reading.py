@@ -1,6 +1,8 @@
 """Inputs of every kind give the same proteins, and say what is wrong and where."""
 
 import gzip
+import io
+import sys
 
 import numpy as np
 import pytest
@@ -406,3 +408,10 @@ def test_reading_is_lazy(tmp_path):
     assert [next(stream).id, next(stream).id] == ["p", "q"]
     with pytest.raises(UserError, match="line 6"):
         next(stream)
+
+
+@pytest.mark.parametrize("content", [b">a\nMKV1\n", b"", b"PK\x03\x04", b"##gff-version 3\nx\n"])
+def test_standard_input_is_called_so(monkeypatch, content):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    with pytest.raises(UserError, match=r"^standard input"):
+        read("-")

@@ -56,7 +56,7 @@ def hit(identity=0.4, query=0.9, target=0.9):
         ("x", "MLS", "multidrug", hit(0.95), "label doubtful: its near-copy is multidrug"),
         ("ugd", "polymyxin", "not an ARG", hit(np.nan), "label doubtful: genomes have it"),
         ("vanXA", "glycopeptide", "glycopeptide", hit(), "accessory"),
-        ("x", "not an ARG", "not an ARG", hit(np.nan), "no relative: by that alone"),
+        ("x", "not an ARG", "not an ARG", hit(np.nan), "no relative: the call rests"),
         ("dfrA1", "trimethoprim", "not an ARG", hit(np.nan), "no relative to recognise it by"),
         ("x", "MLS", "quinolone", hit(query=0.36), "fusion? the relative is 36% of it"),
         ("x", "MLS", "quinolone", hit(target=0.5), "fragment? 50% of the relative"),
