@@ -89,7 +89,7 @@ PROFILES: dict[str, Profile] = {
         genome_step=40,
     ),
     "short": Profile(
-        "short", lora_blocks=LoraBlocks(max_per_class=32, watch_per_class=15), genome_step=4
+        "short", lora_blocks=LoraBlocks(max_per_class=32, watch_per_class=15), genome_step=8
     ),
     "laptop": Profile("laptop"),
     "longer": Profile(
