@@ -18,11 +18,7 @@ from arg_utils.errors import UserError
 from arg_utils.files import cores
 
 PROTEINS = ("--dbtype", "1")  # left to guess, MMseqs2 takes some proteins for DNA and translates
-
-
 UNTHREADED = ("createdb", "tsv2db")  # these know no --threads
-
-
 MOST_THREADS = 16  # more gain nothing on so few sequences
 
 
