@@ -60,6 +60,16 @@ def answers(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def module_cache(tmp_path_factory, answers):
+    """A cache for all tests of a module, empty but for what MMseqs2 answered in any."""
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "homology").symlink_to(answers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARG_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
 def settings(tmp_path_factory, weights, answers):
     """Cache, results and derived data in folders of the module's own, for all its tests."""
     import workspaces
@@ -95,18 +105,23 @@ def kernel(request):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def short_words():
-    """MMseqs2 indexes words of five letters: the table of six-letter words takes seconds to clear.
+def quick_searches():
+    """MMseqs2 prepares less: words of five letters, and one step of clustering, not three.
 
-    Tests look at hits far above where the length of words decides.
+    The table of six-letter words takes seconds to clear, and each step compares all words anew.
+    Tests look at hits far above where either decides.
     """
     from arg_utils.homology import mmseqs
 
     run = mmseqs.run_mmseqs
 
     def run_quickly(command: str, *arguments: object) -> None:
-        small = command in ("search", "easy-cluster") and "-k" not in arguments
-        run(command, *arguments, *(("-k", "5") if small else ()))
+        options = []
+        if command in ("search", "easy-cluster") and "-k" not in arguments:
+            options += ["-k", "5"]
+        if command == "easy-cluster":
+            options += ["--cluster-steps", "1"]
+        run(command, *arguments, *options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mmseqs, "run_mmseqs", run_quickly)

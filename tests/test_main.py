@@ -56,8 +56,10 @@ def fails(capsys, *arguments) -> str:
     return error
 
 
-def test_from_fit_to_checked_submission(data, tmp_path, capsys, weights):
+def test_from_fit_to_checked_submission(data, own_cache, answers, tmp_path, capsys, weights):
     """The default method, on real proteins."""
+    own_cache.mkdir(exist_ok=True)
+    (own_cache / "homology").symlink_to(answers)  # of the same proteins in another module
     run, out, answers = (tmp_path / name for name in ("deep/run", "s.csv", "answers.csv"))
     said = succeeds(capsys, "fit", "--data", data, "--out", run, "--seed", 3)
     assert "val macro-F1: 0." in said

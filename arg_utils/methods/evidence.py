@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from arg_utils.data.proteins import cap_per_class
-from arg_utils.homology.mmseqs import SHORT, cluster, profile_search, search, strongest_hits
+from arg_utils.homology.mmseqs import SHORT, cluster, profile_search, strongest_hits
 from arg_utils.homology.splits import (
     CLUSTER_COVERAGE,
     IDENTITY,
@@ -98,11 +98,13 @@ def profiled(sequences: Sequence[str], labels: np.ndarray) -> np.ndarray:
 def find_hits(
     queries: Sequence[str], references: Sequence[str], labels: np.ndarray
 ) -> pd.DataFrame:
-    """Hits among reference proteins and profiles of their families: `strongest_first`."""
-    single = search(queries, references, **SEARCH)
-    return strongest_first(
-        single, profile_search(queries, references, profiled(references, labels))
-    )
+    """Hits among reference proteins and profiles of their families: `strongest_first`.
+
+    Of the proteins, each class's strongest: `hit_evidence` asks for no other.
+    """
+    single = strongest_hits(queries, references, labels, **SEARCH)
+    family = profile_search(queries, references, profiled(references, labels))
+    return strongest_first(single, family)
 
 
 def strongest_first(single: pd.DataFrame, family: pd.DataFrame) -> pd.DataFrame:

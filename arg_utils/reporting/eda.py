@@ -62,13 +62,16 @@ def nearest_identities(work: Workspace) -> pd.DataFrame:
     """Identity (0-1, NaN without a hit) of held-out proteins to their best reference protein.
 
     Columns: split, identity, kind (``ARGs``, ``other proteins``, or ``unlabelled``). ``random`` is
-    of the test part (of val, where there is none) to train; ``homology`` of every tested fold's
-    proteins, without the excluded ones, to train and validation.
+    of the test part to train and validation (of validation to train, where nothing is tested),
+    ``homology`` of every tested fold's proteins, without the excluded ones, likewise.
     """
-    held_out = work.data.test or work.data.val
-    labels = work.data.test_labels if work.data.test else proteins(work.data.val).labels
+    data = work.data
+    held_out, references = (
+        (data.test, data.train + data.val) if data.test else (data.val, data.train)
+    )
+    labels = data.test_labels if data.test else proteins(data.val).labels
     kind = "unlabelled" if labels is None else _kinds(labels)
-    hits = best_hits([r.sequence for r in held_out], [r.sequence for r in work.data.train])
+    hits = best_hits([r.sequence for r in held_out], [r.sequence for r in references])
     near = hits.set_index("query")["identity"].reindex(range(len(held_out)))
     frames = [pd.DataFrame({"split": "random", "identity": near, "kind": kind})]
     records, table = work.labelled

@@ -1,6 +1,7 @@
 """Ablations: heads on frozen features, parts of the hybrid, other treatments on test proteins."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from synthetic import called
 from arg_utils.esm2.embeddings import FEATURES
 from arg_utils.labels import NONARG
 from arg_utils.methods.evidence import Unseen, stacking_weights
+from arg_utils.methods.frozen import minimise
 from benchmarks.ablations import __main__ as command
 from benchmarks.ablations import (
     abstention,
@@ -279,6 +281,10 @@ def test_tables_are_printed_and_written(work, monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(module, "mechanisms", lambda data: np.full(len(data.labels), ""))
     monkeypatch.setattr(abstention, "SEEDS", (1,))
     monkeypatch.setattr(abstention, "background", lambda args: ["MKVLAAGIVGLCAKALGRSTW" * 4])
+    few_steps = partial(minimise, steps=3)  # the tables are looked at, not the scores in them
+    monkeypatch.setattr(
+        situations, "minimise", lambda loss, parameters, _: few_steps(loss, parameters)
+    )
     linear = ("x", FEATURES, "linear", treatments.linear())
     monkeypatch.setattr(heads, "trials", lambda: [linear])
     fewer = {name: TREATMENTS[name] for name in ("layers_linear", "layers_plain")}

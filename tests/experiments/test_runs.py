@@ -29,12 +29,7 @@ def data(open_data, tmp_path_factory):
     return write_small_data(open_data, tmp_path_factory.mktemp("data"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _cache(weights, tmp_path_factory):
-    """One cache for this module, empty at first."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ARG_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("weights", "module_cache")
 
 
 @pytest.mark.parametrize("method", METHODS)

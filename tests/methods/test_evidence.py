@@ -43,7 +43,7 @@ def found(known, queries):
     return hit_evidence(hits, known.labels, len(queries))
 
 
-def test_each_class_has_its_strongest_hit(known, own_cache):
+def test_each_class_has_its_strongest_hit(known, module_cache):
     columns = found(known, [known.sequences[0], known.sequences[4], "M" + "GP" * 40])
     assert columns.shape == (3, 15, len(Hit))
     assert columns[0, 5, 1:].tolist() == [1, 1, 1]
@@ -72,7 +72,7 @@ def test_the_strongest_of_two_searches_comes_first():
     assert merged["profile"].tolist() == [True, False, False, True]
 
 
-def test_small_families_without_resistance_get_no_profile(own_cache):
+def test_small_families_without_resistance_get_no_profile(module_cache):
     rng = np.random.default_rng(2)
     sequences = synthetic.families(rng, 1, 3, 0.8) + synthetic.families(rng, 1, 2, 0.8)
     labels = np.array([NONARG] * 5)
@@ -118,10 +118,8 @@ def references():
 
 
 @pytest.fixture(scope="module")
-def unseen(references, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ARG_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield unseen_evidence(references, 0)
+def unseen(references, module_cache):
+    return unseen_evidence(references, 0)
 
 
 def test_far_evidence_lacks_relatives_and_near_evidence_the_protein_itself(unseen):
@@ -135,7 +133,7 @@ def test_far_evidence_lacks_relatives_and_near_evidence_the_protein_itself(unsee
     )
 
 
-def test_the_model_has_not_seen_them_either(references, own_cache):
+def test_the_model_has_not_seen_them_either(references, module_cache):
     """Features that only name the protein itself must not help."""
     own = np.eye(64, dtype=np.float32)
     named = dataclasses.replace(references, features=own, background=own[:0])
@@ -145,7 +143,7 @@ def test_the_model_has_not_seen_them_either(references, own_cache):
     assert own.max() < 0.6
 
 
-def test_one_family_has_no_far_situation(own_cache):
+def test_one_family_has_no_far_situation(module_cache):
     sequences = synthetic.families(np.random.default_rng(6), 1, 6, 0.9, 100)
     features = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
     labels = np.array([5, 5, 5, 5, 11, 11])

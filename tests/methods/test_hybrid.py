@@ -45,9 +45,8 @@ def val(train):
 
 
 @pytest.fixture(scope="module")
-def fitted(train, val, tmp_path_factory):
+def fitted(train, val, module_cache):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ARG_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(frozen, "embed", told)
         yield Hybrid().fit(train, val, load_profile("smoke"))
 
@@ -68,7 +67,7 @@ def test_strangers_are_known_by_the_model(fitted):
     assert fitted.predict(queries).tolist() == [CLASSES[i % 4] for i in range(12)]
 
 
-def test_a_background_teaches_the_model_what_is_no_arg(fitted, train, val, monkeypatch, own_cache):
+def test_a_background_teaches_the_model_what_is_no_arg(fitted, train, val, monkeypatch):
     """Proteins of a kind that the references lack; nothing is compared with them."""
     monkeypatch.setattr(frozen, "embed", told)
     rng = np.random.default_rng(78)
