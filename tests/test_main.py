@@ -92,27 +92,6 @@ def test_weights_are_named(weights, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("train.fasta", b">sp|a|b\nMK-V\n", ", line 2: '-' is a gap"),
-        ("train.fasta", b">a|FEATURES|X|penicillin|g\nMKV\n", "'penicillin'"),
-        ("val.fasta", b"id,label\n", ", line 1: this is not FASTA"),
-        ("val.fasta", None, "lacks val.fasta"),
-        ("test_key.csv", b"id,label\nSEQ999,1\n", ", line 2: 'SEQ999' is not in test.fasta"),
-    ],
-)
-def test_fit_on_faulty_data(data, tmp_path, capsys, name, content, words):
-    if content is None:
-        (data / name).unlink()
-    else:
-        (data / name).write_bytes(content)
-    said = fails(capsys, "fit", "--data", data, "--out", tmp_path / "run")
-    assert words in said
-    assert name in said
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
     ("options", "variable", "words"),
     [
         (["--method", "bert"], "smoke", "There is no method 'bert'; choose one of majority"),
@@ -163,16 +142,6 @@ def test_what_cannot_be_written_is_named(data, run, tmp_path, capsys):
     arguments = ["fit", "--data", data, "--method", "majority", "--out"]
     assert "file" in fails(capsys, *arguments, tmp_path / "file" / "run")
     assert set(os.listdir(tmp_path)) - {"cache"} == {"data", "file", "folder", "run"}
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [(None, "cannot be read"), ("id,label\nSEQ0,99\n", "line 2: the label '99'")],
-)
-def test_check_names_the_fault(data, tmp_path, capsys, text, words):
-    if text is not None:
-        (tmp_path / "s.csv").write_text(text)
-    assert words in fails(capsys, "check", tmp_path / "s.csv", "--data", data)
 
 
 @pytest.mark.parametrize(

@@ -41,51 +41,26 @@ def test_writes_nothing_wrong(tmp_path, labels, words):
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        GOOD.replace("\n", "\r\n"),
-        GOOD.removesuffix("\n"),
-        GOOD.replace("SEQ1", '"SEQ1"'),
-        "id,label\nSEQ2,3\nSEQ0,0\nSEQ1,14\n",
-    ],
-)
-def test_line_ends_quotes_and_order_do_not_matter(tmp_path, text):
-    path = tmp_path / "s.csv"
-    path.write_bytes(text.encode())
-    check_submission(path, IDS)
-
-
-@pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is empty"),
         ("SEQ0,0\nSEQ1,14\nSEQ2,3\n", "line 1: the header"),
-        (GOOD.replace("id,label", "id,class"), "line 1: the header is 'id,class'"),
         (GOOD.replace("id,label", "id,label,score"), "line 1: the header"),
-        ("\ufeff" + GOOD, "line 1: .*byte order mark; save it as UTF-8 without"),
         ("id,label\n", "0 rows for 3 .*first missing is 'SEQ0'"),
-        ("id,label\nSEQ0,0\nSEQ2,1\n", "2 rows for 3 .*first missing is 'SEQ1'"),
         ("id,label\nSEQ0,0\nSEQ0,1\nSEQ2,3\n", "line 3: 'SEQ0' was on line 2 already"),
-        (GOOD + "SEQ1,1\n", "line 5: 'SEQ1' was on line 3 already"),
-        (GOOD + "SEQ3,1\n", "line 5: 'SEQ3' is no id"),
         (GOOD.replace("SEQ1", "seq1"), "line 3: 'seq1' is no id"),
         (GOOD.replace("SEQ1", " SEQ1"), "line 3: ' SEQ1' is no id"),
-        (GOOD.replace(",14", ",14.0"), "line 3: the label '14.0'"),
-        (GOOD.replace(",14", ",15"), "line 3: the label '15'"),
         (GOOD.replace(",14", ",-1"), "line 3: the label '-1'"),
         (GOOD.replace(",14", ","), "line 3: the label ''"),
         (GOOD.replace(",14", ", 14"), "line 3: the label ' 14'"),
         (GOOD.replace(",14", ",١"), "line 3: the label"),
-        (GOOD.replace(",14", ",beta_lactam"), "line 3: the label 'beta_lactam'"),
-        (GOOD.replace(",14", ",14,x"), "line 3: 3 columns"),
         (GOOD.replace(",14", ""), "line 3: 1 column "),
         (GOOD.replace("SEQ1", '"SEQ1"x'), "line 3: .*expected.*quote as CSV does"),
         (GOOD.replace("SEQ2", '"SEQ2'), "line 4: unexpected end.*quote as CSV does"),
         (GOOD.replace("SEQ1", "\nSEQ1"), "line 3: the line is blank"),
-        (GOOD + "\n", "line 5: the line is blank"),
     ],
 )
 def test_names_the_first_fault_and_its_line(tmp_path, text, words):
+    """Beside the rows of docs/bad-input.md."""
     path = tmp_path / "s.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=words):
