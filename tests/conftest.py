@@ -106,23 +106,15 @@ def kernel(request):
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_searches():
-    """MMseqs2 prepares less: words of five letters, and one step of clustering, not three.
+    """MMseqs2 aligns all pairs of few proteins, and clusters in one step, not three.
 
-    The table of six-letter words takes seconds to clear, and each step compares all words anew.
-    Tests look at hits far above where either decides.
+    To look for candidates it first tabulates similar words, which takes a second whatever it is
+    given. Tests look at hits that it would find, too; those of `mmseqs` itself leave it alone.
     """
+    import searches
+
     from arg_utils.homology import mmseqs
 
-    run = mmseqs.run_mmseqs
-
-    def run_quickly(command: str, *arguments: object) -> None:
-        options = []
-        if command in ("search", "easy-cluster") and "-k" not in arguments:
-            options += ["-k", "5"]
-        if command == "easy-cluster":
-            options += ["--cluster-steps", "1"]
-        run(command, *arguments, *options)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mmseqs, "run_mmseqs", run_quickly)
+        patch.setattr(mmseqs, "run_mmseqs", searches.run_quickly)
         yield

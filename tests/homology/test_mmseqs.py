@@ -3,6 +3,7 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
+import searches
 import synthetic
 
 from arg_utils.errors import UserError
@@ -18,6 +19,14 @@ from arg_utils.homology.mmseqs import (
 )
 
 MIXED = (8, 0, 9, 4, 1, 5, 10)  # members of three families, in no order
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _candidates():
+    """Here MMseqs2 looks for them itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmseqs, "run_mmseqs", searches.run_shortly)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,9 @@ def test_what_is_said_at_first_use_is_in_no_notebook(place, weights_file, monkey
     monkeypatch.setenv("ARG_CACHE", str(place / "cache"))
     monkeypatch.setenv("ARG_ESM2_WEIGHTS", str(weights_file))
     source = "import torch\nfrom arg_utils.esm2.embeddings import embed\n"
-    source += "vectors = embed(['MKVL'])\nvectors = embed(['MKVL'], precision=torch.float32)"
+    source += "".join(
+        f"vectors = embed(['MKVL'], precision=torch.{name})\n" for name in ("bfloat16", "float32")
+    )
     write(place / "notebooks", "01_embeds", source)
     fastest._proven.cache_clear()
     fastest.bfloat16_pays.cache_clear()
