@@ -62,8 +62,9 @@ def answers(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def module_cache(tmp_path_factory, answers):
     """A cache for all tests of a module, empty but for what MMseqs2 answered in any."""
-    folder = tmp_path_factory.mktemp("cache")
-    (folder / "homology").symlink_to(answers)
+    import workspaces
+
+    folder = workspaces.share_answers(tmp_path_factory.mktemp("cache"), answers)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ARG_CACHE", str(folder))
         yield folder
@@ -109,7 +110,8 @@ def quick_searches():
     """MMseqs2 aligns all pairs of few proteins, and clusters in one step, not three.
 
     To look for candidates it first tabulates similar words, which takes a second whatever it is
-    given. Tests look at hits that it would find, too; those of `mmseqs` itself leave it alone.
+    given. Tests look at hits that it would find, too; those of `mmseqs` itself let it look, and
+    cluster in its three steps.
     """
     import searches
 

@@ -22,14 +22,14 @@ def run_quickly(command: str, *arguments: Path | str) -> None:
         return run_mmseqs(
             "align", query, target, candidates, out, "-e", evalue, "--alignment-mode", "3"
         )
-    return run_shortly(command, *arguments)
+    once = ("--cluster-steps", "1") if command == "easy-cluster" else ()
+    return run_shortly(command, *arguments, *once)
 
 
 def run_shortly(command: str, *arguments: Path | str) -> None:
-    """`run_mmseqs` with words of five letters, and one step of clustering in place of three."""
+    """`run_mmseqs` with words of five letters: the table of six-letter words is slow to clear."""
     words = command in ("search", "easy-cluster") and "-k" not in arguments
-    once = ("--cluster-steps", "1") if command == "easy-cluster" else ()
-    run_mmseqs(command, *arguments, *(("-k", "5") if words else ()), *once)
+    run_mmseqs(command, *arguments, *(("-k", "5") if words else ()))
 
 
 def all_pairs(query: Path, target: Path) -> pd.DataFrame | None:

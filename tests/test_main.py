@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import version
 
 import pytest
+import workspaces
 from small_data import write_small_data
 
 from arg_utils.__main__ import main
@@ -58,8 +59,7 @@ def fails(capsys, *arguments) -> str:
 
 def test_from_fit_to_checked_submission(data, own_cache, answers, tmp_path, capsys, weights):
     """The default method, on real proteins."""
-    own_cache.mkdir(exist_ok=True)
-    (own_cache / "homology").symlink_to(answers)  # of the same proteins in another module
+    workspaces.share_answers(own_cache, answers)  # another module asks of the same proteins
     run, out, answers = (tmp_path / name for name in ("deep/run", "s.csv", "answers.csv"))
     said = succeeds(capsys, "fit", "--data", data, "--out", run, "--seed", 3)
     assert "val macro-F1: 0." in said

@@ -67,6 +67,13 @@ def known_families(sequences: list[str]) -> np.ndarray:
     return np.array([numbers[family_of[sequence]] for sequence in sequences])
 
 
+def share_answers(cache: Path, answers: Path) -> Path:
+    """This cache, which keeps what MMseqs2 answers where others find it."""
+    cache.mkdir(exist_ok=True)
+    (cache / "homology").symlink_to(answers)
+    return cache
+
+
 @contextmanager
 def settings(root: Path, answers: Path | None = None):
     """A cache, an output folder and a place for derived splits below ``root``; smoke profile.
@@ -75,8 +82,7 @@ def settings(root: Path, answers: Path | None = None):
     """
     with pytest.MonkeyPatch.context() as patch:
         if answers:
-            (root / "cache").mkdir()
-            (root / "cache" / "homology").symlink_to(answers)
+            share_answers(root / "cache", answers)
         patch.setenv("ARG_CACHE", str(root / "cache"))
         patch.setenv("ARG_OUTPUT", str(root / "out"))
         patch.setenv("ARG_PROFILE", "smoke")

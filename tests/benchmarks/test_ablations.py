@@ -1,7 +1,6 @@
 """Ablations: heads on frozen features, parts of the hybrid, other treatments on test proteins."""
 
 import json
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -281,10 +280,8 @@ def test_tables_are_printed_and_written(work, monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(module, "mechanisms", lambda data: np.full(len(data.labels), ""))
     monkeypatch.setattr(abstention, "SEEDS", (1,))
     monkeypatch.setattr(abstention, "background", lambda args: ["MKVLAAGIVGLCAKALGRSTW" * 4])
-    few_steps = partial(minimise, steps=3)  # the tables are looked at, not the scores in them
-    monkeypatch.setattr(
-        situations, "minimise", lambda loss, parameters, _: few_steps(loss, parameters)
-    )
+    # Few steps: the tables are looked at, not the scores in them.
+    monkeypatch.setattr(situations, "minimise", lambda loss, own, _: minimise(loss, own, 3))
     linear = ("x", FEATURES, "linear", treatments.linear())
     monkeypatch.setattr(heads, "trials", lambda: [linear])
     fewer = {name: TREATMENTS[name] for name in ("layers_linear", "layers_plain")}

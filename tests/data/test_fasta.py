@@ -130,6 +130,13 @@ def test_any_word_is_an_id(tmp_path, name):
     assert read_fasta(path, False)[0].id == name
 
 
+def test_the_index_of_a_class_is_no_class_in_a_header(tmp_path):
+    path = put(tmp_path, ">sp|P1|x\nMA\n>A|FEATURES|NCBI|11|x\nMA\n>B|F|x|Phenicols\nMA\n")
+    words = "line 3: 1 header without a known class.*'11'.*use aminoglycoside"
+    with pytest.raises(UserError, match=words):
+        read_fasta(path, labelled=True)
+
+
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(UserError, match=r"absent\.fasta cannot be read.*No such file"):
         read_fasta(tmp_path / "absent.fasta", False)

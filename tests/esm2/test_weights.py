@@ -162,6 +162,9 @@ def test_faults_name_the_file_and_what_is_wrong_with_it(state, tmp_path):
         read_weights(path)
     with pytest.raises(UserError, match="no ESM-2 weights file at"):
         read_weights(tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf\r\n<html>")
+    with pytest.raises(UserError, match="is a web page, not weights"):
+        read_weights(path)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".bin", ".safetensors"])
